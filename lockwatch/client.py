@@ -1,0 +1,198 @@
+"""Who sent a request: the client address behind proxies one trusts, and the subject it is counted under.
+
+Forwarded headers are written by whoever sends them. Only a hop that a trusted proxy appended counts, so they are read from the
+right: first the peer itself, then each address a trusted hop vouches for, until one is not trusted. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final, TypeAlias
+
+from lockwatch.errors import ConfigurationError
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+UNKNOWN: Final = "unknown"
+"""The subject of clients without an address (a unix socket, a broken proxy): one bucket for all of them."""
+MAX_HOPS: Final = 40
+_REMEMBERED: Final = 8192
+_FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+_PRIVATE: Final = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+_PORT = re.compile(r":\d{1,5}\Z")
+_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)\s*(?=;|\Z)', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a request came from.
+
+    Attributes:
+        address: the client's address, None when there is none.
+        subject: what it is counted under: an IPv4 address, an IPv6 network, or ``unknown``.
+        peer: what the server says connected, as it says it.
+        warning: what is wrong with the set-up, once per peer; None when nothing is.
+    """
+
+    address: Address | None
+    subject: str
+    peer: str | None
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Which peers may say whom they forward for: networks, or the nearest `hops` whoever they are."""
+
+    networks: tuple[Network, ...] = ()
+    hops: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.networks or self.hops)
+
+    def holds(self, address: Address, hop: int) -> bool:
+        """Whether the hop at distance `hop` (the peer is 0) is a proxy one trusts."""
+        return hop < self.hops or any(address in network for network in self.networks)
+
+
+def trust(value: str | int | Iterable[str]) -> Trust:
+    """Read `trusted_proxies`: ``"none"``, ``"private"``, a number of hops, or networks.
+
+    Raises: ConfigurationError.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_HOPS:
+        return Trust(hops=value)
+    if isinstance(value, str) and value.strip().isdigit():
+        return trust(int(value))
+    if not isinstance(value, (str, Iterable)):
+        raise ConfigurationError(f"trusted_proxies={value!r} is not 'none', 'private', a number of hops or networks like ['10.0.0.0/8']")
+    words = [w for w in re.split(r"[,\s]+", value) if w] if isinstance(value, str) else list(value)
+    if words in (["none"], []):
+        return Trust()
+    expanded = [network for word in words for network in (_PRIVATE if word == "private" else (word,))]
+    return Trust(tuple([_network(word) for word in expanded]))
+
+
+def _network(word: object) -> Network:
+    try:
+        return ip_network(str(word))
+    except ValueError as error:
+        raise ConfigurationError(f"trusted_proxies: {str(word)[:60]!r} is not a network ({error}); a correct one is '10.0.0.0/8', or 'private', or 1 hop") from None
+
+
+def read_address(text: str) -> Address | None:
+    """Read one address as proxies write it: with a port, brackets or a zone, IPv4-mapped. None when it is none of that."""
+    text = text.strip().strip('"').strip()
+    if text.startswith("["):
+        text, _, rest = text[1:].partition("]")
+        if rest and not _PORT.fullmatch(rest):
+            return None
+    elif text.count(":") == 1:
+        text = _PORT.sub("", text)
+    try:
+        address = ip_address(text.partition("%")[0] if ":" in text else text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def subject_of(address: Address, ipv6_prefix: int) -> str:
+    """What an address is counted under: itself, or its IPv6 network (whoever has one address of it has them all)."""
+    if isinstance(address, IPv4Address):
+        return str(address)
+    shift = 128 - ipv6_prefix
+    return f"{IPv6Address(int(address) >> shift << shift)}/{ipv6_prefix}"
+
+
+class Clients:
+    """Resolves clients under one set of trusted proxies. Remembers at most 8,192 peers.
+
+    Args:
+        trusted: the proxies that may speak for others.
+        header: ``x-forwarded-for`` or ``forwarded``; never both, because a proxy passes on the one it does not write.
+        ipv6_prefix: how many bits of an IPv6 address count, 32 to 128.
+    """
+
+    def __init__(self, trusted: Trust, header: str = "x-forwarded-for", ipv6_prefix: int = 64) -> None:
+        self._trusted = trusted
+        self._header = header.encode()
+        self._prefix = ipv6_prefix
+        self._peers: dict[str, Client] = {}
+        self._watched: dict[str, int] = {}
+        self._private = trust("private")
+
+    def resolve(self, peer: str | None, headers: Headers) -> Client:
+        """The client of a request that `peer` sent with `headers` (names in lower case)."""
+        known = self._peers.get(peer or "")
+        if known is None:
+            known = self._remember(peer)
+        if known.address is None:
+            return known if known.peer or not self._trusted.hops else self._behind(None, headers)
+        if self._trusted and self._trusted.holds(known.address, 0):
+            return self._behind(known.address, headers)
+        if peer in self._watched and any(name in _FORWARDED for name, _ in headers):
+            return self._warn(known)
+        return known
+
+    def _remember(self, peer: str | None) -> Client:
+        if len(self._peers) >= _REMEMBERED:
+            self._peers.clear()
+            self._watched.clear()
+        address = read_address(peer) if peer else None
+        client = self._client(address, peer)
+        if address is None and not self._trusted.hops:
+            message = f"a request has no client address (peer {(peer or '')[:60]!r}): all such requests share one bucket; behind a unix socket set trusted_proxies to the number of proxies, e.g. trusted_proxies=1"
+            self._peers[peer or ""] = client
+            return Client(client.address, client.subject, client.peer, message)
+        if address is not None and self._private.holds(address, 1):
+            self._watched[peer or ""] = 1
+        self._peers[peer or ""] = client
+        return client
+
+    def _warn(self, client: Client) -> Client:
+        del self._watched[client.peer or ""]
+        network = f"{client.address}/{client.address.max_prefixlen}" if client.address else ""
+        message = (
+            f"the private peer {client.address} sends a forwarded header but is not a trusted proxy: all clients behind it share one bucket. "
+            f"If it is your proxy, set trusted_proxies=[{network!r}] (or 'private', or a number of hops)"
+        )
+        return Client(client.address, client.subject, client.peer, message)
+
+    def _behind(self, peer: Address | None, headers: Headers) -> Client:
+        """Walk from the right through what trusted hops vouch for."""
+        nearest = peer
+        for distance, text in enumerate(self._forwarded(headers), start=1):
+            if nearest is not None and not self._trusted.holds(nearest, distance - 1):
+                break
+            address = read_address(text)
+            if address is None:
+                break  # what a trusted hop could not name, nobody to the left of it can vouch for
+            nearest = address
+        return self._client(nearest, str(peer) if peer else None)
+
+    def _forwarded(self, headers: Headers) -> Iterable[str]:
+        """The hops in the header, nearest first, from all its lines, at most 40."""
+        lines = [value.decode("latin-1") for name, value in headers if name == self._header]
+        hops = [hop for line in lines for hop in _split(line)][-MAX_HOPS:]
+        return [_for_of(hop) for hop in reversed(hops)] if self._header == b"forwarded" else reversed(hops)
+
+    def _client(self, address: Address | None, peer: str | None) -> Client:
+        return Client(address, f"ip:{subject_of(address, self._prefix)}" if address else f"ip:{UNKNOWN}", peer)
+
+
+def _split(line: str) -> list[str]:
+    """Split at commas outside of quotes; the last parts of an absurdly long line are enough."""
+    if '"' not in line:
+        return line.rsplit(",", MAX_HOPS)
+    return re.findall(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', line[-8192:])
+
+
+def _for_of(element: str) -> str:
+    """The ``for`` of a Forwarded element (RFC 7239 section 4); ``unknown`` and obfuscated names name nobody."""
+    found = _FOR.search(element)
+    return found.group(1).strip('"') if found else ""

@@ -1,0 +1,174 @@
+"""Settings: one frozen object, validated once. Standard library only.
+
+Order: argument, `LOCKWATCH_X`, the file named by `LOCKWATCH_X_FILE`, default. The bare names of lockwatch 0.1 (`REDIS_URL`) count
+in `LockWatchConfig.from_env()` only: another program's variable must not change where this one counts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from lockwatch.errors import ConfigurationError
+
+_BARE: Final = {"redis_url": "REDIS_URL"}
+_CODE_ONLY: Final = frozenset({"redis", "user", "sources"})
+_CHOICES: Final = {
+    "mode": ("enforce", "observe", "off"),
+    "headers": ("both", "draft-11", "x", "off"),
+    "on_redis_failure": ("allow", "deny", "local"),
+    "forwarded_header": ("x-forwarded-for", "forwarded"),
+}
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "ipv6_prefix": (32, 128),
+    "store_timeout": (0.001, 10),
+    "store_connections": (1, 1024),
+    "max_buckets": (1, 10**9),
+    "workers": (1, 4096),
+    "rate_limit_requests": (0, 2**40),
+    "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockWatchConfig:
+    """Every setting. Secrets do not show in its repr.
+
+    Attributes:
+        redis_url: where buckets live; None or ``memory://`` keeps them in this process.
+        redis: a redis-py client (or a function returning one) instead of a URL.
+        namespace: separates applications that share one store.
+        secret_key: one or several (newest first) of at least 16 characters; subjects in store keys are hashed with it.
+        default_limits: for routes that declare none: one bucket per subject and route.
+        application_limits: one bucket per subject for the whole application.
+        rate_limit_requests: with `rate_limit_window_seconds`, the same as an application limit.
+        rate_limit_window_seconds: seconds, 60 by default.
+        exempt_paths: exact paths, or prefixes ending in ``*``, that default and application limits pass over.
+        trusted_proxies: ``"none"``, ``"private"``, a number of hops, or networks.
+        forwarded_header: ``x-forwarded-for`` or ``forwarded``.
+        ipv6_prefix: how many bits of an IPv6 address are one client.
+        on_redis_failure: ``allow``, ``deny`` or ``local``; None leaves it to each policy.
+        store_timeout: seconds a request waits for the store at most.
+        store_connections: connections to the store: at once in blocking code, per event loop at most four.
+        max_buckets: buckets the memory store keeps apart.
+        workers: processes that share a quota when the store is down; None reads WEB_CONCURRENCY.
+        mode: ``enforce``, ``observe`` (decides and reports, refuses nothing) or ``off``.
+        headers: ``both``, ``draft-11``, ``x`` or ``off``.
+        user: a function of the request that says who the user is.
+        sources: where each value came from (filled in; not a setting).
+    """
+
+    redis_url: str | None = field(default=None, repr=False)
+    redis: Any = field(default=None, repr=False)
+    namespace: str = "lockwatch"
+    secret_key: str | tuple[str, ...] | None = field(default=None, repr=False)
+    default_limits: str | Iterable[Any] | None = None
+    application_limits: str | Iterable[Any] | None = None
+    rate_limit_requests: int | None = None
+    rate_limit_window_seconds: float = 60
+    exempt_paths: tuple[str, ...] = ()
+    trusted_proxies: str | int | tuple[str, ...] = "none"
+    forwarded_header: str = "x-forwarded-for"
+    ipv6_prefix: int = 64
+    on_redis_failure: str | None = None
+    store_timeout: float = 0.05
+    store_connections: int = 32
+    max_buckets: int = 200_000
+    workers: int | None = None
+    mode: str = "enforce"
+    headers: str = "both"
+    user: Callable[[Any], Any] | None = None
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if (value := getattr(self, name)) is not None and value not in choices:
+                raise ConfigurationError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}")
+        for name, (low, high) in _RANGES.items():
+            if (value := getattr(self, name)) is not None and not (_is_number(value) and low <= value <= high):
+                raise ConfigurationError(f"{name}={value!r} is not a number from {low:g} to {high:g}")
+        if not self.namespace or any(c in self.namespace for c in "{}: \n"):
+            raise ConfigurationError(f"namespace={self.namespace!r} cannot be empty or contain '{{', '}}', ':' or space; a correct one is 'shop-api'")
+        if any(len(secret) < 16 for secret in self.secrets):
+            raise ConfigurationError('secret_key is shorter than 16 characters; make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"')
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The secret keys, newest first."""
+        return (self.secret_key,) if isinstance(self.secret_key, str) else tuple(self.secret_key or ())
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether buckets live in this process only."""
+        return self.redis is None and (self.redis_url or "memory://").startswith("memory://")
+
+    @property
+    def processes(self) -> int:
+        """How many processes are said to serve this application."""
+        concurrency = os.environ.get("WEB_CONCURRENCY", "")
+        return self.workers or (int(concurrency) if concurrency.isdigit() and int(concurrency) else 1)
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> LockWatchConfig:
+        """Settings from keyword options, the rest from the environment.
+
+        Raises: ConfigurationError, for an unknown option with the nearest name.
+        """
+        known = {f.name for f in fields(cls)} - {"sources"}
+        for name in options:
+            if name not in known:
+                raise ConfigurationError(f"unknown option {name!r}{_nearest(name, known)}")
+        found, sources = _read(os.environ if environ is None else environ, known - _CODE_ONLY - set(options), bare=False)
+        sources.update(dict.fromkeys(options, "argument"))
+        return cls(**{**found, **options}, sources=sources)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> LockWatchConfig:
+        """Settings from the environment alone, the bare names of lockwatch 0.1 (`REDIS_URL`) included."""
+        known = {f.name for f in fields(cls)} - _CODE_ONLY
+        found, sources = _read(os.environ if environ is None else environ, known, bare=True)
+        return cls(**found, sources=sources)
+
+
+def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name in sorted(names):
+        variable = f"LOCKWATCH_{name.upper()}"
+        for candidate in (variable, f"{variable}_FILE", _BARE.get(name, "") if bare else ""):
+            if candidate and environ.get(candidate):
+                text = _file(environ[candidate], candidate) if candidate.endswith("_FILE") else environ[candidate]
+                values[name], sources[name] = _convert(name, text, candidate), candidate
+                break
+    return values, sources
+
+
+def _convert(name: str, text: str, variable: str) -> Any:
+    if name in ("exempt_paths", "secret_key"):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if name not in _RANGES:
+        return text
+    try:
+        return float(text) if name in ("store_timeout", "rate_limit_window_seconds") else int(text)
+    except ValueError:
+        raise ConfigurationError(f"{variable}={text[:40]!r} is not a number") from None
+
+
+def _file(path: str, variable: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"{variable} names a file that cannot be read: {path!r} ({error.strerror})") from None
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; options are {', '.join(sorted(known))}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

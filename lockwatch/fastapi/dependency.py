@@ -1,0 +1,50 @@
+"""`RateLimit`: what a route declares."""
+
+from typing import Any
+
+from starlette.requests import HTTPConnection
+
+from lockwatch.config import LockWatchConfig
+from lockwatch.engine import Engine
+from lockwatch.fastapi.guard import Guard, check_late
+from lockwatch.fastapi.refusal import ensure_handled
+from lockwatch.fastapi.visit import Visit
+from lockwatch.limits.declaration import Declaration
+
+_alone: list[Guard] = []
+
+
+class RateLimit(Declaration):
+    """A limit as a FastAPI dependency: ``Depends(RateLimit("100/minute", key=by_user))``.
+
+    Works on routes, routers, applications, WebSocket routes and inside other dependencies. It is enforced before the body is read
+    and before any dependency runs; here it only makes sure that it was. The arguments are those of `Declaration`.
+    """
+
+    # No postponed annotations here: FastAPI reads this signature.
+    async def __call__(self, connection: HTTPConnection) -> None:
+        """Do nothing when this limit was checked, else check it. Raises: RateLimited, StoreUnavailable."""
+        visit = connection.scope.get("lockwatch")
+        if type(visit) is Visit:
+            plan = visit.plan
+            if plan is not None and plan.holds(self):
+                return
+            if visit.guard.engine.mode == "off":
+                return
+        else:
+            visit = Visit(_guard_alone(), connection.scope)
+        ensure_handled(connection.scope)
+        await check_late(visit.guard, visit, self, connection.scope)
+
+
+def rate_limit(limits: Any, **options: Any) -> RateLimit:
+    """The same as `RateLimit(limits, ...)`, for those who like functions as dependencies."""
+    return RateLimit(limits, **options)
+
+
+def _guard_alone() -> Guard:
+    """The guard of applications that have none: counts in this process's memory, and says so once."""
+    if not _alone:
+        _alone.append(Guard(Engine(LockWatchConfig(application_limits=None))))
+        _alone[0].engine.warn("RateLimit is used without LockWatch(app): it counts in this process's memory, after the body was read, without quota headers")
+    return _alone[0]

@@ -1,0 +1,161 @@
+"""`LockWatch`: one line to add to an application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp
+
+from lockwatch.config import LockWatchConfig
+from lockwatch.engine import Engine, Health
+from lockwatch.errors import ConfigurationError, RequestRefused
+from lockwatch.fastapi.dependency import RateLimit
+from lockwatch.fastapi.guard import Entrance, Guard, Unmatched
+from lockwatch.fastapi.openapi import document
+from lockwatch.fastapi.plan import EXEMPT, MARK
+from lockwatch.fastapi.refusal import handle
+from lockwatch.limits.decision import Decision
+from lockwatch.limits.declaration import Declaration, Limits, make_plan
+from lockwatch.limits.policy import Charge
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class LockWatch:
+    """Protects a FastAPI application.
+
+    ``LockWatch(app)`` limits nothing until told, counts in this process, and adds its headers to what limits were decided for.
+
+    Args:
+        app: the application; or call `init_app` later.
+        config: settings; the options are the fields of `LockWatchConfig` and win over it.
+
+    Raises: ConfigurationError.
+    """
+
+    def __init__(self, app: Any = None, config: LockWatchConfig | None = None, **options: Any) -> None:
+        self.config = _merge(config, options)
+        self.engine = Engine(self.config)
+        self._guards: list[Guard] = []
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Any) -> None:
+        """Install into an application, before its first request. Raises: ConfigurationError."""
+        if getattr(app.state, "lockwatch", None) is not None:
+            raise ConfigurationError("this application has a LockWatch already; create one per application")
+        if getattr(app, "middleware_stack", None) is not None:
+            raise ConfigurationError("LockWatch(app) came after the application started; create it right after FastAPI()")
+        app.state.lockwatch = self
+        guard = Guard(self.engine, app)
+        self._guards.append(guard)
+        if self.engine.application or self.engine.defaults:
+            # Last of the list is innermost, whatever is added later: refusals then pass through the application's CORS.
+            app.user_middleware.append(Middleware(Unmatched, guard=guard))
+        _wrap_stack(app, guard)
+        _join_lifespan(app, self.engine)
+        app.exception_handlers.setdefault(RequestRefused, handle)
+        if hasattr(app, "openapi"):
+            document(app, guard)
+
+    def limit(self, limits: Any, **options: Any) -> Callable[[F], F]:
+        """Limit an endpoint: ``@lockwatch.limit("10/min")``, above or below the route decorator. Options as for `RateLimit`."""
+        declaration = RateLimit(limits, **options)
+
+        def mark(endpoint: F) -> F:
+            setattr(endpoint, MARK, (declaration, *getattr(endpoint, MARK, ())))
+            return endpoint
+
+        return mark
+
+    def shared_limit(self, limits: Any, shared: str, **options: Any) -> Callable[[F], F]:
+        """Limit several endpoints together: they fill one bucket, `shared`."""
+        return self.limit(limits, shared=shared, **options)
+
+    def exempt(self, endpoint: F) -> F:
+        """Exempt an endpoint from every limit, also those of its router and application."""
+        setattr(endpoint, EXEMPT, True)
+        return endpoint
+
+    async def take(self, name: str, subject: str, limits: Limits, cost: int = 1) -> Decision:
+        """Charge `limits` for `subject` anywhere; the decision that refuses, else the one with the least left.
+
+        Args:
+            name: the bucket's name, shared by all that use it.
+            subject: whom to count.
+        """
+        return _tightest(await self.engine.take(await self._charges(name, subject, limits, cost)))
+
+    async def peek(self, name: str, subject: str, limits: Limits, cost: int = 1) -> Decision:
+        """What `take` would decide, charging nothing. Raises: StoreError."""
+        return _tightest(await self.engine.peek(await self._charges(name, subject, limits, cost)))
+
+    async def reset(self, name: str, subject: str, limits: Limits) -> bool:
+        """Forget what `take` charged; whether there was anything. Raises: StoreError."""
+        return await self.engine.reset(await self._charges(name, subject, limits, 1)) > 0
+
+    def health(self) -> Health:
+        """The state of this process's protections, as last seen."""
+        return self.engine.health()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        await self.engine.aclose()
+
+    @contextmanager
+    def override(self, *, mode: str) -> Iterator[None]:
+        """For tests: another mode while the block runs, in the whole process."""
+        LockWatchConfig(mode=mode)
+        before, self.engine.mode = self.engine.mode, mode
+        try:
+            yield
+        finally:
+            self.engine.mode = before
+
+    async def _charges(self, name: str, subject: str, limits: Limits, cost: int) -> Sequence[Charge]:
+        if not isinstance(subject, str) or not subject:
+            raise ValueError("subject is empty; whom should be counted?")
+        plan = make_plan((Declaration(limits, shared=name, cost=cost),), "GET", name, self.config.on_redis_failure)
+        buckets = await self.engine.buckets()
+        return [Charge(p, buckets.key(p, f"custom:{subject}"), cost) for step in plan.steps for p in step.policies or ()]
+
+
+def _merge(config: LockWatchConfig | None, options: dict[str, Any]) -> LockWatchConfig:
+    if config is None:
+        return LockWatchConfig.from_mapping(options)
+    kept = {name: getattr(config, name) for name in config.__slots__ if name != "sources"}
+    return LockWatchConfig.from_mapping({**kept, **options}, environ={})
+
+
+def _wrap_stack(app: Any, guard: Guard) -> None:
+    build = app.build_middleware_stack
+
+    def build_inside() -> ASGIApp:
+        return Entrance(build(), guard)
+
+    app.build_middleware_stack = build_inside
+
+
+def _join_lifespan(app: Any, engine: Engine) -> None:
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def both(application: Any) -> AsyncIterator[Any]:
+        await engine.open()
+        try:
+            async with inner(application) as state:
+                yield state
+        finally:
+            await engine.aclose()
+
+    app.router.lifespan_context = both
+
+
+def _tightest(decisions: Sequence[Decision]) -> Decision:
+    if not decisions:
+        raise ValueError("these limits limit nothing: 'unlimited' needs no decision")
+    refusing = [d for d in decisions if d.refuses]
+    return refusing[0] if refusing else min(decisions, key=lambda d: d.remaining / (d.limit.amount or 1))

@@ -1,0 +1,195 @@
+"""Where a request meets its plan.
+
+A `Gate` stands in place of a route's own ASGI application: routing is over, the body unread, no dependency solved. So the plan
+is exactly that of the matched route, nothing has to be guessed, and a refusal costs nothing else. Routes that appear later are
+met by the `RateLimit` dependency, and get their gate then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lockwatch.engine import Engine
+from lockwatch.errors import RateLimited, RequestRefused, StoreUnavailable
+from lockwatch.fastapi.plan import Seen, declared, seen_in, template_in, walk
+from lockwatch.fastapi.refusal import answer
+from lockwatch.fastapi.visit import Visit, visit_in
+from lockwatch.limits.decision import Decision
+from lockwatch.limits.declaration import UNMATCHED, Declaration, Plan, make_plan
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WEBSOCKET"})
+
+
+class Guard:
+    """The engine at one application's doors."""
+
+    def __init__(self, engine: Engine, app: Any = None) -> None:
+        self.engine = engine
+        self.app = app
+        self._counted = -1
+        exempt = engine.config.exempt_paths
+        self._exempt = frozenset(p for p in exempt if not p.endswith("*"))
+        self._exempt_prefixes = tuple([p[:-1] for p in exempt if p.endswith("*")])
+
+    def is_exempt(self, path: str) -> bool:
+        """Whether `path` is one of `exempt_paths`."""
+        return path in self._exempt or bool(self._exempt_prefixes and path.startswith(self._exempt_prefixes))
+
+    def plan(self, seen: Seen | None, scope: Scope, overrides: Any) -> Plan:
+        """What applies to a request on the route `seen`; default and application limits included."""
+        found: tuple[Declaration, ...] | None = () if seen is None else declared(seen.dependant, seen.endpoint, overrides)
+        if found is None:
+            return make_plan((), "GET", UNMATCHED)
+        general = () if self.is_exempt(scope["path"]) else self.engine.application
+        defaults = () if found or self.is_exempt(scope["path"]) else self.engine.defaults
+        template = UNMATCHED if seen is None else seen.template
+        return make_plan((*general, *found, *defaults), method_in(scope), template, self.engine.config.on_redis_failure)
+
+    async def check(self, visit: Visit, plan: Plan) -> RequestRefused | None:
+        """Decide `plan` for a visit and record it; the refusal, when there is one."""
+        visit.plan = plan
+        if not plan.steps or self.engine.mode == "off":
+            return None
+        request = visit if plan.simple else visit.request
+        decisions = await self.engine.decide(plan, request, visit)
+        visit.decisions += decisions
+        return refusal(visit.decisions) if any([d.refuses for d in decisions]) else None
+
+    async def refuse(self, refused: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a refused request."""
+        scope["lockwatch"].refused = True
+        handlers = self.app.exception_handlers if self.app is not None else {}
+        await answer(refused, scope, receive, send, self.engine.config.headers, handlers)
+
+    def place_gates(self) -> None:
+        """Put a gate before every route that has none yet; cheap when no route was added."""
+        routes = self.app.router.routes
+        if len(routes) == self._counted:
+            return
+        self._counted = len(routes)
+        for seen in walk(routes, owner=self.app):
+            if not (isinstance(seen.holder.app, Gate) and seen.holder.app.guard is self):
+                seen.holder.app = Gate(self, seen, seen.holder.app)
+
+    def recount(self) -> None:
+        """Look at the routes again before the next request: one was met that has no gate."""
+        self._counted = -1
+
+
+class Gate:
+    """A route's application behind its plan."""
+
+    __slots__ = ("_plans", "_seen", "app", "guard")
+
+    def __init__(self, guard: Guard, seen: Seen, app: ASGIApp) -> None:
+        self.guard = guard
+        self.app = app
+        self._seen = seen
+        self._plans: dict[tuple[str, bool], Plan] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check the plan, then run the route."""
+        visit = scope.get("lockwatch")
+        if type(visit) is Visit and visit.guard is self.guard and visit.plan is None and not is_preflight(scope):
+            refused = await self.guard.check(visit, self._plan(scope))
+            if refused is not None:
+                await self.guard.refuse(refused, scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.app, name)
+
+    def _plan(self, scope: Scope) -> Plan:
+        overrides = getattr(self._seen.overrides, "dependency_overrides", None)
+        if overrides:
+            return self.guard.plan(self._seen, scope, overrides)
+        key = (method_in(scope), self.guard.is_exempt(scope["path"]))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self.guard.plan(self._seen, scope, {})
+        return plan
+
+
+class Unmatched:
+    """The inner half: charges what no route has answered for (404, 405), inside the application's CORS."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self.app = app
+        self.guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Watch for a response that starts before a plan was decided."""
+        visit = visit_in(scope)
+        if visit is None or scope["type"] != "http" or self.guard.engine.mode == "off":
+            await self.app(scope, receive, send)
+            return
+        swallow = False
+
+        async def watch(message: Message) -> None:
+            nonlocal swallow
+            if message["type"] == "http.response.start" and visit.plan is None and not is_preflight(scope):
+                refused = await self.guard.check(visit, self.guard.plan(seen_in(scope) if "endpoint" in scope else None, scope, {}))
+                if refused is not None:
+                    swallow = True
+                    await self.guard.refuse(refused, scope, receive, send)
+            if not swallow:
+                await send(message)
+
+        await self.app(scope, receive, watch)
+
+
+class Entrance:
+    """The outer half, outside the whole stack: begins a visit, and puts quota headers on whatever is answered."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self.app = app
+        self.guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Begin a visit for HTTP and WebSocket; pass the rest through."""
+        if scope["type"] not in ("http", "websocket") or self.guard.engine.mode == "off":
+            await self.app(scope, receive, send)
+            return
+        self.guard.place_gates()
+        await self.app(scope, receive, Visit(self.guard, scope).on(send))
+
+
+async def check_late(guard: Guard, visit: Visit, declaration: Declaration, scope: Scope) -> None:
+    """Enforce from inside a dependency what no gate has. Raises: RateLimited, StoreUnavailable."""
+    if visit.plan is None:
+        guard.recount()
+        overrides = getattr(scope.get("app"), "dependency_overrides", {})
+        plan = guard.plan(seen_in(scope), scope, overrides)
+        if plan.holds(declaration):
+            refused = await guard.check(visit, plan)
+            if refused is not None:
+                raise refused
+            return
+    earlier = visit.plan
+    plan = make_plan((declaration,), method_in(scope), template_in(scope), guard.engine.config.on_redis_failure)
+    refused = await guard.check(visit, plan)
+    visit.plan = earlier or visit.plan
+    if refused is not None:
+        raise refused
+
+
+def refusal(decisions: tuple[Decision, ...]) -> RequestRefused:
+    """The error that stands for refusing decisions: 503 when one refuses because the store is down, else 429."""
+    return StoreUnavailable(decisions) if any(d.unavailable for d in decisions) else RateLimited(decisions)
+
+
+def method_in(scope: Scope) -> str:
+    """The method a bucket is named after: one of HTTP's, WEBSOCKET, or OTHER."""
+    method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
+    return method if method in _METHODS else "OTHER"
+
+
+def is_preflight(scope: Scope) -> bool:
+    """Whether the request is a CORS preflight, which is never limited."""
+    if scope.get("method") != "OPTIONS":
+        return False
+    names = {name for name, _ in scope["headers"]}
+    return b"origin" in names and b"access-control-request-method" in names

@@ -1,0 +1,69 @@
+"""The answer to a refused request, over HTTP and to a WebSocket handshake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection, Request
+from starlette.types import Receive, Scope, Send
+
+from lockwatch.errors import RequestRefused
+from lockwatch.headers import problem
+
+POLICY_VIOLATION = 1008
+
+
+class Refusal:
+    """A response for a refusal: a problem document; a denial response or a close for a WebSocket."""
+
+    def __init__(self, refused: RequestRefused, dialect: str) -> None:
+        self._refused = refused
+        self._dialect = dialect
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        websocket = scope["type"] == "websocket"
+        if websocket and "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": self._refused.code})
+            return
+        status, headers, body = problem(self._refused, self._dialect, time.time())
+        prefix = "websocket." if websocket else ""
+        await send({"type": f"{prefix}http.response.start", "status": status, "headers": headers})
+        await send({"type": f"{prefix}http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
+
+
+async def answer(refused: RequestRefused, scope: Scope, receive: Receive, send: Send, dialect: str, handlers: dict[Any, Any]) -> None:
+    """Answer with the application's own handler for the error, else with a problem document."""
+    handler = next((handlers[kind] for kind in type(refused).__mro__ if kind in handlers), None)
+    if handler is None or handler is handle:
+        await Refusal(refused, dialect)(scope, receive, send)
+        return
+    connection = Request(scope, receive, send) if scope["type"] == "http" else HTTPConnection(scope)
+    response: Any = handler(connection, refused) if _is_async(handler) else run_in_threadpool(handler, connection, refused)
+    response = await response if isinstance(response, Awaitable) else response
+    await response(scope, receive, send)
+
+
+async def handle(connection: HTTPConnection, refused: Exception) -> Any:
+    """The exception handler for refusals raised where no middleware of ours answers them."""
+    visit = connection.scope.get("lockwatch")
+    dialect = visit.guard.engine.config.headers if visit is not None else "both"
+    if visit is not None:
+        visit.refused = True
+    return Refusal(refused, dialect)  # type: ignore[arg-type]  # registered for RequestRefused alone
+
+
+def ensure_handled(scope: Scope) -> None:
+    """Make the application that is running answer refusals, where it has no handler for them."""
+    registered = scope.get("starlette.exception_handlers")
+    if registered:
+        registered[0].setdefault(RequestRefused, handle)
+
+
+def _is_async(handler: Any) -> bool:
+    from inspect import iscoroutinefunction
+
+    return iscoroutinefunction(handler) or iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004

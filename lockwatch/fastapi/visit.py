@@ -1,0 +1,91 @@
+"""One request as lockwatch sees it: `scope["lockwatch"]` and `request.state.lockwatch`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import HTTPConnection, Request
+from starlette.types import Message, Scope, Send
+
+from lockwatch.client import Client
+from lockwatch.headers import quota_headers
+from lockwatch.limits.decision import Decision
+
+if TYPE_CHECKING:
+    from lockwatch.fastapi.guard import Guard
+    from lockwatch.limits.declaration import Plan
+
+STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+
+
+class Visit:
+    """What is known and decided about one request.
+
+    Attributes:
+        decisions: one `Decision` per policy, in the order they were declared; empty before.
+        plan: what applied to the request, None before its route is known.
+    """
+
+    __slots__ = ("_client", "_scope", "decisions", "guard", "plan", "refused", "send")
+
+    def __init__(self, guard: Guard, scope: Scope) -> None:
+        self.guard = guard
+        self._scope = scope
+        self._client: Client | None = None
+        self.decisions: tuple[Decision, ...] = ()
+        self.plan: Plan | None = None
+        self.refused = False
+        scope["lockwatch"] = self
+        scope.setdefault("state", {})["lockwatch"] = self
+
+    def __repr__(self) -> str:
+        return f"Visit(decisions={self.decisions!r})"
+
+    @property
+    def lockwatch(self) -> Visit:
+        """Itself: key functions take a visit as well as a request."""
+        return self
+
+    @property
+    def client(self) -> Client:
+        """Who sent the request."""
+        if self._client is None:
+            peer = self._scope.get("client")
+            self._client = self.guard.engine.client(peer[0] if peer else None, self._scope["headers"])
+        return self._client
+
+    @property
+    def user(self) -> str | None:
+        """Whom the application says it is: `LockWatch(user=...)`, else `request.state.user_id`."""
+        ask = self.guard.engine.config.user
+        user = ask(self.request) if ask is not None else None
+        user = user or self._scope["state"].get("user_id")
+        return str(user) if user else None
+
+    @property
+    def request(self) -> HTTPConnection:
+        """The request as functions of the application take it; its body cannot be read yet."""
+        return Request(self._scope) if self._scope["type"] == "http" else HTTPConnection(self._scope)
+
+    def header(self, name: bytes) -> str | None:
+        """The first header of that lower-case name."""
+        return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
+
+    def on(self, send: Send) -> Send:
+        """`send`, with the quota headers put on the start of every response."""
+
+        async def deliver(message: Message) -> None:
+            if self.decisions and message["type"] in STARTS and not self.refused:
+                added = quota_headers(self.decisions, self.guard.engine.config.headers, time.time())
+                # A new list: the one in the message may belong to a Response object that is sent again.
+                message["headers"] = [*message.get("headers", ()), *added]
+            await send(message)
+
+        return deliver
+
+
+def visit_in(scope: Scope) -> Visit | None:
+    """The visit of a scope, None when no middleware of ours has seen it."""
+    visit: Any = scope.get("lockwatch")
+    return visit if isinstance(visit, Visit) else None

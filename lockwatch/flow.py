@@ -1,0 +1,79 @@
+"""Flows: decisions written once, run in either colour. Standard library only.
+
+A *flow* is a generator that yields `Call`s to the store and returns its result. It may decide, it may not wait: no await, no
+clock, no randomness here or in any flow. A driver sends each reply back in, or throws the `StoreError` the store raised, so
+that the flow itself says what an outage means. This is the only module that knows that there are two colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+
+from lockwatch.errors import StoreError
+
+T = TypeVar("T")
+
+Reply: TypeAlias = Sequence[int]
+"""What a script answers: whole numbers; their meaning is documented at the top of the script."""
+
+
+class Call(NamedTuple):
+    """One script call: its name, the keys it may touch, its whole-number arguments.
+
+    `local` sends it to this process's own memory instead of the store (failure policy `local`).
+    """
+
+    script: str
+    keys: tuple[str, ...]
+    args: tuple[int, ...]
+    local: bool = False
+
+
+Flow: TypeAlias = Generator[Call, Reply, T]
+
+
+class Store(Protocol):
+    """A store for blocking code."""
+
+    def call(self, call: Call) -> Reply:
+        """Run one script atomically. Raises: StoreError."""
+
+
+class AsyncStore(Protocol):
+    """A store for an event loop."""
+
+    async def call(self, call: Call) -> Reply:
+        """Run one script atomically. Raises: StoreError."""
+
+
+def run(flow: Flow[T], store: Store, local: Store) -> T:
+    """Drive `flow` with blocking stores and return its result."""
+    try:
+        call = next(flow)
+        while True:
+            try:
+                reply = (local if call.local else store).call(call)
+            except StoreError as error:
+                call = flow.throw(error)
+            else:
+                call = flow.send(reply)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def run_async(flow: Flow[T], store: AsyncStore, local: Store) -> T:
+    """Drive `flow` on an event loop and return its result."""
+    try:
+        call = next(flow)
+        while True:
+            try:
+                reply = local.call(call) if call.local else await store.call(call)
+            except StoreError as error:
+                call = flow.throw(error)
+            else:
+                call = flow.send(reply)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result

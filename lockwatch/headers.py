@@ -1,0 +1,93 @@
+"""What lockwatch says over HTTP: quota headers and problem bodies, one renderer for both frameworks.
+
+`RateLimit-Policy` and `RateLimit` follow draft-ietf-httpapi-ratelimit-headers-11, bodies RFC 9457 with that draft's problem types.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from math import ceil
+from typing import Any, Final, Literal, TypeAlias
+
+from lockwatch.errors import RateLimited, RequestRefused
+from lockwatch.limits.decision import Decision
+from lockwatch.limits.grammar import Limit
+
+Dialect: TypeAlias = Literal["draft-11", "x", "both", "off"]
+DIALECTS: Final = ("draft-11", "x", "both", "off")
+RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+PROBLEM: Final = b"application/problem+json"
+QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+REDUCED_CAPACITY: Final = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+NAMES: Final = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After")
+
+
+def quota_headers(decisions: Sequence[Decision], dialect: str, now: float) -> RawHeaders:
+    """The quota headers of a response. `now` is the epoch time; decisions made without the store say nothing."""
+    told = [d for d in decisions if not d.degraded]
+    if not told or dialect == "off":
+        return []
+    headers: RawHeaders = []
+    if dialect != "x":
+        headers.append((b"ratelimit-policy", b", ".join([_policy_item(d.policy, d.limit) for d in told])))
+        headers.append((b"ratelimit", ", ".join([f'"{d.policy}";r={d.remaining};t={ceil(d.next_after)}' for d in told]).encode()))
+    if dialect != "draft-11":
+        binding = told[0] if len(told) == 1 else _binding(told)
+        wait = binding.retry_after if binding.refuses and binding.retry_after else binding.reset_after
+        headers += (
+            (b"x-ratelimit-limit", b"%d" % binding.limit.amount),
+            (b"x-ratelimit-remaining", b"%d" % binding.remaining),
+            (b"x-ratelimit-reset", b"%d" % ceil(now + wait)),
+        )
+    return headers
+
+
+def retry_after(refusal: RequestRefused) -> int | None:
+    """Whole seconds for Retry-After: at least 1, rounded up; None when waiting does not help."""
+    seconds = refusal.retry_after
+    return None if seconds is None else max(1, ceil(seconds))
+
+
+def problem(refusal: RequestRefused, dialect: str, now: float) -> tuple[int, RawHeaders, bytes]:
+    """Status, headers and body of the answer to a refused request."""
+    wait = retry_after(refusal)
+    body = json.dumps(_body(refusal, wait), separators=(",", ":")).encode()
+    headers: RawHeaders = [(b"content-type", PROBLEM), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
+    if wait is not None:
+        headers.append((b"retry-after", b"%d" % wait))
+    return refusal.status, headers + quota_headers(refusal.decisions, dialect, now), body
+
+
+def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
+    limited = isinstance(refusal, RateLimited)
+    violated = refusal.violated
+    again = f"try again in {wait} seconds" if wait is not None else "this request asks for more than the whole quota"
+    title = "Request cannot be satisfied as assigned quota has been exceeded" if limited else "Request cannot be satisfied due to temporary server capacity constraints"
+    detail = f"{violated[0].limit.amount} per {violated[0].limit.spelled_window} used up; {again}" if limited else f"rate limits cannot be checked now; {again}"
+    return {
+        "type": QUOTA_EXCEEDED if limited else REDUCED_CAPACITY,
+        "title": title,
+        "status": refusal.status,
+        "detail": detail,
+        "violated-policies": [d.policy for d in violated],
+        "error": refusal.code,
+        "retry_after": wait,
+        "decision": refusal.decision_id,
+    }
+
+
+def _binding(decisions: Sequence[Decision]) -> Decision:
+    """The violated policy that takes longest, else the one with the least left relative to its quota."""
+    violated = [d for d in decisions if d.refuses]
+    if violated:
+        return max(violated, key=lambda d: float("inf") if d.retry_after is None else d.retry_after)
+    return min(decisions, key=lambda d: d.remaining / (d.limit.amount or 1))
+
+
+@lru_cache(maxsize=1024)
+def _policy_item(name: str, limit: Limit) -> bytes:
+    window = f";w={ceil(limit.window)}" if limit.window else ""
+    return f'"{name}";q={limit.amount}{window}'.encode()

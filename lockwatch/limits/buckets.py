@@ -1,0 +1,49 @@
+"""Bucket keys: namespace, schema, algorithm, hashed subject, policy and scope.
+
+A subject (an address, a user, an API key) never becomes part of a key itself: it is hashed with a key derived from the
+application's secret. The hash stands in braces, so that all buckets of a subject share one slot of a Redis Cluster.
+"""
+
+from __future__ import annotations
+
+import hmac
+from hashlib import blake2s
+from typing import Final
+
+from lockwatch.limits.policy import ALGORITHMS, Policy
+
+SCHEMA: Final = "1"
+"""Layout of keys and values; a release that changes it can share a store with the one before."""
+_REMEMBERED: Final = 8192
+
+
+def derive_key(secret: bytes, purpose: str) -> bytes:
+    """A 32-byte key for one purpose: HKDF-Extract and one block of HKDF-Expand with SHA-256 (RFC 5869)."""
+    extracted = hmac.digest(b"lockwatch", secret, "sha256")
+    return hmac.digest(extracted, purpose.encode() + b"\x01", "sha256")
+
+
+class Buckets:
+    """Names store keys. Remembers recently hashed subjects, at most 8,192 of them."""
+
+    __slots__ = ("_hashed", "_key", "_namespace")
+
+    def __init__(self, namespace: str, secret: bytes) -> None:
+        self._namespace = namespace
+        self._key = derive_key(secret, "subject")
+        self._hashed: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Buckets(namespace={self._namespace!r})"
+
+    def key(self, policy: Policy, subject: str) -> str:
+        """The store key of `policy` for `subject`."""
+        hashed = self._hashed.get(subject) or self._hash(subject)
+        return f"{self._namespace}:{SCHEMA}:{ALGORITHMS[policy.algorithm]}:{{{hashed}}}:{policy.bucket}"
+
+    def _hash(self, subject: str) -> str:
+        if len(self._hashed) >= _REMEMBERED:
+            self._hashed.clear()
+        digest = blake2s(subject.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).hexdigest()
+        self._hashed[subject] = digest
+        return digest

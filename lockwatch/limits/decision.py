@@ -1,0 +1,49 @@
+"""What was decided about one policy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from lockwatch.limits.grammar import Limit
+
+
+class Decision(NamedTuple):
+    """The outcome of one policy for one request. Times are seconds.
+
+    A named tuple, not a frozen dataclass: one is made per policy and request, and it costs a quarter of the time.
+
+    Attributes:
+        allowed: what the policy says (also in shadow and observe mode, where nothing is refused).
+        policy: its name, unique on a response.
+        limit: the quota and window it was decided under.
+        remaining: what is left of the quota after this request.
+        retry_after: seconds until this request would be admitted; 0 when it was, None when it never will be.
+        reset_after: seconds until the whole quota is free again.
+        cost: what the request asked for.
+        shadow: the policy reports and never refuses.
+        degraded: the store was not asked; the failure policy decided.
+        id: the same for all decisions of a request; also in the 429 body.
+        next_after: seconds until more than `remaining` is available (the `t` of a RateLimit header).
+    """
+
+    allowed: bool
+    policy: str
+    limit: Limit
+    remaining: int
+    retry_after: float | None
+    reset_after: float
+    cost: int
+    shadow: bool
+    degraded: bool
+    id: str
+    next_after: float
+
+    @property
+    def refuses(self) -> bool:
+        """Whether this decision refuses the request."""
+        return not self.allowed and not self.shadow
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether it refuses because the store is down and the policy says deny, not because of a quota."""
+        return self.refuses and self.degraded and self.retry_after is not None and self.reset_after == 0

@@ -1,0 +1,196 @@
+"""What a developer declares (`RateLimit(...)`, `@lockwatch.limit(...)`) and the plan a route makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import Any, Final, TypeAlias
+
+from lockwatch.errors import ConfigurationError
+from lockwatch.keys import PREFIXED, Key, Visit, by_ip, subject_of
+from lockwatch.limits.buckets import Buckets
+from lockwatch.limits.decision import Decision
+from lockwatch.limits.grammar import Limit, parse
+from lockwatch.limits.policy import Charge, Policy, check_algorithm, check_on_store_error, identity, unique_names
+
+Limits: TypeAlias = "str | Limit | Iterable[str | Limit]"
+DynamicLimits: TypeAlias = "Callable[[Any], Limits | Awaitable[Limits]]"
+UNMATCHED: Final = "<unmatched>"
+"""The template of requests that match no route."""
+
+
+def read_limits(value: Any) -> tuple[Limit, ...]:
+    """The limits in a text, a `Limit`, or a sequence of either. Raises: ConfigurationError."""
+    if isinstance(value, Limit):
+        return (value,)
+    if isinstance(value, str):
+        return parse(value)
+    if isinstance(value, Iterable):
+        return tuple([limit for part in value for limit in read_limits(part)])
+    raise ConfigurationError(f"limits={value!r} is not a text like '100/minute', a Limit, or a sequence of them")
+
+
+class Declaration:
+    """One declared limit, or several with one key. Compared by identity: two equal ones are two policies.
+
+    Args:
+        limits: grammar text, a `Limit`, a sequence of them, or a callable taking the request (sync or async).
+        key: whom to count, a callable taking the request (sync or async).
+        name: what the policies are called; their limit by default.
+        algorithm: ``sliding-window``.
+        cost: int >= 0 or a callable taking the request; 0 is a peek.
+        methods: HTTP methods it applies to; all by default.
+        exempt_when: a callable taking the request; true exempts it.
+        shared: a bucket name that replaces route and method.
+        shadow: decide and report, never refuse.
+        on_store_error: ``allow``, ``deny`` or ``local`` when the store fails; None: as configured, else ``allow``.
+        on_breach: called with the request and the decision that refused.
+
+    Raises: ConfigurationError.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | DynamicLimits,
+        *,
+        key: Key = by_ip,
+        name: str | None = None,
+        algorithm: str = "sliding-window",
+        cost: int | Callable[[Any], Any] = 1,
+        methods: Iterable[str] | None = None,
+        exempt_when: Callable[[Any], Any] | None = None,
+        shared: str | None = None,
+        shadow: bool = False,
+        on_store_error: str | None = None,
+        on_breach: Callable[[Any, Decision], Any] | None = None,
+    ) -> None:
+        self.limits = limits if callable(limits) else read_limits(limits)
+        self.key, self.name, self.shared, self.shadow, self.cost = key, name, shared, shadow, cost
+        self.exempt_when, self.on_breach = exempt_when, on_breach
+        self.methods = None if methods is None else frozenset(_method(m) for m in ([methods] if isinstance(methods, str) else methods))
+        self.algorithm = check_algorithm(algorithm, () if callable(self.limits) else self.limits)
+        self.on_store_error = on_store_error and check_on_store_error(on_store_error)
+        self._check()
+
+    def _check(self) -> None:
+        for option in ("key", "exempt_when", "on_breach"):
+            value = getattr(self, option)
+            if value is not None and not callable(value):
+                raise ConfigurationError(f"{option}={value!r} is not callable; it takes the request, e.g. key=by_ip")
+        for option in ("name", "shared"):
+            value = getattr(self, option)
+            if value is not None:
+                Limit(1, 1, name=value)
+        if not callable(self.cost):
+            self._check_cost(self.cost)
+
+    def _check_cost(self, cost: object) -> None:
+        if not isinstance(cost, int) or isinstance(cost, bool) or cost < 0:
+            raise ConfigurationError(f"cost={cost!r} is not a whole number of at least 0")
+        for limit in () if callable(self.limits) else self.limits:
+            if cost > limit.amount > 0:
+                raise ConfigurationError(f"cost={cost} can never be admitted by {str(limit)!r}; raise the limit or lower the cost")
+
+    def __repr__(self) -> str:
+        limits = getattr(self.limits, "__qualname__", None) or "; ".join(map(str, self.limits))  # type: ignore[arg-type]
+        return f"{type(self).__name__}({limits!r}, key={getattr(self.key, '__qualname__', self.key)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One declaration in a plan; `policies` is None when its limits are decided per request."""
+
+    declaration: Declaration
+    policies: tuple[Policy, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a route and method has declared, ready to be charged in one call.
+
+    `simple` says that nothing in it has to ask the request: fixed limits, fixed costs, counted by address.
+    """
+
+    steps: tuple[Step, ...]
+    scope: str
+    on_store_error: str
+    simple: bool
+
+    def holds(self, declaration: object) -> bool:
+        """Whether `declaration` is part of this plan."""
+        return any(step.declaration is declaration for step in self.steps)
+
+
+def make_plan(declarations: Sequence[Declaration], method: str, template: str, on_store_error: str | None = None) -> Plan:
+    """Plan what `declarations` mean for one method of one route. HEAD counts as GET."""
+    method = _method(method)
+    scope = f"{method}:{template}"
+    fallback = on_store_error or "allow"
+    unique = list(dict.fromkeys(d for d in declarations if d.methods is None or method in d.methods))
+    named = _named([(d, limit) for d in unique if not callable(d.limits) for limit in d.limits], scope, fallback)
+    steps = tuple([Step(d, None if callable(d.limits) else tuple([p for owner, p in named if owner is d])) for d in unique])
+    return Plan(steps, scope, fallback, all(_is_simple(step) for step in steps))
+
+
+def _named(pairs: Sequence[tuple[Declaration, Limit]], scope: str, on_store_error: str) -> list[tuple[Declaration, Policy]]:
+    names = unique_names(limit.name or d.name or limit.slug for d, limit in pairs)
+    buckets = unique_names(f"{identity(limit, d.name)}:{d.shared or scope}" for d, limit in pairs)
+    return [
+        (d, Policy(limit, name, bucket, d.shadow, d.on_store_error or on_store_error, d.algorithm, d.on_breach))  # type: ignore[arg-type]  # checked
+        for (d, limit), name, bucket in zip(pairs, names, buckets, strict=True)
+    ]
+
+
+def _is_simple(step: Step) -> bool:
+    d = step.declaration
+    return step.policies is not None and d.key is by_ip and isinstance(d.cost, int) and d.exempt_when is None
+
+
+def charges(plan: Plan, request: Any, visit: Visit, buckets: Buckets) -> Generator[Any, Any, tuple[Charge, ...]]:
+    """What to charge for one request. A generator that yields only what has to be awaited, and is sent the result."""
+    if plan.simple:
+        subject = visit.client.subject
+        return tuple([Charge(p, buckets.key(p, subject), s.declaration.cost) for s in plan.steps for p in s.policies or ()])  # type: ignore[arg-type]
+    asked: list[tuple[Declaration, str, int, tuple[Limit, ...] | None]] = []
+    for step in plan.steps:
+        declared = step.declaration
+        if declared.exempt_when is not None and (yield from _ask(declared.exempt_when, request)):
+            continue
+        value = declared.key(visit) if declared.key in PREFIXED else (yield from _ask(declared.key, request))
+        cost = declared.cost if isinstance(declared.cost, int) else (yield from _ask(declared.cost, request))
+        limits = read_limits((yield from _ask(declared.limits, request))) if callable(declared.limits) else None
+        asked.append((declared, subject_of(declared.key, value, visit.client), _whole(cost), limits))
+    return _charged(plan, asked, buckets)
+
+
+def _charged(plan: Plan, asked: Sequence[tuple[Declaration, str, int, tuple[Limit, ...] | None]], buckets: Buckets) -> tuple[Charge, ...]:
+    subjects = {d: (subject, cost) for d, subject, cost, _ in asked}
+    if all(limits is None for *_, limits in asked):
+        found = [(s.declaration, p) for s in plan.steps if s.declaration in subjects for p in s.policies or ()]
+    else:
+        pairs = [(d, limit) for d, _, _, limits in asked for limit in (d.limits if limits is None else check_dynamic(d, limits))]  # type: ignore[union-attr]
+        found = _named(pairs, plan.scope, plan.on_store_error)
+    return tuple([Charge(p, buckets.key(p, subjects[d][0]), subjects[d][1]) for d, p in found])
+
+
+def check_dynamic(declared: Declaration, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    """Limits a callable returned, if the algorithm can do them. Raises: ConfigurationError."""
+    check_algorithm(declared.algorithm, limits)
+    return limits
+
+
+def _ask(function: Callable[..., Any], request: Any) -> Generator[Any, Any, Any]:
+    value = function(request)
+    return (yield value) if isawaitable(value) else value
+
+
+def _whole(cost: object) -> int:
+    if not isinstance(cost, int) or cost < 0:
+        raise TypeError(f"a cost function returns a whole number of at least 0, not {cost!r}")
+    return cost
+
+
+def _method(method: str) -> str:
+    method = method.upper()
+    return "GET" if method == "HEAD" else method

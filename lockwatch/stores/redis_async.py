@@ -1,0 +1,200 @@
+"""Redis for event loops: all calls made in one tick of a loop travel as one script call.
+
+Per running loop there are a few lanes, each a connection with at most one batch in flight. While all are busy, calls gather and
+leave together. A bounded batch keeps Redis from being held long. Connections close with their loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from redis.exceptions import NoScriptError, RedisError
+
+from lockwatch.errors import StoreError, StoreTimeout
+from lockwatch.flow import Call, Reply
+from lockwatch.stores import wire
+from lockwatch.stores.connect import Address, async_pool
+
+_LATE = 0.005
+"""A timer this late means that our own loop stood still, not the store."""
+
+
+class AsyncRedisStore:
+    """A store on one Redis or Valkey, for every event loop of the process.
+
+    Args:
+        address: where it is.
+        deadline: seconds from the call to its answer, connecting included.
+        lanes: connections per loop.
+        batch: calls per script call.
+    """
+
+    def __init__(self, address: Address, deadline: float = 0.05, lanes: int = 4, batch: int = 64) -> None:
+        self.address = address
+        self._deadline = deadline
+        self._lanes = lanes
+        self._batch = batch
+        self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Batcher] = WeakKeyDictionary()
+
+    async def call(self, call: Call) -> Reply:
+        """Run one script, together with the other calls of this tick. Raises: StoreError, StoreTimeout."""
+        loop = asyncio.get_running_loop()
+        batcher = self._batchers.get(loop) or await self._open(loop)
+        return await batcher.submit(call)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        batcher = self._batchers.pop(asyncio.get_running_loop(), None)
+        if batcher is not None:
+            await batcher.keeper.aclose()
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> _Batcher:
+        pool = async_pool(self.address, self._deadline)
+        lanes = [_Lane(pool.make_connection()) for _ in range(self._lanes)]
+        batcher = self._batchers.setdefault(loop, _Batcher(loop, lanes, self._deadline, self._batch))
+        await anext(batcher.keeper, None)
+        return batcher
+
+
+class _Item(NamedTuple):
+    call: Call
+    answer: asyncio.Future[Reply]
+    due: float
+
+
+class _Lane:
+    """One connection, used by one batch at a time."""
+
+    def __init__(self, connection: Any) -> None:
+        self.busy = False
+        self.due = 0.0
+        self.task: asyncio.Task[None] | None = None
+        self._connection: Any = connection
+
+    async def exchange(self, calls: list[Call]) -> bytes:
+        connection = self._connection
+        if not connection.is_connected:
+            await connection.connect()
+        await connection.send_packed_command([wire.command(calls)], check_health=False)
+        try:
+            reply: bytes = await connection.read_response(disable_decoding=True)
+        except NoScriptError:
+            await connection.send_packed_command([wire.command(calls, whole=True)], check_health=False)
+            reply = await connection.read_response(disable_decoding=True)
+        return reply
+
+    async def close(self) -> None:
+        await self._connection.disconnect(nowait=True)
+
+
+class _Batcher:
+    """The calls of one event loop, on their way and waiting."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lanes: list[_Lane], deadline: float, batch: int) -> None:
+        self._loop = loop
+        self._lanes = lanes
+        self._deadline = deadline
+        self._batch = batch
+        self._waiting: deque[_Item] = deque()
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        # A loop that ends closes its async generators: the one moment to close connections however the loop was run.
+        self.keeper = self._keep()
+
+    def submit(self, call: Call) -> asyncio.Future[Reply]:
+        answer: asyncio.Future[Reply] = self._loop.create_future()
+        due = self._loop.time() + self._deadline
+        self._waiting.append(_Item(call, answer, due))
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._expire, due)
+        return answer
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        for lane in self._lanes:
+            if not self._waiting:
+                return
+            if not lane.busy:
+                items = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
+                items = [item for item in items if not item.answer.done()]
+                if items:
+                    lane.busy, lane.due = True, items[0].due
+                    lane.task = self._loop.create_task(self._travel(lane, items))
+
+    async def _travel(self, lane: _Lane, items: list[_Item]) -> None:
+        try:
+            text = await lane.exchange([item.call for item in items])
+            for item, reply in zip(items, wire.replies(text, len(items)), strict=True):
+                _answer(item, reply)
+        except asyncio.CancelledError:
+            _fail(items, StoreTimeout("no answer from the store within the deadline"))
+            await lane.close()
+        except (RedisError, OSError, StoreError, asyncio.IncompleteReadError) as error:
+            _fail(items, StoreError(f"the store failed: {type(error).__name__}: {_reason(error)}"))
+            await lane.close()
+        except BaseException as error:
+            _fail(items, error)
+            await lane.close()
+            raise
+        finally:
+            lane.busy = False
+            if self._waiting:
+                self._dispatch()
+
+    def _expire(self, due: float, patience: bool = True) -> None:
+        """Fail what is overdue. When this very timer is late, the loop was blocked: read what arrived meanwhile first."""
+        now = self._loop.time()
+        if patience and now - due > _LATE:
+            self._timer = self._loop.call_later(_LATE, self._expire, due, False)
+            return
+        while self._waiting and self._waiting[0].due <= now:
+            _fail([self._waiting.popleft()], StoreTimeout("every connection to the store is busy past the deadline"))
+        for lane in self._lanes:
+            if lane.busy and lane.due <= now and lane.task is not None:
+                lane.task.cancel()
+        pending = [lane.due for lane in self._lanes if lane.busy and lane.due > now]
+        if self._waiting:
+            pending.append(self._waiting[0].due)
+        upcoming = min(pending, default=None)
+        self._timer = None if upcoming is None else self._loop.call_at(upcoming, self._expire, upcoming)
+
+    async def _keep(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            tasks = [lane.task for lane in self._lanes if lane.busy and lane.task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            _fail(list(self._waiting), StoreError("the store was closed"))
+            for lane in self._lanes:
+                await lane.close()
+
+
+def _answer(item: _Item, reply: Reply | StoreError) -> None:
+    if item.answer.done():
+        return
+    if isinstance(reply, StoreError):
+        item.answer.set_exception(reply)
+    else:
+        item.answer.set_result(reply)
+
+
+def _fail(items: list[_Item], error: BaseException) -> None:
+    for item in items:
+        if not item.answer.done():
+            item.answer.set_exception(error)
+
+
+def _reason(error: BaseException) -> str:
+    return str(error)[:200]
+

@@ -1,0 +1,57 @@
+"""What goes over the wire: calls become one EVALSHA, one text becomes replies. The same for both colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from hashlib import sha1
+from importlib.resources import files
+from typing import Final
+
+from lockwatch.errors import StoreError
+from lockwatch.flow import Call, Reply
+
+_SOURCES: Final = ("prelude", "window", "admit", "keys", "dispatch")
+
+
+@cache
+def source() -> bytes:
+    """The script that runs every batch: all files of `lua/`, in order."""
+    folder = files("lockwatch.stores") / "lua"
+    return "\n".join((folder / f"{name}.lua").read_text("utf-8") for name in _SOURCES).encode()
+
+
+@cache
+def _evalsha() -> bytes:
+    # Redis names scripts by SHA-1; nothing here rests on its strength.
+    return _text(b"EVALSHA") + _text(sha1(source(), usedforsecurity=False).hexdigest().encode())
+
+
+@cache
+def _eval() -> bytes:
+    return _text(b"EVAL") + _text(source())
+
+
+def _text(value: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+@lru_cache(maxsize=4096)
+def _argument(script: str, keys: int, args: tuple[int, ...]) -> bytes:
+    return _text(f"{script} {keys} {' '.join([str(int(a)) for a in args])}".encode())
+
+
+def command(calls: Sequence[Call], whole: bool = False) -> bytes:
+    """The RESP bytes that run `calls` as one script; `whole` sends its source too (after NOSCRIPT)."""
+    keys = [_text(key.encode("utf-8", "surrogatepass")) for call in calls for key in call.keys]
+    arguments = [_argument(call.script, len(call.keys), call.args) for call in calls]
+    head = b"*%d\r\n" % (3 + len(keys) + len(arguments))
+    return b"".join([head, _eval() if whole else _evalsha(), _text(b"%d" % len(keys)), *keys, *arguments])
+
+
+def replies(text: bytes | str, expected: int) -> list[Reply | StoreError]:
+    """The replies in `text`, one per call; a call that failed alone is an error in its place. Raises: StoreError."""
+    lines = (text.decode("utf-8", "replace") if isinstance(text, bytes) else text).split("\n")
+    if len(lines) != expected:
+        raise StoreError(f"the store answered {len(lines)} of {expected} calls")
+    return [StoreError(f"the store refused a call: {line[1:200]}") if line[:1] == "!" else [int(n) for n in line.split()] for line in lines]

@@ -1,0 +1,83 @@
+"""The direction of imports: what decides never imports what waits."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DRIVERS = {"asyncio", "threading", "redis", "sqlalchemy", "sqlmodel", "httpx", "fastapi", "starlette", "flask", "random", "time"}
+PURE = ["errors.py", "config.py", "flow.py", "client.py", "keys.py", "headers.py", "limits"]
+STDLIB_ONLY = ["errors.py", "config.py", "flow.py"]
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports when it runs, wherever in it; names for type checkers aside."""
+    tree = ast.parse(path.read_text())
+    found: set[str] = set()
+    checked = {id(n) for i in ast.walk(tree) if isinstance(i, ast.If) and "TYPE_CHECKING" in ast.dump(i.test) for n in ast.walk(i)}
+    for node in ast.walk(tree):
+        if id(node) in checked:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+def files(*names: str) -> list[Path]:
+    found = [path for name in names for path in ([ROOT / "lockwatch" / name] if name.endswith(".py") else (ROOT / "lockwatch" / name).rglob("*.py"))]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("path", files(*PURE), ids=lambda p: str(p.relative_to(ROOT)))
+def test_pure_modules_import_no_driver_and_no_clock(path: Path) -> None:
+    assert not {name.partition(".")[0] for name in imports(path)} & DRIVERS
+
+
+@pytest.mark.parametrize("path", files(*STDLIB_ONLY), ids=lambda p: p.name)
+def test_foundations_import_only_the_standard_library_and_each_other(path: Path) -> None:
+    own = {name for name in imports(path) if name.startswith("lockwatch")}
+    assert own <= {"lockwatch.errors", "lockwatch.flow"}
+
+
+def test_only_the_stores_import_redis() -> None:
+    using = {p for p in (ROOT / "lockwatch").rglob("*.py") if "redis" in {name.partition(".")[0] for name in imports(p)}}
+    assert {p.parent.name for p in using} == {"stores"}
+
+
+def test_only_the_fastapi_edge_imports_fastapi() -> None:
+    using = {
+        p
+        for p in [*(ROOT / "lockwatch").rglob("*.py"), *(ROOT / "lockwatch_flask").rglob("*.py")]
+        if {"fastapi", "starlette"} & {name.partition(".")[0] for name in imports(p)}
+    }
+    assert {p.parent.name for p in using if p.name not in ("demo.py",)} == {"fastapi"}
+
+
+def test_lockwatch_does_not_import_its_flask_edge() -> None:
+    assert not [p for p in (ROOT / "lockwatch").rglob("*.py") if p.name != "middleware.py" and any(n.startswith("lockwatch_flask") for n in imports(p))]
+
+
+def test_there_are_no_import_cycles() -> None:
+    graph = {module_name(p): {n for n in imports(p) if n.startswith("lockwatch")} for p in (ROOT / "lockwatch").rglob("*.py") if p.name != "__init__.py"}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"import cycle: {' -> '.join((*path, name))}"
+        if name in done:
+            return
+        for target in graph.get(name, ()):
+            visit(target, (*path, name))
+        done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)

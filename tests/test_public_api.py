@@ -1,0 +1,49 @@
+"""What `import lockwatch` promises, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import lockwatch
+
+NAMES = [
+    "ConfigurationError",
+    "Decision",
+    "Limit",
+    "LockWatch",
+    "LockWatchConfig",
+    "LockwatchError",
+    "RateLimit",
+    "RateLimited",
+    "StoreError",
+    "StoreUnavailable",
+    "by_api_key",
+    "by_ip",
+    "by_user",
+    "key_by_api_key",
+    "key_by_ip",
+    "key_by_user_id",
+    "rate_limit",
+]
+
+
+def test_the_exported_names_are_these_and_all_resolve() -> None:
+    assert lockwatch.__all__ == NAMES
+    assert all(getattr(lockwatch, name) is not None for name in NAMES)
+
+
+def test_importing_lockwatch_loads_no_framework_and_no_driver() -> None:
+    code = "import sys, json, lockwatch, lockwatch_flask; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
+    loaded = set(json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout))
+    assert not loaded & {"fastapi", "starlette", "flask", "redis", "sqlalchemy", "sqlmodel", "httpx", "jose", "asyncpg", "click"}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    try:
+        lockwatch.nothing_of_that_name  # noqa: B018
+    except AttributeError as error:
+        assert "nothing_of_that_name" in str(error)
+    else:
+        raise AssertionError("no error")
