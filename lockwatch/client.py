@@ -23,7 +23,16 @@ UNKNOWN: Final = "unknown"
 MAX_HOPS: Final = 40
 _REMEMBERED: Final = 8192
 _FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
-_PRIVATE: Final = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+_PRIVATE: Final = (
+    "127.0.0.0/8",
+    "::1/128",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+)
 _PORT = re.compile(r":\d{1,5}\Z")
 _FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)\s*(?=;|\Z)', re.IGNORECASE)
 
@@ -70,7 +79,9 @@ def trust(value: str | int | Iterable[str]) -> Trust:
     if isinstance(value, str) and value.strip().isdigit():
         return trust(int(value))
     if not isinstance(value, (str, Iterable)):
-        raise ConfigurationError(f"trusted_proxies={value!r} is not 'none', 'private', a number of hops or networks like ['10.0.0.0/8']")
+        raise ConfigurationError(
+            f"trusted_proxies={value!r} is not 'none', 'private', a number of hops or networks like ['10.0.0.0/8']"
+        )
     words = [w for w in re.split(r"[,\s]+", value) if w] if isinstance(value, str) else list(value)
     if words in (["none"], []):
         return Trust()
@@ -82,7 +93,9 @@ def _network(word: object) -> Network:
     try:
         return ip_network(str(word))
     except ValueError as error:
-        raise ConfigurationError(f"trusted_proxies: {str(word)[:60]!r} is not a network ({error}); a correct one is '10.0.0.0/8', or 'private', or 1 hop") from None
+        raise ConfigurationError(
+            f"trusted_proxies: {str(word)[:60]!r} is not a network ({error}); a correct one is '10.0.0.0/8', or 'private', or 1 hop"
+        ) from None
 
 
 def read_address(text: str) -> Address | None:
@@ -146,7 +159,10 @@ class Clients:
         address = read_address(peer) if peer else None
         client = self._client(address, peer)
         if address is None and not self._trusted.hops:
-            message = f"a request has no client address (peer {(peer or '')[:60]!r}): all such requests share one bucket; behind a unix socket set trusted_proxies to the number of proxies, e.g. trusted_proxies=1"
+            message = (
+                f"a request has no client address (peer {(peer or '')[:60]!r}): all such requests share one bucket; "
+                "behind a unix socket set trusted_proxies to the number of proxies, e.g. trusted_proxies=1"
+            )
             self._peers[peer or ""] = client
             return Client(client.address, client.subject, client.peer, message)
         if address is not None and self._private.holds(address, 1):
@@ -158,7 +174,8 @@ class Clients:
         del self._watched[client.peer or ""]
         network = f"{client.address}/{client.address.max_prefixlen}" if client.address else ""
         message = (
-            f"the private peer {client.address} sends a forwarded header but is not a trusted proxy: all clients behind it share one bucket. "
+            f"the private peer {client.address} sends a forwarded header but is not a trusted proxy: "
+            "all clients behind it share one bucket. "
             f"If it is your proxy, set trusted_proxies=[{network!r}] (or 'private', or a number of hops)"
         )
         return Client(client.address, client.subject, client.peer, message)

@@ -92,9 +92,14 @@ class LockWatchConfig:
             if (value := getattr(self, name)) is not None and not (_is_number(value) and low <= value <= high):
                 raise ConfigurationError(f"{name}={value!r} is not a number from {low:g} to {high:g}")
         if not self.namespace or any(c in self.namespace for c in "{}: \n"):
-            raise ConfigurationError(f"namespace={self.namespace!r} cannot be empty or contain '{{', '}}', ':' or space; a correct one is 'shop-api'")
+            raise ConfigurationError(
+                f"namespace={self.namespace!r} cannot be empty or contain '{{', '}}', ':' or space; a correct one is 'shop-api'"
+            )
         if any(len(secret) < 16 for secret in self.secrets):
-            raise ConfigurationError('secret_key is shorter than 16 characters; make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"')
+            raise ConfigurationError(
+                "secret_key is shorter than 16 characters; make one with: "
+                'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+            )
 
     @property
     def secrets(self) -> tuple[str, ...]:

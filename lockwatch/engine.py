@@ -72,12 +72,16 @@ class Engine:
         self._address = None if config.in_memory else _address(config)
         self._store: AsyncStore | None = None
         self._buckets = _buckets(config)
-        self._stray = Buckets(config.namespace, secrets.token_bytes(32))  # names for this process only, while the shared secret is out of reach
+        # Names for this process only, while the shared secret is out of reach.
+        self._stray = Buckets(config.namespace, secrets.token_bytes(32))
         self._error = ""
         self._ids = Ids()
         self._lock = threading.Lock()
         if config.in_memory and config.processes > 1:
-            self.warn(f"the memory store counts per process, and there are {config.processes}: set redis_url, or every limit is multiplied by that")
+            self.warn(
+                f"the memory store counts per process, and there are {config.processes}: "
+                "set redis_url, or every limit is multiplied by that"
+            )
 
     @property
     def store_name(self) -> str:
@@ -101,7 +105,14 @@ class Engine:
         """A report on what was seen so far; it asks nobody."""
         healthy = not self._error and not self.warnings and not self.memory.overflowed
         return Health(
-            "ok" if healthy else "degraded", self.mode, self.store_name, not self._error, self._error, len(self.memory), self.memory.overflowed, tuple(self.warnings)
+            "ok" if healthy else "degraded",
+            self.mode,
+            self.store_name,
+            not self._error,
+            self._error,
+            len(self.memory),
+            self.memory.overflowed,
+            tuple(self.warnings),
         )
 
     async def buckets(self) -> Buckets:
@@ -185,7 +196,10 @@ class Engine:
 
     def _keep_secret(self, numbers: Sequence[int]) -> Buckets:
         self._buckets = Buckets(self.config.namespace, b"".join(n.to_bytes(4, "big") for n in numbers))
-        self.warn("no secret_key is set: subjects in the store are hashed with a key kept in the same store, which hides them from nobody who reads it")
+        self.warn(
+            "no secret_key is set: subjects in the store are hashed with a key kept in the same store, "
+            "which hides them from nobody who reads it"
+        )
         return self._buckets
 
 
@@ -260,4 +274,3 @@ async def drive(generator: Any) -> Any:
             value = generator.send(await value)
     except StopIteration as stop:
         return stop.value
-

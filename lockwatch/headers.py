@@ -22,7 +22,14 @@ RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 PROBLEM: Final = b"application/problem+json"
 QUOTA_EXCEEDED: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 REDUCED_CAPACITY: Final = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
-NAMES: Final = ("RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After")
+NAMES: Final = (
+    "RateLimit-Policy",
+    "RateLimit",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "Retry-After",
+)
 
 
 def quota_headers(decisions: Sequence[Decision], dialect: str, now: float) -> RawHeaders:
@@ -55,7 +62,11 @@ def problem(refusal: RequestRefused, dialect: str, now: float) -> tuple[int, Raw
     """Status, headers and body of the answer to a refused request."""
     wait = retry_after(refusal)
     body = json.dumps(_body(refusal, wait), separators=(",", ":")).encode()
-    headers: RawHeaders = [(b"content-type", PROBLEM), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store")]
+    headers: RawHeaders = [
+        (b"content-type", PROBLEM),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    ]
     if wait is not None:
         headers.append((b"retry-after", b"%d" % wait))
     return refusal.status, headers + quota_headers(refusal.decisions, dialect, now), body
@@ -65,8 +76,16 @@ def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
     limited = isinstance(refusal, RateLimited)
     violated = refusal.violated
     again = f"try again in {wait} seconds" if wait is not None else "this request asks for more than the whole quota"
-    title = "Request cannot be satisfied as assigned quota has been exceeded" if limited else "Request cannot be satisfied due to temporary server capacity constraints"
-    detail = f"{violated[0].limit.amount} per {violated[0].limit.spelled_window} used up; {again}" if limited else f"rate limits cannot be checked now; {again}"
+    title = (
+        "Request cannot be satisfied as assigned quota has been exceeded"
+        if limited
+        else "Request cannot be satisfied due to temporary server capacity constraints"
+    )
+    detail = (
+        f"{violated[0].limit.amount} per {violated[0].limit.spelled_window} used up; {again}"
+        if limited
+        else f"rate limits cannot be checked now; {again}"
+    )
     return {
         "type": QUOTA_EXCEEDED if limited else REDUCED_CAPACITY,
         "title": title,

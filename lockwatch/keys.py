@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from lockwatch.client import Client
 
-Key: TypeAlias = "Callable[[Any], str | int | None | Awaitable[str | int | None]]"
+Key: TypeAlias = "Callable[[Any], str | int | Awaitable[str | int | None] | None]"
 
 
 class Visit(Protocol):
@@ -60,7 +60,9 @@ def subject_of(key: Key, value: str | int | None, client: Client) -> str:
     if value is None or value == "":
         return client.subject
     if not isinstance(value, (str, int)):
-        raise TypeError(f"a key function returns a str, an int or None, not {type(value).__name__} ({getattr(key, '__qualname__', key)})")
+        raise TypeError(
+            f"a key function returns a str, an int or None, not {type(value).__name__} ({getattr(key, '__qualname__', key)})"
+        )
     return str(value) if key in PREFIXED else f"custom:{value}"
 
 

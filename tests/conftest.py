@@ -23,8 +23,8 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def redis_server(redis_url: str) -> Iterator[str]:
+def redis_server(redis_url: str) -> str:
     """The same server, empty."""
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
-    yield redis_url
+    return redis_url

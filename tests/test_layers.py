@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DRIVERS = {"asyncio", "threading", "redis", "sqlalchemy", "sqlmodel", "httpx", "fastapi", "starlette", "flask", "random", "time"}
+DRIVERS = {
+    "asyncio",
+    "threading",
+    "redis",
+    "sqlalchemy",
+    "sqlmodel",
+    "httpx",
+    "fastapi",
+    "starlette",
+    "flask",
+    "random",
+    "time",
+}
 PURE = ["errors.py", "config.py", "flow.py", "client.py", "keys.py", "headers.py", "limits"]
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py"]
 
@@ -29,7 +41,11 @@ def imports(path: Path) -> set[str]:
 
 
 def files(*names: str) -> list[Path]:
-    found = [path for name in names for path in ([ROOT / "lockwatch" / name] if name.endswith(".py") else (ROOT / "lockwatch" / name).rglob("*.py"))]
+    found = [
+        path
+        for name in names
+        for path in ([ROOT / "lockwatch" / name] if name.endswith(".py") else (ROOT / "lockwatch" / name).rglob("*.py"))
+    ]
     assert found
     return found
 
@@ -56,15 +72,23 @@ def test_only_the_fastapi_edge_imports_fastapi() -> None:
         for p in [*(ROOT / "lockwatch").rglob("*.py"), *(ROOT / "lockwatch_flask").rglob("*.py")]
         if {"fastapi", "starlette"} & {name.partition(".")[0] for name in imports(p)}
     }
-    assert {p.parent.name for p in using if p.name not in ("demo.py",)} == {"fastapi"}
+    assert {p.parent.name for p in using if p.name != "demo.py"} == {"fastapi"}
 
 
 def test_lockwatch_does_not_import_its_flask_edge() -> None:
-    assert not [p for p in (ROOT / "lockwatch").rglob("*.py") if p.name != "middleware.py" and any(n.startswith("lockwatch_flask") for n in imports(p))]
+    assert not [
+        p
+        for p in (ROOT / "lockwatch").rglob("*.py")
+        if p.name != "middleware.py" and any(n.startswith("lockwatch_flask") for n in imports(p))
+    ]
 
 
 def test_there_are_no_import_cycles() -> None:
-    graph = {module_name(p): {n for n in imports(p) if n.startswith("lockwatch")} for p in (ROOT / "lockwatch").rglob("*.py") if p.name != "__init__.py"}
+    graph = {
+        module_name(p): {n for n in imports(p) if n.startswith("lockwatch")}
+        for p in (ROOT / "lockwatch").rglob("*.py")
+        if p.name != "__init__.py"
+    }
     done: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import lockwatch
 
 NAMES = [
@@ -37,13 +39,20 @@ def test_the_exported_names_are_these_and_all_resolve() -> None:
 def test_importing_lockwatch_loads_no_framework_and_no_driver() -> None:
     code = "import sys, json, lockwatch, lockwatch_flask; print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     loaded = set(json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout))
-    assert not loaded & {"fastapi", "starlette", "flask", "redis", "sqlalchemy", "sqlmodel", "httpx", "jose", "asyncpg", "click"}
+    assert not loaded & {
+        "fastapi",
+        "starlette",
+        "flask",
+        "redis",
+        "sqlalchemy",
+        "sqlmodel",
+        "httpx",
+        "jose",
+        "asyncpg",
+        "click",
+    }
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    try:
+    with pytest.raises(AttributeError, match="nothing_of_that_name"):
         lockwatch.nothing_of_that_name  # noqa: B018
-    except AttributeError as error:
-        assert "nothing_of_that_name" in str(error)
-    else:
-        raise AssertionError("no error")

@@ -46,5 +46,8 @@ def _guard_alone() -> Guard:
     """The guard of applications that have none: counts in this process's memory, and says so once."""
     if not _alone:
         _alone.append(Guard(Engine(LockWatchConfig(application_limits=None))))
-        _alone[0].engine.warn("RateLimit is used without LockWatch(app): it counts in this process's memory, after the body was read, without quota headers")
+        _alone[0].engine.warn(
+            "RateLimit is used without LockWatch(app): it counts in this process's memory, after the body was read, "
+            "without quota headers"
+        )
     return _alone[0]

@@ -52,10 +52,10 @@ class Guard:
         visit.plan = plan
         if not plan.steps or self.engine.mode == "off":
             return None
-        request = visit if plan.simple else visit.request
+        request = visit if plan.fixed is not None else visit.request
         decisions = await self.engine.decide(plan, request, visit)
         visit.decisions += decisions
-        return refusal(visit.decisions) if any([d.refuses for d in decisions]) else None
+        return refusal(visit.decisions) if any(d.refuses for d in decisions) else None
 
     async def refuse(self, refused: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request."""

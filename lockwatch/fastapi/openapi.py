@@ -54,7 +54,7 @@ def _describe(operation: dict[str, Any], guard: Guard, seen: Any, method: str) -
 
 
 def _response(description: str, guard: Guard, declarations: list[Declaration]) -> dict[str, Any]:
-    said = "; ".join([str(limit) for d in declarations if not callable(d.limits) for limit in d.limits])
+    said = "; ".join([str(limit) for d in declarations for limit in d.limits])
     headers: dict[str, Any] = {"Retry-After": _SECONDS}
     dialect = guard.engine.config.headers
     if dialect in ("both", "draft-11"):

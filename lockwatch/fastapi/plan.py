@@ -6,7 +6,7 @@ the application and its routers, the route itself does not. Routes are walked th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ except ImportError:  # FastAPI before 0.137.2: the list of routes is flat
 
 MARK = "__lockwatch_limits__"
 EXEMPT = "__lockwatch_exempt__"
-Overrides = Mapping[Callable[..., Any], Callable[..., Any]]
+Overrides = Mapping[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def walk(routes: Iterable[BaseRoute], prefix: str = "", owner: Any = None) -> It
     for context in iter_route_contexts(list(routes)):
         holder = getattr(context, "_effective_route", context)
         if isinstance(holder, (Mount, Host)):
-            inner = prefix + (holder.path if isinstance(holder, Mount) else "")
+            inner = prefix + (str(holder.path) if isinstance(holder, Mount) else "")
             if holder.routes:
                 yield from walk(holder.routes, inner, holder.app if hasattr(holder.app, "dependency_overrides") else owner)
             else:
@@ -67,7 +67,7 @@ def walk(routes: Iterable[BaseRoute], prefix: str = "", owner: Any = None) -> It
 
 def _seen(holder: Any, prefix: str, owner: Any) -> Seen:
     methods = frozenset(getattr(holder, "methods", None) or ())
-    path = getattr(holder, "path_format", None) or getattr(holder, "path", "")
+    path = str(getattr(holder, "path_format", None) or getattr(holder, "path", ""))
     overrides = getattr(holder, "dependency_overrides_provider", None) or owner
     return Seen(holder, prefix + path, methods, getattr(holder, "dependant", None), getattr(holder, "endpoint", None), overrides)
 
@@ -101,7 +101,7 @@ def template_in(scope: Scope) -> str:
         return UNMATCHED
     # Inside a mount, root_path has grown by the path of the mount; app_root_path keeps the server's own.
     outer, root = scope.get("app_root_path", ""), scope.get("root_path", "")
-    prefix: str = root[len(outer) :] if root.startswith(outer) else root
+    prefix: str = root.removeprefix(outer)
     return prefix + str(path)
 
 

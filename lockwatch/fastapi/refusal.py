@@ -35,7 +35,9 @@ class Refusal:
         await send({"type": f"{prefix}http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
 
 
-async def answer(refused: RequestRefused, scope: Scope, receive: Receive, send: Send, dialect: str, handlers: dict[Any, Any]) -> None:
+async def answer(
+    refused: RequestRefused, scope: Scope, receive: Receive, send: Send, dialect: str, handlers: dict[Any, Any]
+) -> None:
     """Answer with the application's own handler for the error, else with a problem document."""
     handler = next((handlers[kind] for kind in type(refused).__mro__ if kind in handlers), None)
     if handler is None or handler is handle:

@@ -65,11 +65,14 @@ class Declaration:
         on_store_error: str | None = None,
         on_breach: Callable[[Any, Decision], Any] | None = None,
     ) -> None:
-        self.limits = limits if callable(limits) else read_limits(limits)
+        self.dynamic = limits if callable(limits) else None
+        self.limits = () if callable(limits) else read_limits(limits)
         self.key, self.name, self.shared, self.shadow, self.cost = key, name, shared, shadow, cost
         self.exempt_when, self.on_breach = exempt_when, on_breach
-        self.methods = None if methods is None else frozenset(_method(m) for m in ([methods] if isinstance(methods, str) else methods))
-        self.algorithm = check_algorithm(algorithm, () if callable(self.limits) else self.limits)
+        self.methods = (
+            None if methods is None else frozenset(_method(m) for m in ([methods] if isinstance(methods, str) else methods))
+        )
+        self.algorithm = check_algorithm(algorithm, self.limits)
         self.on_store_error = on_store_error and check_on_store_error(on_store_error)
         self._check()
 
@@ -88,38 +91,48 @@ class Declaration:
     def _check_cost(self, cost: object) -> None:
         if not isinstance(cost, int) or isinstance(cost, bool) or cost < 0:
             raise ConfigurationError(f"cost={cost!r} is not a whole number of at least 0")
-        for limit in () if callable(self.limits) else self.limits:
+        for limit in self.limits:
             if cost > limit.amount > 0:
                 raise ConfigurationError(f"cost={cost} can never be admitted by {str(limit)!r}; raise the limit or lower the cost")
 
     def __repr__(self) -> str:
-        limits = getattr(self.limits, "__qualname__", None) or "; ".join(map(str, self.limits))  # type: ignore[arg-type]
+        limits = "; ".join(map(str, self.limits)) if self.dynamic is None else getattr(self.dynamic, "__qualname__", "callable")
         return f"{type(self).__name__}({limits!r}, key={getattr(self.key, '__qualname__', self.key)})"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One declaration in a plan; `policies` is None when its limits are decided per request."""
+    """One declaration in a plan, and its policies; those of dynamic limits are made per request."""
 
     declaration: Declaration
-    policies: tuple[Policy, ...] | None
+    policies: tuple[Policy, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a route and method has declared, ready to be charged in one call.
 
-    `simple` says that nothing in it has to ask the request: fixed limits, fixed costs, counted by address.
+    `fixed` holds every policy and its cost when nothing has to ask the request: fixed limits and costs, counted by address.
     """
 
     steps: tuple[Step, ...]
     scope: str
     on_store_error: str
-    simple: bool
+    fixed: tuple[tuple[Policy, int], ...] | None
 
     def holds(self, declaration: object) -> bool:
         """Whether `declaration` is part of this plan."""
         return any(step.declaration is declaration for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one declaration asks of one request."""
+
+    declaration: Declaration
+    subject: str
+    cost: int
+    limits: tuple[Limit, ...]
 
 
 def make_plan(declarations: Sequence[Declaration], method: str, template: str, on_store_error: str | None = None) -> Plan:
@@ -128,50 +141,54 @@ def make_plan(declarations: Sequence[Declaration], method: str, template: str, o
     scope = f"{method}:{template}"
     fallback = on_store_error or "allow"
     unique = list(dict.fromkeys(d for d in declarations if d.methods is None or method in d.methods))
-    named = _named([(d, limit) for d in unique if not callable(d.limits) for limit in d.limits], scope, fallback)
-    steps = tuple([Step(d, None if callable(d.limits) else tuple([p for owner, p in named if owner is d])) for d in unique])
-    return Plan(steps, scope, fallback, all(_is_simple(step) for step in steps))
+    named = _named([(d, limit) for d in unique for limit in d.limits], scope, fallback)
+    steps = tuple([Step(d, tuple([p for owner, p in named if owner is d])) for d in unique])
+    return Plan(steps, scope, fallback, _fixed(named) if all(map(_asks_nothing, unique)) else None)
 
 
 def _named(pairs: Sequence[tuple[Declaration, Limit]], scope: str, on_store_error: str) -> list[tuple[Declaration, Policy]]:
     names = unique_names(limit.name or d.name or limit.slug for d, limit in pairs)
     buckets = unique_names(f"{identity(limit, d.name)}:{d.shared or scope}" for d, limit in pairs)
     return [
-        (d, Policy(limit, name, bucket, d.shadow, d.on_store_error or on_store_error, d.algorithm, d.on_breach))  # type: ignore[arg-type]  # checked
+        (d, Policy(limit, name, bucket, d.shadow, d.on_store_error or on_store_error, d.algorithm, d.on_breach))
         for (d, limit), name, bucket in zip(pairs, names, buckets, strict=True)
     ]
 
 
-def _is_simple(step: Step) -> bool:
-    d = step.declaration
-    return step.policies is not None and d.key is by_ip and isinstance(d.cost, int) and d.exempt_when is None
+def _asks_nothing(d: Declaration) -> bool:
+    return d.dynamic is None and d.key is by_ip and isinstance(d.cost, int) and d.exempt_when is None
+
+
+def _fixed(named: Iterable[tuple[Declaration, Policy]]) -> tuple[tuple[Policy, int], ...]:
+    return tuple([(p, d.cost) for d, p in named if isinstance(d.cost, int)])
 
 
 def charges(plan: Plan, request: Any, visit: Visit, buckets: Buckets) -> Generator[Any, Any, tuple[Charge, ...]]:
     """What to charge for one request. A generator that yields only what has to be awaited, and is sent the result."""
-    if plan.simple:
+    if plan.fixed is not None:
         subject = visit.client.subject
-        return tuple([Charge(p, buckets.key(p, subject), s.declaration.cost) for s in plan.steps for p in s.policies or ()])  # type: ignore[arg-type]
-    asked: list[tuple[Declaration, str, int, tuple[Limit, ...] | None]] = []
+        return tuple([Charge(policy, buckets.key(policy, subject), cost) for policy, cost in plan.fixed])
+    asked: list[Asked] = []
     for step in plan.steps:
         declared = step.declaration
         if declared.exempt_when is not None and (yield from _ask(declared.exempt_when, request)):
             continue
         value = declared.key(visit) if declared.key in PREFIXED else (yield from _ask(declared.key, request))
-        cost = declared.cost if isinstance(declared.cost, int) else (yield from _ask(declared.cost, request))
-        limits = read_limits((yield from _ask(declared.limits, request))) if callable(declared.limits) else None
-        asked.append((declared, subject_of(declared.key, value, visit.client), _whole(cost), limits))
+        cost = (yield from _ask(declared.cost, request)) if callable(declared.cost) else declared.cost
+        limits = declared.limits
+        if declared.dynamic is not None:
+            limits = check_dynamic(declared, read_limits((yield from _ask(declared.dynamic, request))))
+        asked.append(Asked(declared, subject_of(declared.key, value, visit.client), _whole(cost), limits))
     return _charged(plan, asked, buckets)
 
 
-def _charged(plan: Plan, asked: Sequence[tuple[Declaration, str, int, tuple[Limit, ...] | None]], buckets: Buckets) -> tuple[Charge, ...]:
-    subjects = {d: (subject, cost) for d, subject, cost, _ in asked}
-    if all(limits is None for *_, limits in asked):
-        found = [(s.declaration, p) for s in plan.steps if s.declaration in subjects for p in s.policies or ()]
+def _charged(plan: Plan, asked: Sequence[Asked], buckets: Buckets) -> tuple[Charge, ...]:
+    by = {a.declaration: a for a in asked}
+    if any(a.declaration.dynamic is not None for a in asked):
+        found = _named([(a.declaration, limit) for a in asked for limit in a.limits], plan.scope, plan.on_store_error)
     else:
-        pairs = [(d, limit) for d, _, _, limits in asked for limit in (d.limits if limits is None else check_dynamic(d, limits))]  # type: ignore[union-attr]
-        found = _named(pairs, plan.scope, plan.on_store_error)
-    return tuple([Charge(p, buckets.key(p, subjects[d][0]), subjects[d][1]) for d, p in found])
+        found = [(step.declaration, policy) for step in plan.steps if step.declaration in by for policy in step.policies]
+    return tuple([Charge(policy, buckets.key(policy, by[d].subject), by[d].cost) for d, policy in found])
 
 
 def check_dynamic(declared: Declaration, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:

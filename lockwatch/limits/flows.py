@@ -56,14 +56,24 @@ def _arguments(charges: Sequence[Charge], observe: bool) -> tuple[int, ...]:
     return tuple(arguments)
 
 
-def _decisions(charges: Sequence[Charge], reply: Reply, decision_id: str, observe: bool, degraded: bool = False) -> tuple[Decision, ...]:
+def _decisions(
+    charges: Sequence[Charge], reply: Reply, decision_id: str, observe: bool, degraded: bool = False
+) -> tuple[Decision, ...]:
     if len(charges) == 1:
         return (_decision(charges[0], decision_id, observe, degraded, *reply),)
     return tuple([_decision(charge, decision_id, observe, degraded, *reply[i * 5 : i * 5 + 5]) for i, charge in enumerate(charges)])
 
 
 def _decision(
-    charge: Charge, decision_id: str, observe: bool, degraded: bool, verdict: int, remaining: int, retry: int, reset_after: int, next_after: int
+    charge: Charge,
+    decision_id: str,
+    observe: bool,
+    degraded: bool,
+    verdict: int,
+    remaining: int,
+    retry: int,
+    reset_after: int,
+    next_after: int,
 ) -> Decision:
     policy, _, cost = charge
     return Decision(

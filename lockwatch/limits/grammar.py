@@ -31,7 +31,14 @@ _UNITS: Final[dict[str, float]] = {
     )
     for unit in names.split()
 }
-_SPELLED: Final = ((360 * _DAY, "year"), (30 * _DAY, "month"), (7 * _DAY, "week"), (_DAY, "day"), (3600, "hour"), (60, "minute"))
+_SPELLED: Final = (
+    (360 * _DAY, "year"),
+    (30 * _DAY, "month"),
+    (7 * _DAY, "week"),
+    (_DAY, "day"),
+    (3600, "hour"),
+    (60, "minute"),
+)
 _SEPARATOR = re.compile(r":?[,;|]")
 _NAME = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.-]*)\s*=")
 _AMOUNT = re.compile(r"\s*([0-9]+)")
@@ -67,13 +74,25 @@ class Limit:
     """The window in whole microseconds, the unit of every store."""
 
     def __post_init__(self) -> None:
-        _require(type(self.amount) is int and 0 <= self.amount <= MAX_AMOUNT, f"amount={self.amount!r} is not a whole number from 0 to {MAX_AMOUNT}")
+        _require(
+            type(self.amount) is int and 0 <= self.amount <= MAX_AMOUNT,
+            f"amount={self.amount!r} is not a whole number from 0 to {MAX_AMOUNT}",
+        )
         if self.concurrent:
             _require(self.window == 0 and self.burst is None, "a concurrent limit has no window and no burst")
         else:
-            _require(0.001 <= self.window <= MAX_WINDOW, f"window={self.window!r} is not between 0.001 and {MAX_WINDOW} seconds")
-        _require(self.burst is None or (type(self.burst) is int and self.burst >= 1), f"burst={self.burst!r} is not a whole number of at least 1")
-        _require(self.name is None or _NAME_ONLY.match(self.name) is not None, f"name={self.name!r} is not letters, digits, '_', '.' or '-' after a letter")
+            _require(
+                0.001 <= self.window <= MAX_WINDOW,
+                f"window={self.window!r} is not between 0.001 and {MAX_WINDOW} seconds",
+            )
+        _require(
+            self.burst is None or (type(self.burst) is int and self.burst >= 1),
+            f"burst={self.burst!r} is not a whole number of at least 1",
+        )
+        _require(
+            self.name is None or _NAME_ONLY.match(self.name) is not None,
+            f"name={self.name!r} is not letters, digits, '_', '.' or '-' after a letter",
+        )
         object.__setattr__(self, "window_us", round(self.window * MICROSECOND))
 
     @property
@@ -185,4 +204,6 @@ def _fail(text: str, position: int, problem: str) -> NoReturn:
     shown = text if len(text) <= 80 else text[max(0, position - 40) : position + 40]
     column = position if len(text) <= 80 else position - max(0, position - 40)
     pointer = " " * len(repr(shown[:column])[:-1]) + "^"
-    raise ConfigurationError(f"cannot read this limit: {problem}\n  {shown!r}\n  {pointer}\na correct one is {EXAMPLE!r} or '5 per 10 seconds; 100/hour'")
+    raise ConfigurationError(
+        f"cannot read this limit: {problem}\n  {shown!r}\n  {pointer}\na correct one is {EXAMPLE!r} or '5 per 10 seconds; 100/hour'"
+    )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from lockwatch.errors import ConfigurationError
 from lockwatch.limits.grammar import Limit
 
-OnStoreError: TypeAlias = Literal["allow", "deny", "local"]
 ON_STORE_ERROR: Final = ("allow", "deny", "local")
 ALGORITHMS: Final = {"sliding-window": "sw"}
 """Algorithm name -> the code that stands for it in a store key."""
@@ -33,7 +32,7 @@ class Policy:
     name: str
     bucket: str
     shadow: bool = False
-    on_store_error: OnStoreError = "allow"
+    on_store_error: str = "allow"
     algorithm: str = "sliding-window"
     on_breach: Callable[[Any, Any], Any] | None = None
 
@@ -59,7 +58,9 @@ def check_algorithm(name: str, limits: Iterable[Limit] = ()) -> str:
     for limit in limits:
         if limit.concurrent or limit.burst is not None:
             wanted = "concurrent" if limit.concurrent else "gcra"
-            raise ConfigurationError(f"{str(limit)!r} needs the algorithm {wanted!r}, which this release does not have; use a limit like '100/minute'")
+            raise ConfigurationError(
+                f"{str(limit)!r} needs the algorithm {wanted!r}, which this release does not have; use a limit like '100/minute'"
+            )
     return name
 
 

@@ -25,7 +25,19 @@ _SCHEMES: Final = {
     "valkey+unix": "unix",
 }
 _LENT: Final = frozenset(
-    "host port db username password credential_provider path client_name socket_keepalive socket_keepalive_options socket_type".split()
+    [
+        "host",
+        "port",
+        "db",
+        "username",
+        "password",
+        "credential_provider",
+        "path",
+        "client_name",
+        "socket_keepalive",
+        "socket_keepalive_options",
+        "socket_type",
+    ]
 )
 _LENT_BY_FAKES: Final = _LENT | {"server", "version", "server_type", "lua_modules", "connected"}
 
@@ -55,7 +67,9 @@ def address_of(source: object) -> Address:
     if pool is None and callable(source):
         pool = getattr(source(), "connection_pool", None)
     if pool is None:
-        raise ConfigurationError(f"redis= takes a URL, a redis-py client or a function returning one, not {type(source).__name__}; e.g. redis.Redis()")
+        raise ConfigurationError(
+            f"redis= takes a URL, a redis-py client or a function returning one, not {type(source).__name__}; e.g. redis.Redis()"
+        )
     if getattr(pool.connection_class, "__module__", "").startswith("fakeredis"):
         return Address("fake", {name: value for name, value in pool.connection_kwargs.items() if name in _LENT_BY_FAKES})
     return Address(pool.connection_class.__name__, _lent(pool.connection_kwargs))
@@ -66,10 +80,12 @@ def _from_url(url: str) -> Address:
 
     scheme, _, rest = url.partition("://")
     if scheme.lower() not in _SCHEMES:
-        raise ConfigurationError(f"redis_url has the scheme {scheme[:40]!r}; known are {', '.join(_SCHEMES)}, for example {EXAMPLE!r}")
+        raise ConfigurationError(
+            f"redis_url has the scheme {scheme[:40]!r}; known are {', '.join(_SCHEMES)}, for example {EXAMPLE!r}"
+        )
     try:
         urlsplit(url).port  # noqa: B018  # raises what parse_url would leave to the first request
-        arguments = parse_url(f"{_SCHEMES[scheme.lower()]}://{rest}")
+        arguments: dict[str, Any] = parse_url(f"{_SCHEMES[scheme.lower()]}://{rest}")  # type: ignore[no-untyped-call]  # redis-py's
     except (ValueError, TypeError) as error:
         # The message of the cause may quote the URL, and with it a password.
         raise ConfigurationError(f"redis_url cannot be read ({type(error).__name__}); a correct one is {EXAMPLE!r}") from None
@@ -102,8 +118,16 @@ def async_pool(address: Address, deadline: float) -> Any:
     if address.kind == "fake":
         return import_module("fakeredis").FakeAsyncRedis(**address.arguments).connection_pool
     kind = getattr(redis.asyncio.connection, address.kind, redis.asyncio.Connection)
-    return redis.asyncio.ConnectionPool(connection_class=kind, **address.arguments, **_bounds(deadline, None, Retry(NoBackoff(), 0)))
+    return redis.asyncio.ConnectionPool(
+        connection_class=kind, **address.arguments, **_bounds(deadline, None, Retry(NoBackoff(), 0))
+    )
 
 
 def _bounds(connect: float, read: float | None, retry: Any) -> dict[str, Any]:
-    return {"socket_connect_timeout": connect, "socket_timeout": read, "retry": retry, "health_check_interval": 0, "protocol": 2}
+    return {
+        "socket_connect_timeout": connect,
+        "socket_timeout": read,
+        "retry": retry,
+        "health_check_interval": 0,
+        "protocol": 2,
+    }

@@ -197,4 +197,3 @@ def _fail(items: list[_Item], error: BaseException) -> None:
 
 def _reason(error: BaseException) -> str:
     return str(error)[:200]
-

@@ -7,7 +7,8 @@ import queue
 import threading
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError, TimeoutError
+from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Reply
@@ -37,7 +38,7 @@ class RedisStore:
         idle, connection = self._take()
         try:
             text = self._exchange(connection, call)
-        except TimeoutError as error:
+        except (RedisTimeoutError, TimeoutError) as error:
             connection.disconnect()
             raise StoreTimeout(f"no answer from {self.address} within the deadline") from error
         except (RedisError, OSError) as error:
@@ -86,4 +87,3 @@ class RedisStore:
             connection.send_packed_command([wire.command([call], whole=True)])
             reply = connection.read_response(disable_decoding=True)
         return reply
-

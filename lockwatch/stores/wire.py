@@ -54,4 +54,7 @@ def replies(text: bytes | str, expected: int) -> list[Reply | StoreError]:
     lines = (text.decode("utf-8", "replace") if isinstance(text, bytes) else text).split("\n")
     if len(lines) != expected:
         raise StoreError(f"the store answered {len(lines)} of {expected} calls")
-    return [StoreError(f"the store refused a call: {line[1:200]}") if line[:1] == "!" else [int(n) for n in line.split()] for line in lines]
+    return [
+        StoreError(f"the store refused a call: {line[1:200]}") if line[:1] == "!" else [int(n) for n in line.split()]
+        for line in lines
+    ]
