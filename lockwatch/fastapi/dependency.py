@@ -27,7 +27,7 @@ class RateLimit(Declaration):
         visit = connection.scope.get("lockwatch")
         if type(visit) is Visit:
             plan = visit.plan
-            if plan is not None and plan.holds(self):
+            if plan is not None and plan.settles(self):
                 return
             if visit.guard.engine.mode == "off":
                 return

@@ -7,17 +7,18 @@ met by the `RateLimit` dependency, and get their gate then.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockwatch.engine import Engine
 from lockwatch.errors import RateLimited, RequestRefused, StoreUnavailable
-from lockwatch.fastapi.plan import Seen, declared, seen_in, template_in, walk
+from lockwatch.fastapi.plan import Seen, declared, seen_in, walk
 from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.visit import Visit, visit_in
 from lockwatch.limits.decision import Decision
-from lockwatch.limits.declaration import UNMATCHED, Declaration, Plan, make_plan
+from lockwatch.limits.declaration import EXEMPT, UNMATCHED, Declaration, Plan, make_plan
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WEBSOCKET"})
 
@@ -37,15 +38,25 @@ class Guard:
         """Whether `path` is one of `exempt_paths`."""
         return path in self._exempt or bool(self._exempt_prefixes and path.startswith(self._exempt_prefixes))
 
-    def plan(self, seen: Seen | None, scope: Scope, overrides: Any) -> Plan:
+    def plan(self, seen: Seen | None, scope: Scope, prefix: str, overrides: Any) -> Plan:
         """What applies to a request on the route `seen`; default and application limits included."""
         found: tuple[Declaration, ...] | None = () if seen is None else declared(seen.dependant, seen.endpoint, overrides)
         if found is None:
-            return make_plan((), "GET", UNMATCHED)
-        general = () if self.is_exempt(scope["path"]) else self.engine.application
-        defaults = () if found or self.is_exempt(scope["path"]) else self.engine.defaults
-        template = UNMATCHED if seen is None else seen.template
+            return EXEMPT
+        exempt = self.is_exempt(scope["path"])
+        general = () if exempt else self.engine.application
+        defaults = () if found or exempt else self.engine.defaults
+        template = UNMATCHED if seen is None else prefix + seen.path
         return make_plan((*general, *found, *defaults), method_in(scope), template, self.engine.config.on_redis_failure)
+
+    def plan_unmatched(self, scope: Scope) -> Plan:
+        """What applies to a request that no route has answered for."""
+        return self.plan(None, scope, "", {})
+
+    def plan_outside(self, scope: Scope) -> Plan:
+        """What applies to a request that another middleware answered: the limits of the whole application."""
+        general = () if self.is_exempt(scope["path"]) else self.engine.application
+        return make_plan(general, method_in(scope), UNMATCHED, self.engine.config.on_redis_failure)
 
     async def check(self, visit: Visit, plan: Plan) -> RequestRefused | None:
         """Decide `plan` for a visit and record it; the refusal, when there is one."""
@@ -55,13 +66,11 @@ class Guard:
         request = visit if plan.fixed is not None else visit.request
         decisions = await self.engine.decide(plan, request, visit)
         visit.decisions += decisions
-        return refusal(visit.decisions) if any(d.refuses for d in decisions) else None
+        return refusal(visit.decisions) if any([d.refuses for d in decisions]) else None  # noqa: C419  # half the time
 
     async def refuse(self, refused: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a refused request."""
-        scope["lockwatch"].refused = True
-        handlers = self.app.exception_handlers if self.app is not None else {}
-        await answer(refused, scope, receive, send, self.engine.config.headers, handlers)
+        """Answer a refused request; the entrance adds the quota headers."""
+        await answer(refused, scope, receive, send, self.app.exception_handlers)
 
     def place_gates(self) -> None:
         """Put a gate before every route that has none yet; cheap when no route was added."""
@@ -70,8 +79,8 @@ class Guard:
             return
         self._counted = len(routes)
         for seen in walk(routes, owner=self.app):
-            if not (isinstance(seen.holder.app, Gate) and seen.holder.app.guard is self):
-                seen.holder.app = Gate(self, seen, seen.holder.app)
+            if not (isinstance(seen.holder.app, Gate | Passage) and seen.holder.app.guard is self):
+                seen.holder.app = (Passage if seen.passage else Gate)(self, seen, seen.holder.app)
 
     def recount(self) -> None:
         """Look at the routes again before the next request: one was met that has no gate."""
@@ -87,13 +96,13 @@ class Gate:
         self.guard = guard
         self.app = app
         self._seen = seen
-        self._plans: dict[tuple[str, bool], Plan] = {}
+        self._plans: dict[tuple[str, str, bool], Plan] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the plan, then run the route."""
         visit = scope.get("lockwatch")
         if type(visit) is Visit and visit.guard is self.guard and visit.plan is None and not is_preflight(scope):
-            refused = await self.guard.check(visit, self._plan(scope))
+            refused = await self.guard.check(visit, self._plan(scope, visit.prefix))
             if refused is not None:
                 await self.guard.refuse(refused, scope, receive, send)
                 return
@@ -102,15 +111,36 @@ class Gate:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.app, name)
 
-    def _plan(self, scope: Scope) -> Plan:
+    def _plan(self, scope: Scope, prefix: str) -> Plan:
         overrides = getattr(self._seen.overrides, "dependency_overrides", None)
         if overrides:
-            return self.guard.plan(self._seen, scope, overrides)
-        key = (method_in(scope), self.guard.is_exempt(scope["path"]))
+            return self.guard.plan(self._seen, scope, prefix, overrides)
+        key = (method_in(scope), prefix, self.guard.is_exempt(scope["path"]))
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = self.guard.plan(self._seen, scope, {})
+            plan = self._plans[key] = self.guard.plan(self._seen, scope, prefix, {})
         return plan
+
+
+class Passage:
+    """A mount: notes its template on the visit, because what is mounted may be mounted twice."""
+
+    __slots__ = ("_seen", "app", "guard")
+
+    def __init__(self, guard: Guard, seen: Seen, app: ASGIApp) -> None:
+        self.guard = guard
+        self.app = app
+        self._seen = seen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass through."""
+        visit = visit_in(scope)
+        if visit is not None:
+            visit.prefix += self._seen.path
+        await self.app(scope, receive, send)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.app, name)
 
 
 class Unmatched:
@@ -126,19 +156,7 @@ class Unmatched:
         if visit is None or scope["type"] != "http" or self.guard.engine.mode == "off":
             await self.app(scope, receive, send)
             return
-        swallow = False
-
-        async def watch(message: Message) -> None:
-            nonlocal swallow
-            if message["type"] == "http.response.start" and visit.plan is None and not is_preflight(scope):
-                refused = await self.guard.check(visit, self.guard.plan(seen_in(scope) if "endpoint" in scope else None, scope, {}))
-                if refused is not None:
-                    swallow = True
-                    await self.guard.refuse(refused, scope, receive, send)
-            if not swallow:
-                await send(message)
-
-        await self.app(scope, receive, watch)
+        await self.app(scope, receive, watch(self.guard, visit, scope, receive, send, self.guard.plan_unmatched))
 
 
 class Entrance:
@@ -154,24 +172,45 @@ class Entrance:
             await self.app(scope, receive, send)
             return
         self.guard.place_gates()
-        await self.app(scope, receive, Visit(self.guard, scope).on(send))
+        visit = Visit(self.guard, scope)
+        deliver = visit.deliver(send)
+        if self.guard.engine.application and scope["type"] == "http":
+            deliver = self._watch(visit, scope, receive, deliver)
+        await self.app(scope, receive, deliver)
+
+    def _watch(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> Send:
+        """Charge the application's limits for what a middleware outside of ours has answered."""
+        return watch(self.guard, visit, scope, receive, send, self.guard.plan_outside)
+
+
+def watch(guard: Guard, visit: Visit, scope: Scope, receive: Receive, send: Send, plan: Callable[[Scope], Plan]) -> Send:
+    """`send`, except that a response starting before any plan was decided is charged first, and replaced when refused."""
+    replaced = False
+
+    async def deliver(message: Message) -> None:
+        nonlocal replaced
+        if message["type"] == "http.response.start" and visit.plan is None and not is_preflight(scope):
+            refused = await guard.check(visit, plan(scope))
+            if refused is not None:
+                replaced = True
+                await guard.refuse(refused, scope, receive, send)
+        if not replaced:
+            await send(message)
+
+    return deliver
 
 
 async def check_late(guard: Guard, visit: Visit, declaration: Declaration, scope: Scope) -> None:
     """Enforce from inside a dependency what no gate has. Raises: RateLimited, StoreUnavailable."""
-    if visit.plan is None:
+    seen = seen_in(scope, visit.prefix)
+    plan = visit.plan
+    if plan is None:
         guard.recount()
-        overrides = getattr(scope.get("app"), "dependency_overrides", {})
-        plan = guard.plan(seen_in(scope), scope, overrides)
-        if plan.holds(declaration):
-            refused = await guard.check(visit, plan)
-            if refused is not None:
-                raise refused
-            return
-    earlier = visit.plan
-    plan = make_plan((declaration,), method_in(scope), template_in(scope), guard.engine.config.on_redis_failure)
+        plan = guard.plan(seen, scope, visit.prefix, getattr(scope.get("app"), "dependency_overrides", {}))
+    if visit.plan is not None or not plan.settles(declaration):
+        template = UNMATCHED if seen is None else visit.prefix + seen.path
+        plan = make_plan((declaration,), method_in(scope), template, guard.engine.config.on_redis_failure)
     refused = await guard.check(visit, plan)
-    visit.plan = earlier or visit.plan
     if refused is not None:
         raise refused
 

@@ -34,8 +34,8 @@ def document(app: Any, guard: Guard) -> None:
         schema: dict[str, Any] = inner()
         if fresh:
             for seen in walk(app.routes):
-                for method in seen.methods:
-                    operation = schema.get("paths", {}).get(seen.template, {}).get(method.lower())
+                for method in () if seen.prefix else seen.methods:
+                    operation = schema.get("paths", {}).get(seen.path, {}).get(method.lower())
                     if operation is not None:
                         _describe(operation, guard, seen, method)
         return schema
@@ -44,7 +44,7 @@ def document(app: Any, guard: Guard) -> None:
 
 
 def _describe(operation: dict[str, Any], guard: Guard, seen: Any, method: str) -> None:
-    plan = guard.plan(seen, {"type": "http", "method": method, "path": seen.template}, {})
+    plan = guard.plan(seen, {"type": "http", "method": method, "path": seen.path}, "", {})
     if not plan.steps:
         return
     responses = operation.setdefault("responses", {})

@@ -14,7 +14,7 @@ from fastapi.dependencies.utils import get_dependant
 from starlette.routing import BaseRoute, Host, Mount
 from starlette.types import Scope
 
-from lockwatch.limits.declaration import UNMATCHED, Declaration
+from lockwatch.limits.declaration import Declaration
 
 try:
     from fastapi.routing import iter_route_contexts
@@ -36,40 +36,65 @@ class Seen:
 
     Attributes:
         holder: the object whose `app` attribute runs the route.
-        template: its full path template.
+        prefix: the templates of the mounts it was reached through.
+        path: its path template below them.
         methods: what it answers to; empty means any.
         dependant: its dependency tree, None for plain ASGI routes.
         endpoint: its function.
         overrides: the application whose `dependency_overrides` count for it.
+        passage: it leads on to other routes and is none itself.
     """
 
     holder: Any
-    template: str
-    methods: frozenset[str]
-    dependant: Any
-    endpoint: Any
-    overrides: Any
+    prefix: str
+    path: str
+    methods: frozenset[str] = frozenset()
+    dependant: Any = None
+    endpoint: Any = None
+    overrides: Any = None
+    passage: bool = False
 
 
 def walk(routes: Iterable[BaseRoute], prefix: str = "", owner: Any = None) -> Iterator[Seen]:
-    """Every route reachable from `routes`, mounted applications included."""
+    """Every route reachable from `routes`, and the mounts on the way to them."""
     for context in iter_route_contexts(list(routes)):
         holder = getattr(context, "_effective_route", context)
         if isinstance(holder, (Mount, Host)):
-            inner = prefix + (str(holder.path) if isinstance(holder, Mount) else "")
-            if holder.routes:
-                yield from walk(holder.routes, inner, holder.app if hasattr(holder.app, "dependency_overrides") else owner)
-            else:
-                yield Seen(holder, f"{inner}/{{path}}", frozenset(), None, None, owner)
+            yield from _walk_mount(holder, prefix, owner)
         elif hasattr(holder, "app"):
             yield _seen(holder, prefix, owner)
 
 
+def _walk_mount(mount: Any, prefix: str, owner: Any) -> Iterator[Seen]:
+    path = str(getattr(mount, "path", ""))  # a Host has none
+    inside = _innermost(mount.app)
+    if not mount.routes:
+        yield Seen(mount, prefix, f"{path}/{{path}}", overrides=owner)
+        return
+    yield Seen(mount, prefix, path, passage=True)
+    yield from walk(mount.routes, prefix + path, inside if hasattr(inside, "dependency_overrides") else owner)
+
+
+def _innermost(app: Any) -> Any:
+    while not hasattr(app, "dependency_overrides") and hasattr(app, "app"):
+        app = app.app
+    return app
+
+
 def _seen(holder: Any, prefix: str, owner: Any) -> Seen:
-    methods = frozenset(getattr(holder, "methods", None) or ())
-    path = str(getattr(holder, "path_format", None) or getattr(holder, "path", ""))
-    overrides = getattr(holder, "dependency_overrides_provider", None) or owner
-    return Seen(holder, prefix + path, methods, getattr(holder, "dependant", None), getattr(holder, "endpoint", None), overrides)
+    return Seen(
+        holder,
+        prefix,
+        _path_of(holder),
+        frozenset(getattr(holder, "methods", None) or ()),
+        getattr(holder, "dependant", None),
+        getattr(holder, "endpoint", None),
+        getattr(holder, "dependency_overrides_provider", None) or owner,
+    )
+
+
+def _path_of(route: Any) -> str:
+    return str(getattr(route, "path_format", None) or getattr(route, "path", ""))
 
 
 def declared(dependant: Any, endpoint: Any, overrides: Overrides) -> tuple[Declaration, ...] | None:
@@ -93,29 +118,9 @@ def _in_tree(dependant: Any, overrides: Overrides) -> Iterator[Declaration]:
             yield sub.call
 
 
-def template_in(scope: Scope) -> str:
-    """The template of the route in a scope after routing; ``<unmatched>`` when there is none."""
-    context = _context_in(scope)
-    path = getattr(context, "path_format", None) or getattr(context, "path", None)
-    if path is None:
-        return UNMATCHED
-    # Inside a mount, root_path has grown by the path of the mount; app_root_path keeps the server's own.
-    outer, root = scope.get("app_root_path", ""), scope.get("root_path", "")
-    prefix: str = root.removeprefix(outer)
-    return prefix + str(path)
-
-
-def seen_in(scope: Scope) -> Seen | None:
+def seen_in(scope: Scope, prefix: str) -> Seen | None:
     """The route in a scope after routing, as the walk would have found it; None when there is none."""
-    context = _context_in(scope)
-    if context is None:
-        return None
-    endpoint = getattr(context, "endpoint", None)
-    dependant = getattr(context, "dependant", None)
-    return Seen(context, template_in(scope), frozenset(), dependant, endpoint, scope.get("app"))
-
-
-def _context_in(scope: Scope) -> Any:
     context = (scope.get("fastapi") or {}).get("effective_route_context")
     # For an included Starlette route or WebSocket the context only points at what runs.
-    return getattr(context, "starlette_route", None) or context or scope.get("route")
+    holder = getattr(context, "starlette_route", None) or context or scope.get("route")
+    return None if holder is None else _seen(holder, prefix, scope.get("app"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Mapping
+from inspect import iscoroutinefunction
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +18,12 @@ POLICY_VIOLATION = 1008
 
 
 class Refusal:
-    """A response for a refusal: a problem document; a denial response or a close for a WebSocket."""
+    """A response for a refusal: a problem document; a denial response or a close for a WebSocket.
+
+    Args:
+        refused: why.
+        dialect: which quota headers to add; ``off`` where the entrance adds them.
+    """
 
     def __init__(self, refused: RequestRefused, dialect: str) -> None:
         self._refused = refused
@@ -35,27 +41,23 @@ class Refusal:
         await send({"type": f"{prefix}http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
 
 
-async def answer(
-    refused: RequestRefused, scope: Scope, receive: Receive, send: Send, dialect: str, handlers: dict[Any, Any]
-) -> None:
+async def answer(refused: RequestRefused, scope: Scope, receive: Receive, send: Send, handlers: Mapping[Any, Any]) -> None:
     """Answer with the application's own handler for the error, else with a problem document."""
-    handler = next((handlers[kind] for kind in type(refused).__mro__ if kind in handlers), None)
-    if handler is None or handler is handle:
-        await Refusal(refused, dialect)(scope, receive, send)
+    handler = next((handlers[kind] for kind in type(refused).__mro__ if kind in handlers), handle)
+    if handler is handle:
+        await Refusal(refused, "off")(scope, receive, send)
         return
     connection = Request(scope, receive, send) if scope["type"] == "http" else HTTPConnection(scope)
-    response: Any = handler(connection, refused) if _is_async(handler) else run_in_threadpool(handler, connection, refused)
-    response = await response if isinstance(response, Awaitable) else response
+    call = handler(connection, refused) if _is_async(handler) else run_in_threadpool(handler, connection, refused)
+    response = await call
     await response(scope, receive, send)
 
 
 async def handle(connection: HTTPConnection, refused: Exception) -> Any:
-    """The exception handler for refusals raised where no middleware of ours answers them."""
+    """The exception handler for refusals raised where no gate answers them."""
     visit = connection.scope.get("lockwatch")
-    dialect = visit.guard.engine.config.headers if visit is not None else "both"
-    if visit is not None:
-        visit.refused = True
-    return Refusal(refused, dialect)  # type: ignore[arg-type]  # registered for RequestRefused alone
+    entered = visit is not None and visit.guard.app is not None
+    return Refusal(refused, "off" if entered else "both")  # type: ignore[arg-type]  # registered for RequestRefused alone
 
 
 def ensure_handled(scope: Scope) -> None:
@@ -66,6 +68,4 @@ def ensure_handled(scope: Scope) -> None:
 
 
 def _is_async(handler: Any) -> bool:
-    from inspect import iscoroutinefunction
-
     return iscoroutinefunction(handler) or iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004

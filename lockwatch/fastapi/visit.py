@@ -25,9 +25,10 @@ class Visit:
     Attributes:
         decisions: one `Decision` per policy, in the order they were declared; empty before.
         plan: what applied to the request, None before its route is known.
+        prefix: the templates of the mounts it passed.
     """
 
-    __slots__ = ("_client", "_scope", "decisions", "guard", "plan", "refused", "send")
+    __slots__ = ("_client", "_scope", "decisions", "guard", "plan", "prefix")
 
     def __init__(self, guard: Guard, scope: Scope) -> None:
         self.guard = guard
@@ -35,7 +36,7 @@ class Visit:
         self._client: Client | None = None
         self.decisions: tuple[Decision, ...] = ()
         self.plan: Plan | None = None
-        self.refused = False
+        self.prefix = ""
         scope["lockwatch"] = self
         scope.setdefault("state", {})["lockwatch"] = self
 
@@ -72,11 +73,11 @@ class Visit:
         """The first header of that lower-case name."""
         return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
 
-    def on(self, send: Send) -> Send:
+    def deliver(self, send: Send) -> Send:
         """`send`, with the quota headers put on the start of every response."""
 
         async def deliver(message: Message) -> None:
-            if self.decisions and message["type"] in STARTS and not self.refused:
+            if self.decisions and message["type"] in STARTS:
                 added = quota_headers(self.decisions, self.guard.engine.config.headers, time.time())
                 # A new list: the one in the message may belong to a Response object that is sent again.
                 message["headers"] = [*message.get("headers", ()), *added]

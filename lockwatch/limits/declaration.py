@@ -113,16 +113,18 @@ class Plan:
     """Everything a route and method has declared, ready to be charged in one call.
 
     `fixed` holds every policy and its cost when nothing has to ask the request: fixed limits and costs, counted by address.
+    `exempt` overrules every declaration.
     """
 
     steps: tuple[Step, ...]
     scope: str
     on_store_error: str
     fixed: tuple[tuple[Policy, int], ...] | None
+    exempt: bool = False
 
-    def holds(self, declaration: object) -> bool:
-        """Whether `declaration` is part of this plan."""
-        return any(step.declaration is declaration for step in self.steps)
+    def settles(self, declaration: object) -> bool:
+        """Whether deciding this plan decides `declaration`."""
+        return self.exempt or any(step.declaration is declaration for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,9 @@ class Asked:
     subject: str
     cost: int
     limits: tuple[Limit, ...]
+
+
+EXEMPT: Final = Plan((), "", "allow", (), exempt=True)
 
 
 def make_plan(declarations: Sequence[Declaration], method: str, template: str, on_store_error: str | None = None) -> Plan:

@@ -1,0 +1,9 @@
+"""What the benchmark tells an application, through its environment."""
+
+import os
+
+LIMIT = os.environ.get("BENCH_LIMIT", "1000000/minute")
+REDIS = os.environ.get("BENCH_REDIS", "")
+PLACE = os.environ.get("BENCH_PLACE", "route")
+AMOUNT = int(LIMIT.partition("/")[0])
+SECONDS = {"second": 1, "minute": 60, "hour": 3600}[LIMIT.partition("/")[2]]

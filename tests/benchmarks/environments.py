@@ -1,0 +1,68 @@
+"""One virtual environment per measured library, outside the repository, kept for the next run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+_WEB: Final = ("fastapi", "uvicorn", "uvloop", "httptools", "redis>=5.0.1,<9")
+WANTED: Final[dict[str, tuple[str, ...]]] = {
+    # What this repository depends on, and the libraries `checks` compares it with in one process.
+    "ours": (*_WEB, "python-jose[cryptography]>=3.4", "httpx>=0.27", "click>=8.1", "limits>=5.8,<6", "throttled-py>=3.5"),
+    "slowapi": (*_WEB, "slowapi"),
+    "fastapi-limiter": (*_WEB, "fastapi-limiter>=0.2,<0.3"),
+    "fastapi-guard": (*_WEB, "fastapi-guard"),
+    "lockwatch-0.1": (*_WEB, "lockwatch==0.1.0"),
+}
+_VERSION: Final = "import importlib.metadata as m, json; print(json.dumps({d.name.lower(): d.version for d in m.distributions()}))"
+
+
+def python_of(name: str, interpreter: str = sys.executable) -> Path:
+    """The interpreter of the environment `name`, made when it is missing or wants something else by now.
+
+    Every environment is held to the versions of ``ours``, so that all variants run on one FastAPI and one server.
+    """
+    folder = _folder(name, interpreter)
+    marker, wanted = folder / "wanted.json", json.dumps(WANTED[name])
+    if not marker.exists() or marker.read_text() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        _make(folder, interpreter, WANTED[name], () if name == "ours" else _held(interpreter))
+        marker.write_text(wanted)
+    return _python(folder)
+
+
+def versions(python: Path) -> dict[str, str]:
+    """What an environment holds."""
+    done = subprocess.run([python, "-c", _VERSION], capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def _held(interpreter: str) -> tuple[str, ...]:
+    held = versions(python_of("ours", interpreter))
+    return tuple([f"{name}=={held[name]}" for name in ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "redis", "pydantic")])
+
+
+def _make(folder: Path, interpreter: str, wanted: tuple[str, ...], held: tuple[str, ...]) -> None:
+    print(f"making {folder}", file=sys.stderr)
+    if uv := shutil.which("uv"):
+        subprocess.run([uv, "venv", "--quiet", "--python", interpreter, folder], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", _python(folder), *wanted, *held], check=True)
+    else:
+        subprocess.run([interpreter, "-m", "venv", folder], check=True)
+        subprocess.run([_python(folder), "-m", "pip", "install", "--quiet", *wanted, *held], check=True)
+
+
+def _folder(name: str, interpreter: str) -> Path:
+    code = "import sys; print('%s%d.%d' % (sys.implementation.name, *sys.version_info[:2]))"
+    version = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    return Path(tempfile.gettempdir()) / "lockwatch-benchmarks" / f"{version}-{name}"
+
+
+def _python(folder: Path) -> Path:
+    return folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"

@@ -1,0 +1,73 @@
+"""What `requests` measures: applications, how they are configured, and what each is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+PLENTY: Final = "1000000/minute"
+BARE: Final = "bare FastAPI"
+BARE_PARAMETER: Final = "bare FastAPI, /items/{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One measured application.
+
+    Attributes:
+        name: its row in the table.
+        environment: a key of `environments.WANTED`.
+        app: a module of `apps/`.
+        place: where lockwatch's limit stands: ``none``, ``route`` or ``application``.
+        limit: amount and unit.
+        redis: whether it counts on Redis.
+        path: what is requested.
+        against: the variant whose requests per second are 1.
+        refuses: every measured answer is a 429.
+    """
+
+    name: str
+    environment: str
+    app: str
+    place: str = "route"
+    limit: str = PLENTY
+    redis: bool = False
+    path: str = "/ping"
+    against: str = BARE
+    refuses: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has a limit whose working can be proven."""
+        return self.app not in ("bare", "noop") and self.place != "none"
+
+
+ALL: Final = (
+    Variant(BARE, "ours", "bare"),
+    Variant(BARE_PARAMETER, "ours", "bare", path="/items/7", against=BARE_PARAMETER),
+    Variant("no-op dependency", "ours", "noop"),
+    Variant("lockwatch, no limit", "ours", "ours", place="none"),
+    Variant("lockwatch, Depends(RateLimit), memory", "ours", "ours"),
+    Variant("lockwatch, Depends(RateLimit), Redis", "ours", "ours", redis=True),
+    Variant("lockwatch, application_limits, memory", "ours", "ours", place="application"),
+    Variant("lockwatch, application_limits, Redis", "ours", "ours", place="application", redis=True),
+    Variant("lockwatch, Depends on /items/{number}, memory", "ours", "ours", path="/items/7", against=BARE_PARAMETER),
+    Variant("lockwatch, Depends on /items/{number}, Redis", "ours", "ours", path="/items/7", against=BARE_PARAMETER, redis=True),
+    Variant("lockwatch, Depends, memory, all refused", "ours", "ours", limit="1/hour", refuses=True),
+    Variant("lockwatch, Depends, Redis, all refused", "ours", "ours", limit="1/hour", refuses=True, redis=True),
+    Variant("lockwatch, application_limits, memory, all refused", "ours", "ours", "application", "1/hour", refuses=True),
+    Variant("lockwatch, application_limits, Redis, all refused", "ours", "ours", "application", "1/hour", refuses=True, redis=True),
+    Variant("slowapi, memory", "slowapi", "with_slowapi"),
+    Variant("slowapi, Redis", "slowapi", "with_slowapi", redis=True),
+    Variant("slowapi, memory, all refused", "slowapi", "with_slowapi", limit="1/hour", refuses=True),
+    Variant("fastapi-limiter, memory", "fastapi-limiter", "with_fastapi_limiter"),
+    Variant("lockwatch 0.1.0, limit and burst, Redis", "lockwatch-0.1", "seed", redis=True),
+    Variant("fastapi-guard, limit only, Redis", "fastapi-guard", "with_fastapi_guard", redis=True),
+)
+
+
+def chosen(words: tuple[str, ...]) -> tuple[Variant, ...]:
+    """The variants whose names contain one of `words` (all when there are none), and what they are compared with."""
+    wanted = [v for v in ALL if not words or any(word.lower() in v.name.lower() for word in words)]
+    needed = {v.against for v in wanted} | {v.name for v in wanted}
+    return tuple([v for v in ALL if v.name in needed])
