@@ -29,8 +29,6 @@ class RateLimit(Declaration):
             plan = visit.plan
             if plan is not None and plan.settles(self):
                 return
-            if visit.guard.engine.mode == "off":
-                return
         else:
             visit = Visit(_guard_alone(), connection.scope)
         ensure_handled(connection.scope)

@@ -61,7 +61,7 @@ class Guard:
     async def check(self, visit: Visit, plan: Plan) -> RequestRefused | None:
         """Decide `plan` for a visit and record it; the refusal, when there is one."""
         visit.plan = plan
-        if not plan.steps or self.engine.mode == "off":
+        if not plan.steps:
             return None
         request = visit if plan.fixed is not None else visit.request
         decisions = await self.engine.decide(plan, request, visit)
@@ -153,7 +153,7 @@ class Unmatched:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Watch for a response that starts before a plan was decided."""
         visit = visit_in(scope)
-        if visit is None or scope["type"] != "http" or self.guard.engine.mode == "off":
+        if visit is None or scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         await self.app(scope, receive, watch(self.guard, visit, scope, receive, send, self.guard.plan_unmatched))
@@ -168,11 +168,15 @@ class Entrance:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Begin a visit for HTTP and WebSocket; pass the rest through."""
-        if scope["type"] not in ("http", "websocket") or self.guard.engine.mode == "off":
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        visit = Visit(self.guard, scope)
+        if self.guard.engine.mode == "off":
+            visit.plan = EXEMPT
             await self.app(scope, receive, send)
             return
         self.guard.place_gates()
-        visit = Visit(self.guard, scope)
         deliver = visit.deliver(send)
         if self.guard.engine.application and scope["type"] == "http":
             deliver = self._watch(visit, scope, receive, deliver)

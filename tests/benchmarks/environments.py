@@ -45,7 +45,9 @@ def versions(python: Path) -> dict[str, str]:
 
 def _held(interpreter: str) -> tuple[str, ...]:
     held = versions(python_of("ours", interpreter))
-    return tuple([f"{name}=={held[name]}" for name in ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "redis", "pydantic")])
+    return tuple(
+        [f"{name}=={held[name]}" for name in ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "redis", "pydantic")]
+    )
 
 
 def _make(folder: Path, interpreter: str, wanted: tuple[str, ...], held: tuple[str, ...]) -> None:

@@ -39,5 +39,7 @@ def middle(values: Sequence[float], form: str = "{:.2f}") -> str:
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    first, *others = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
+    first, *others = [
+        cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
     return "  ".join([first, *others]).rstrip()

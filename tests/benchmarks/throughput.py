@@ -121,5 +121,7 @@ def _versions(variants: Sequence[Variant], interpreter: str, store: Proc, second
 def _python(interpreter: str) -> str:
     from subprocess import run as execute
 
-    done = execute([interpreter, "-c", "import platform; print(platform.python_version())"], capture_output=True, text=True, check=True)
+    done = execute(
+        [interpreter, "-c", "import platform; print(platform.python_version())"], capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()

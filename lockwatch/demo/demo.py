@@ -1,0 +1,74 @@
+"""The application of the demo: five routes, four limits, nothing else that a newcomer would not write."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from pydantic import BaseModel
+
+from lockwatch import LockWatch, LockWatchConfig, RateLimit
+
+LIMITS: Final = {
+    "GET /search": "10/5 seconds",
+    "POST /login": "5/minute",
+    "POST /upload": "1/minute",
+    "GET /items": "1000/minute",
+}
+"""What is limited, and how. `GET /health` is not."""
+
+
+class Login(BaseModel):
+    """The body of a login."""
+
+    username: str
+    password: str
+
+
+def settings(redis_url: str | None) -> LockWatchConfig:
+    """Settings of one run: buckets of its own, and nothing taken from the environment.
+
+    Raises: ConfigurationError.
+    """
+    return LockWatchConfig(
+        redis_url=redis_url,
+        namespace=f"lockwatch-demo-{secrets.token_hex(4)}",
+        secret_key=secrets.token_urlsafe(32),  # else one would be kept in Redis for a year
+        store_timeout=1,  # a Redis that is far away is slow, not down
+        workers=1,
+    )
+
+
+def application(lockwatch: LockWatch) -> FastAPI:
+    """The application, protected by `lockwatch`."""
+    app = FastAPI(title="lockwatch demo")
+    lockwatch.init_app(app)
+
+    @app.get("/search", dependencies=[_limited("GET /search")])
+    async def search(q: str = "") -> dict[str, str]:
+        return {"q": q, "found": "a lighthouse"}
+
+    @app.post("/login", dependencies=[_limited("POST /login")])
+    async def login(body: Login) -> dict[str, str]:
+        if (body.username, body.password) != ("ada", "correct horse"):
+            raise HTTPException(401, "wrong user name or password")
+        return {"hello": body.username}
+
+    @app.post("/upload", dependencies=[_limited("POST /upload")])
+    async def upload(request: Request) -> dict[str, int]:
+        return {"bytes": len(await request.body())}
+
+    @app.get("/items", dependencies=[_limited("GET /items")])
+    async def items() -> list[str]:
+        return ["lamp", "lens", "horn"]
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": lockwatch.health().status}
+
+    return app
+
+
+def _limited(route: str) -> Any:
+    return Depends(RateLimit(LIMITS[route]))

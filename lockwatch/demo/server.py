@@ -1,0 +1,148 @@
+"""The application under a real uvicorn, in a thread of this process.
+
+A thread, not a subprocess: the port is bound here and handed over, so there is no race for it; the URL of a Redis, password and
+all, appears in no command line and no environment; nothing stays behind when this process is killed; and how much of a body the
+application read can be observed beside the client that sent it. uvicorn installs signal handlers in a main thread only, so
+Ctrl-C stays ours. The price is one interpreter for server and client: the latencies shown are those of both together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+
+from lockwatch import ConfigurationError, LockWatch, LockwatchError, StoreError
+from lockwatch.demo.demo import application, settings
+
+_PATIENCE = 10.0
+
+
+@dataclass(slots=True)
+class Meter:
+    """The outermost ASGI layer: how many bytes of its body each request's application asked the server for."""
+
+    app: Any
+    read: list[int] = field(default_factory=list)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Pass everything through, counting."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        mine = len(self.read)
+        self.read.append(0)
+
+        async def counting() -> Any:
+            message = await receive()
+            self.read[mine] += len(message.get("body", b""))
+            return message
+
+        await self.app(scope, counting, send)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that accepts connections."""
+
+    url: str
+    lockwatch: LockWatch
+    meter: Meter
+    thread: threading.Thread
+
+
+@contextmanager
+def serving(redis_url: str | None, port: int) -> Iterator[Running]:
+    """The demo application on a loopback port (0: a free one), counting in memory or in Redis, until the block ends.
+
+    Raises: LockwatchError, when the port, the Redis or the server cannot be used.
+    """
+    lockwatch = LockWatch(config=settings(redis_url))
+    with _quiet(), _bound(port) as listener:
+        asyncio.run(_probe(lockwatch))
+        meter = Meter(application(lockwatch))
+        server = uvicorn.Server(_config(meter))
+        thread = threading.Thread(target=server.run, args=([listener],), name="lockwatch-demo")
+        thread.start()
+        try:
+            _await_start(server, thread)
+            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", lockwatch, meter, thread)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def wait_for_interrupt(running: Running) -> None:
+    """Return at Ctrl-C or SIGTERM, or when the server ends."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while running.thread.is_alive():
+            running.thread.join(0.5)  # a wait without end cannot be interrupted everywhere
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def _probe(lockwatch: LockWatch) -> None:
+    """Write to the store once, so that a Redis that cannot be used is a line now and not a failing story later."""
+    await lockwatch.take("demo", "probe", "1/second")
+    health = lockwatch.health()
+    await lockwatch.aclose()
+    if not health.store_ok:
+        raise StoreError(f"cannot use the Redis at {health.store}: {' '.join(health.store_error.split())}")
+
+
+@contextmanager
+def _bound(port: int) -> Iterator[socket.socket]:
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise ConfigurationError(f"cannot listen on port {port} ({reason}); without --port a free one is taken") from error
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep lockwatch's log off the terminal, where logging prints what nobody handles; claims report what goes wrong."""
+    handler, logger = logging.NullHandler(), logging.getLogger("lockwatch")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _config(app: Meter) -> uvicorn.Config:
+    # The plainest uvicorn, whatever else is installed, and whatever WEB_CONCURRENCY or FORWARDED_ALLOW_IPS say.
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        workers=1,
+        proxy_headers=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=2,
+    )
+
+
+def _await_start(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise LockwatchError("the server did not start")
+        time.sleep(0.01)
