@@ -22,6 +22,8 @@ UNKNOWN: Final = "unknown"
 """The subject of clients without an address (a unix socket, a broken proxy): one bucket for all of them."""
 MAX_HOPS: Final = 40
 _REMEMBERED: Final = 8192
+_WATCHED: Final = 100
+"""How many requests of a private peer are looked at; a proxy shows itself at the first."""
 _FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _PRIVATE: Final = (
     "127.0.0.0/8",
@@ -45,7 +47,7 @@ class Client:
         address: the client's address, None when there is none.
         subject: what it is counted under: an IPv4 address, an IPv6 network, or ``unknown``.
         peer: what the server says connected, as it says it.
-        warning: what is wrong with the set-up, once per peer; None when nothing is.
+        warning: what is wrong with the set-up, said once; None when nothing is.
     """
 
     address: Address | None
@@ -137,6 +139,7 @@ class Clients:
         self._prefix = ipv6_prefix
         self._peers: dict[str, Client] = {}
         self._watched: dict[str, int] = {}
+        self._warned = False
         self._private = trust("private")
 
     def resolve(self, peer: str | None, headers: Headers) -> Client:
@@ -148,9 +151,7 @@ class Clients:
             return known if known.peer or not self._trusted.hops else self._behind(None, headers)
         if self._trusted and self._trusted.holds(known.address, 0):
             return self._behind(known.address, headers)
-        if peer in self._watched and any(name in _FORWARDED for name, _ in headers):
-            return self._warn(known)
-        return known
+        return self._watch(known, headers) if peer in self._watched else known
 
     def _remember(self, peer: str | None) -> Client:
         if len(self._peers) >= _REMEMBERED:
@@ -165,13 +166,24 @@ class Clients:
             )
             self._peers[peer or ""] = client
             return Client(client.address, client.subject, client.peer, message)
-        if address is not None and self._private.holds(address, 1):
-            self._watched[peer or ""] = 1
+        if address is not None and not self._warned and self._private.holds(address, 1):
+            self._watched[peer or ""] = _WATCHED
         self._peers[peer or ""] = client
         return client
 
+    def _watch(self, client: Client, headers: Headers) -> Client:
+        """Look at the first requests of a private peer: is it a proxy nobody told us about?"""
+        peer = client.peer or ""
+        if any(name in _FORWARDED for name, _ in headers):
+            self._warned = True
+            self._watched.clear()
+            return self._warn(client)
+        self._watched[peer] -= 1
+        if not self._watched[peer]:
+            del self._watched[peer]
+        return client
+
     def _warn(self, client: Client) -> Client:
-        del self._watched[client.peer or ""]
         network = f"{client.address}/{client.address.max_prefixlen}" if client.address else ""
         message = (
             f"the private peer {client.address} sends a forwarded header but is not a trusted proxy: "

@@ -156,6 +156,8 @@ class Engine:
         logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
         try:
             await self.buckets()
+            if self._address is not None:
+                await self.call(Call("peek", (), (0,)))  # connects, and loads the script, before the first request
         except StoreError as error:
             logger.warning("lockwatch: %s", error)
 

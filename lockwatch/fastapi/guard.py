@@ -34,16 +34,20 @@ class Guard:
         self._exempt = frozenset(p for p in exempt if not p.endswith("*"))
         self._exempt_prefixes = tuple([p[:-1] for p in exempt if p.endswith("*")])
 
-    def is_exempt(self, path: str) -> bool:
-        """Whether `path` is one of `exempt_paths`."""
-        return path in self._exempt or bool(self._exempt_prefixes and path.startswith(self._exempt_prefixes))
+    def is_exempt(self, scope: Scope) -> bool:
+        """Whether the path, as the application knows it, is one of `exempt_paths`."""
+        if not (self._exempt or self._exempt_prefixes):
+            return False
+        root = scope.get("app_root_path", scope.get("root_path", ""))
+        path = scope["path"].removeprefix(root) or "/"
+        return path in self._exempt or path.startswith(self._exempt_prefixes)
 
     def plan(self, seen: Seen | None, scope: Scope, prefix: str, overrides: Any) -> Plan:
         """What applies to a request on the route `seen`; default and application limits included."""
         found: tuple[Declaration, ...] | None = () if seen is None else declared(seen.dependant, seen.endpoint, overrides)
         if found is None:
             return EXEMPT
-        exempt = self.is_exempt(scope["path"])
+        exempt = self.is_exempt(scope)
         general = () if exempt else self.engine.application
         defaults = () if found or exempt else self.engine.defaults
         template = UNMATCHED if seen is None else prefix + seen.path
@@ -55,7 +59,7 @@ class Guard:
 
     def plan_outside(self, scope: Scope) -> Plan:
         """What applies to a request that another middleware answered: the limits of the whole application."""
-        general = () if self.is_exempt(scope["path"]) else self.engine.application
+        general = () if self.is_exempt(scope) else self.engine.application
         return make_plan(general, method_in(scope), UNMATCHED, self.engine.config.on_redis_failure)
 
     async def check(self, visit: Visit, plan: Plan) -> RequestRefused | None:
@@ -115,7 +119,7 @@ class Gate:
         overrides = getattr(self._seen.overrides, "dependency_overrides", None)
         if overrides:
             return self.guard.plan(self._seen, scope, prefix, overrides)
-        key = (method_in(scope), prefix, self.guard.is_exempt(scope["path"]))
+        key = (method_in(scope), prefix, self.guard.is_exempt(scope))
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = self.guard.plan(self._seen, scope, prefix, {})

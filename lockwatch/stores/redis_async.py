@@ -71,7 +71,7 @@ class _Lane:
 
     def __init__(self, connection: Any) -> None:
         self.busy = False
-        self.due = 0.0
+        self.items: list[_Item] = []
         self.task: asyncio.Task[None] | None = None
         self._connection: Any = connection
 
@@ -125,7 +125,7 @@ class _Batcher:
                 items = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
                 items = [item for item in items if not item.answer.done()]
                 if items:
-                    lane.busy, lane.due = True, items[0].due
+                    lane.busy, lane.items = True, items
                     lane.task = self._loop.create_task(self._travel(lane, items))
 
     async def _travel(self, lane: _Lane, items: list[_Item]) -> None:
@@ -156,14 +156,19 @@ class _Batcher:
             return
         while self._waiting and self._waiting[0].due <= now:
             _fail([self._waiting.popleft()], StoreTimeout("every connection to the store is busy past the deadline"))
+        upcoming = [self._waiting[0].due] if self._waiting else []
         for lane in self._lanes:
-            if lane.busy and lane.due <= now and lane.task is not None:
-                lane.task.cancel()
-        pending = [lane.due for lane in self._lanes if lane.busy and lane.due > now]
-        if self._waiting:
-            pending.append(self._waiting[0].due)
-        upcoming = min(pending, default=None)
-        self._timer = None if upcoming is None else self._loop.call_at(upcoming, self._expire, upcoming)
+            if lane.busy:
+                upcoming += self._overdue(lane, now)
+        self._timer = self._loop.call_at(min(upcoming), self._expire, min(upcoming)) if upcoming else None
+
+    def _overdue(self, lane: _Lane, now: float) -> list[float]:
+        """Fail the calls of a lane that are overdue, and the lane when all are; when the next will be."""
+        _fail([item for item in lane.items if item.due <= now], StoreTimeout("no answer from the store within the deadline"))
+        due = [item.due for item in lane.items if item.due > now and not item.answer.done()]
+        if lane.items[-1].due <= now and lane.task is not None:
+            lane.task.cancel()
+        return due[:1]
 
     async def _keep(self) -> AsyncGenerator[None, None]:
         try:
@@ -171,11 +176,12 @@ class _Batcher:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            _fail(list(self._waiting), StoreError("the store was closed"))
+            self._waiting.clear()
             tasks = [lane.task for lane in self._lanes if lane.busy and lane.task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            _fail(list(self._waiting), StoreError("the store was closed"))
             for lane in self._lanes:
                 await lane.close()
 

@@ -530,3 +530,18 @@ async def test_state_carries_the_decisions() -> None:
         return [visit.decisions[0].policy, visit.decisions[0].remaining, by_ip(request), str(visit.client.address)]
 
     assert (await http(app, "GET", "/a")).json() == ["a", 4, "ip:192.0.2.1", "192.0.2.1"]
+
+
+@pytest.mark.parametrize("root_path", ["", "/proxy"])
+async def test_exempt_paths_are_those_of_the_application_whatever_the_root_path(root_path: str) -> None:
+    app = app_with(default_limits="0/minute", exempt_paths=["/health"])
+    sub = FastAPI()
+
+    @app.get("/health")
+    async def health() -> None: ...
+
+    @sub.get("/health")
+    async def other() -> None: ...
+
+    app.mount("/sub", sub)
+    assert await statuses(app, ("GET", "/health"), ("GET", "/sub/health"), root_path=root_path) == [200, 429]
