@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from inspect import isawaitable
 from itertools import count
@@ -15,12 +16,12 @@ from typing import Any, Final, TypeVar
 from lockwatch.client import Client, Clients, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
-from lockwatch.flow import AsyncStore, Call, Flow, run, run_async
+from lockwatch.flow import AsyncStore, Call, Flow, Store, run, run_async
 from lockwatch.keys import Visit
 from lockwatch.limits import flows
 from lockwatch.limits.buckets import SCHEMA, Buckets
 from lockwatch.limits.decision import Decision
-from lockwatch.limits.declaration import Declaration, Plan, charges, read_limits
+from lockwatch.limits.declaration import Declaration, Plan, charges, fixed_charges, read_limits
 from lockwatch.limits.grammar import Limit
 from lockwatch.limits.policy import Charge
 from lockwatch.stores.memory import MemoryStore
@@ -70,6 +71,8 @@ class Engine:
         self.application, self.defaults = _application_limits(config), _declared(config.default_limits, "default")
         self.warnings: list[str] = []
         self._address = None if config.in_memory else _address(config)
+        self._local = Immediate(self.memory)
+        self._workers = config.processes
         self._store: AsyncStore | None = None
         self._buckets = _buckets(config)
         # Names for this process only, while the shared secret is out of reach.
@@ -121,17 +124,17 @@ class Engine:
 
     async def decide(self, plan: Plan, request: Any, visit: Visit) -> tuple[Decision, ...]:
         """Everything `plan` says about one request, in one store call. Calls `on_breach` of the policies that refuse."""
-        store: AsyncStore = self
-        try:
-            buckets = self._buckets or await self.buckets()
-        except StoreError as error:
-            buckets, store = self._stray, Failing(error)
-        asked = charges(plan, request, visit, buckets)
-        charged: tuple[Charge, ...] = await drive(asked)
+        buckets, store = self._buckets, self._store
+        if buckets is None or store is None:
+            buckets, store = await self._ready()
+        if plan.fixed is not None:
+            charged = fixed_charges(plan.fixed, visit.client.subject, buckets)
+        else:
+            charged = await drive(charges(plan, request, visit, buckets))
         if not charged:
             return ()
-        flow = flows.admit(charged, self._ids.next(), self.config.processes, self.mode == "observe")
-        decisions = run(flow, self.memory, self.memory) if self._address is None else await run_async(flow, store, self.memory)
+        flow = flows.admit(charged, self._ids.next(), self._workers, self.mode == "observe")
+        decisions = run(flow, self.memory, self.memory) if store is self._local else await run_async(flow, store, self.memory)
         for charge, decision in zip(charged, decisions, strict=True):
             if not decision.allowed and charge.policy.on_breach is not None:
                 await _maybe_await(charge.policy.on_breach(request, decision))
@@ -139,8 +142,7 @@ class Engine:
 
     async def take(self, charged: Sequence[Charge]) -> tuple[Decision, ...]:
         """Charge, or refuse without charging; a store failure is decided by each policy."""
-        flow = flows.admit(charged, self._ids.next(), self.config.processes, self.mode == "observe")
-        return await self._driven(flow)
+        return await self._driven(flows.admit(charged, self._ids.next(), self._workers, self.mode == "observe"))
 
     async def peek(self, charges: Sequence[Charge]) -> tuple[Decision, ...]:
         """What `admit` would decide. Raises: StoreError."""
@@ -151,15 +153,12 @@ class Engine:
         return await self._driven(flows.reset(charges))
 
     async def open(self) -> None:
-        """Fetch what the first request would have to; an outage here is reported, not raised."""
+        """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
         logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
-        try:
+        with suppress(StoreError):
             await self.buckets()
-            if self._address is not None:
-                await self.call(Call("peek", (), (0,)))  # connects, and loads the script, before the first request
-        except StoreError as error:
-            logger.warning("lockwatch: %s", error)
+            await self._driven(flows.peek((), ""))  # loads the script
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
@@ -167,34 +166,36 @@ class Engine:
         if close is not None:
             await close()
 
-    async def call(self, call: Call) -> Sequence[int]:
-        """The store, with its failures noted: one log line per transition. Raises: StoreError."""
-        try:
-            reply = await self._open_store().call(call)
-        except StoreError as error:
-            if not self._error:
-                logger.error("lockwatch: the store at %s fails: %s", self.store_name, error)
-            self._error = str(error) or type(error).__name__
-            raise
-        if self._error:
-            logger.warning("lockwatch: the store at %s answers again", self.store_name)
-            self._error = ""
-        return reply
-
     async def _driven(self, flow: Flow[T]) -> T:
-        if self._address is None:
-            return run(flow, self.memory, self.memory)
-        return await run_async(flow, self, self.memory)
+        return await run_async(flow, self._open_store(), self.memory)
+
+    async def _ready(self) -> tuple[Buckets, AsyncStore]:
+        store = self._open_store()
+        try:
+            return await self.buckets(), store
+        except StoreError as error:
+            return self._stray, Failing(error)
 
     def _open_store(self) -> AsyncStore:
         if self._store is None:
-            from lockwatch.stores.redis_async import AsyncRedisStore
+            if self._address is None:
+                self._store = self._local
+            else:
+                from lockwatch.stores.redis_async import AsyncRedisStore
 
-            with self._lock:
-                if self._store is None and self._address is not None:
-                    self._store = AsyncRedisStore(self._address, self.config.store_timeout)
-        assert self._store is not None  # noqa: S101  # an engine without an address never asks for a store
+                with self._lock:
+                    self._store = self._store or AsyncRedisStore(self._address, self.config.store_timeout, report=self._noted)
         return self._store
+
+    def _noted(self, failure: StoreError | None) -> None:
+        """Note how the store does: one log line per transition."""
+        if failure is not None:
+            if not self._error:
+                logger.error("lockwatch: the store at %s fails: %s", self.store_name, failure)
+            self._error = str(failure)
+        elif self._error:
+            logger.warning("lockwatch: the store at %s answers again", self.store_name)
+            self._error = ""
 
     def _keep_secret(self, numbers: Sequence[int]) -> Buckets:
         self._buckets = Buckets(self.config.namespace, b"".join(n.to_bytes(4, "big") for n in numbers))
@@ -250,6 +251,17 @@ def _application_limits(config: LockWatchConfig) -> tuple[Declaration, ...]:
     if config.rate_limit_requests is not None:
         limits += (Limit(config.rate_limit_requests, config.rate_limit_window_seconds),)
     return _declared(limits or None, "application")
+
+
+class Immediate:
+    """A blocking store that does not block, on an event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def call(self, call: Call) -> Sequence[int]:
+        """Run one script at once."""
+        return self._store.call(call)
 
 
 class Failing:

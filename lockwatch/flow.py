@@ -7,7 +7,7 @@ that the flow itself says what an outage means. This is the only module that kno
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lockwatch.errors import StoreError
@@ -43,8 +43,8 @@ class Store(Protocol):
 class AsyncStore(Protocol):
     """A store for an event loop."""
 
-    async def call(self, call: Call) -> Reply:
-        """Run one script atomically. Raises: StoreError."""
+    def call(self, call: Call) -> Awaitable[Reply]:
+        """Run one script atomically. The awaitable raises: StoreError."""
 
 
 def run(flow: Flow[T], store: Store, local: Store) -> T:

@@ -40,15 +40,13 @@ def quota_headers(decisions: Sequence[Decision], dialect: str, now: float) -> Ra
     headers: RawHeaders = []
     if dialect != "x":
         headers.append((b"ratelimit-policy", b", ".join([_policy_item(d.policy, d.limit) for d in told])))
-        headers.append((b"ratelimit", ", ".join([f'"{d.policy}";r={d.remaining};t={ceil(d.next_after)}' for d in told]).encode()))
+        headers.append((b"ratelimit", b", ".join([_limit_item(d.policy) % (d.remaining, ceil(d.next_after)) for d in told])))
     if dialect != "draft-11":
         binding = told[0] if len(told) == 1 else _binding(told)
-        wait = binding.retry_after if binding.refuses and binding.retry_after else binding.reset_after
-        headers += (
-            (b"x-ratelimit-limit", b"%d" % binding.limit.amount),
-            (b"x-ratelimit-remaining", b"%d" % binding.remaining),
-            (b"x-ratelimit-reset", b"%d" % ceil(now + wait)),
-        )
+        wait = binding.reset_after if binding.allowed or binding.shadow else binding.retry_after or binding.reset_after
+        headers.append((b"x-ratelimit-limit", b"%d" % binding.limit.amount))
+        headers.append((b"x-ratelimit-remaining", b"%d" % binding.remaining))
+        headers.append((b"x-ratelimit-reset", b"%d" % ceil(now + wait)))
     return headers
 
 
@@ -104,6 +102,11 @@ def _binding(decisions: Sequence[Decision]) -> Decision:
     if violated:
         return max(violated, key=lambda d: float("inf") if d.retry_after is None else d.retry_after)
     return min(decisions, key=lambda d: d.remaining / (d.limit.amount or 1))
+
+
+@lru_cache(maxsize=1024)
+def _limit_item(name: str) -> bytes:
+    return f'"{name}";r=%d;t=%d'.encode()
 
 
 @lru_cache(maxsize=1024)

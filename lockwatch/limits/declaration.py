@@ -168,11 +168,15 @@ def _fixed(named: Iterable[tuple[Declaration, Policy]]) -> tuple[tuple[Policy, i
     return tuple([(p, d.cost) for d, p in named if isinstance(d.cost, int)])
 
 
+def fixed_charges(fixed: Sequence[tuple[Policy, int]], subject: str, buckets: Buckets) -> tuple[Charge, ...]:
+    """What to charge where nothing has to ask the request."""
+    return tuple([Charge(policy, buckets.key(policy, subject), cost) for policy, cost in fixed])
+
+
 def charges(plan: Plan, request: Any, visit: Visit, buckets: Buckets) -> Generator[Any, Any, tuple[Charge, ...]]:
     """What to charge for one request. A generator that yields only what has to be awaited, and is sent the result."""
     if plan.fixed is not None:
-        subject = visit.client.subject
-        return tuple([Charge(policy, buckets.key(policy, subject), cost) for policy, cost in plan.fixed])
+        return fixed_charges(plan.fixed, visit.client.subject, buckets)
     asked: list[Asked] = []
     for step in plan.steps:
         declared = step.declaration

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from redis.exceptions import NoScriptError, RedisError
@@ -19,6 +19,7 @@ from lockwatch.flow import Call, Reply
 from lockwatch.stores import wire
 from lockwatch.stores.connect import Address, async_pool
 
+Report: TypeAlias = Callable[[StoreError | None], None] | None
 _LATE = 0.005
 """A timer this late means that our own loop stood still, not the store."""
 
@@ -31,20 +32,20 @@ class AsyncRedisStore:
         deadline: seconds from the call to its answer, connecting included.
         lanes: connections per loop.
         batch: calls per script call.
+        report: told of every batch: None when it was answered, else why not.
     """
 
-    def __init__(self, address: Address, deadline: float = 0.05, lanes: int = 4, batch: int = 64) -> None:
+    def __init__(self, address: Address, deadline: float = 0.05, *, lanes: int = 4, batch: int = 64, report: Report = None) -> None:
         self.address = address
-        self._deadline = deadline
-        self._lanes = lanes
-        self._batch = batch
+        self._settings = Settings(deadline, lanes, batch, report)
         self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Batcher] = WeakKeyDictionary()
 
-    async def call(self, call: Call) -> Reply:
+    def call(self, call: Call) -> Awaitable[Reply]:
         """Run one script, together with the other calls of this tick. Raises: StoreError, StoreTimeout."""
         loop = asyncio.get_running_loop()
-        batcher = self._batchers.get(loop) or await self._open(loop)
-        return await batcher.submit(call)
+        batcher = self._batchers.get(loop)
+        # A plain function: one coroutine less on the way of every request.
+        return self._open(loop, call) if batcher is None else batcher.submit(call)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
@@ -52,12 +53,21 @@ class AsyncRedisStore:
         if batcher is not None:
             await batcher.keeper.aclose()
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> _Batcher:
-        pool = async_pool(self.address, self._deadline)
-        lanes = [_Lane(pool.make_connection()) for _ in range(self._lanes)]
-        batcher = self._batchers.setdefault(loop, _Batcher(loop, lanes, self._deadline, self._batch))
+    async def _open(self, loop: asyncio.AbstractEventLoop, call: Call) -> Reply:
+        pool = async_pool(self.address, self._settings.deadline)
+        lanes = [_Lane(pool.make_connection()) for _ in range(self._settings.lanes)]
+        batcher = self._batchers.setdefault(loop, _Batcher(loop, lanes, self._settings))
         await anext(batcher.keeper, None)
-        return batcher
+        return await batcher.submit(call)
+
+
+class Settings(NamedTuple):
+    """How batches travel; see `AsyncRedisStore`."""
+
+    deadline: float
+    lanes: int
+    batch: int
+    report: Report
 
 
 class _Item(NamedTuple):
@@ -94,11 +104,10 @@ class _Lane:
 class _Batcher:
     """The calls of one event loop, on their way and waiting."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, lanes: list[_Lane], deadline: float, batch: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, lanes: list[_Lane], settings: Settings) -> None:
         self._loop = loop
         self._lanes = lanes
-        self._deadline = deadline
-        self._batch = batch
+        self._deadline, _, self._batch, self._report = settings
         self._waiting: deque[_Item] = deque()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -129,24 +138,29 @@ class _Batcher:
                     lane.task = self._loop.create_task(self._travel(lane, items))
 
     async def _travel(self, lane: _Lane, items: list[_Item]) -> None:
+        failure: StoreError | None = None
         try:
             text = await lane.exchange([item.call for item in items])
             for item, reply in zip(items, wire.replies(text, len(items)), strict=True):
                 _answer(item, reply)
         except asyncio.CancelledError:
-            _fail(items, StoreTimeout("no answer from the store within the deadline"))
-            await lane.close()
+            failure = StoreTimeout("no answer from the store within the deadline")
         except (RedisError, OSError, StoreError, asyncio.IncompleteReadError) as error:
-            _fail(items, StoreError(f"the store failed: {type(error).__name__}: {_reason(error)}"))
-            await lane.close()
+            failure = StoreError(f"the store failed: {type(error).__name__}: {str(error)[:200]}")
+            failure.__cause__ = error
         except BaseException as error:
-            _fail(items, error)
+            _fail(items, error)  # a bug of ours: it must not look like an outage
             await lane.close()
             raise
         finally:
             lane.busy = False
             if self._waiting:
                 self._dispatch()
+        if failure is not None:
+            _fail(items, failure)
+            await lane.close()
+        if self._report is not None:
+            self._report(failure)
 
     def _expire(self, due: float, patience: bool = True) -> None:
         """Fail what is overdue. When this very timer is late, the loop was blocked: read what arrived meanwhile first."""
@@ -199,7 +213,3 @@ def _fail(items: list[_Item], error: BaseException) -> None:
     for item in items:
         if not item.answer.done():
             item.answer.set_exception(error)
-
-
-def _reason(error: BaseException) -> str:
-    return str(error)[:200]
