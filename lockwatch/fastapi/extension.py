@@ -13,7 +13,7 @@ from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine, Health
 from lockwatch.errors import ConfigurationError, RequestRefused
 from lockwatch.fastapi.dependency import RateLimit
-from lockwatch.fastapi.guard import Entrance, Guard, Unmatched
+from lockwatch.fastapi.guard import Entrance, Guard, Threshold
 from lockwatch.fastapi.openapi import document
 from lockwatch.fastapi.plan import EXEMPT, MARK
 from lockwatch.fastapi.refusal import handle
@@ -52,9 +52,9 @@ class LockWatch:
         app.state.lockwatch = self
         guard = Guard(self.engine, app)
         self._guards.append(guard)
-        if self.engine.application or self.engine.defaults:
+        if guard.general:
             # Last of the list is innermost, whatever is added later: refusals then pass through the application's CORS.
-            app.user_middleware.append(Middleware(Unmatched, guard=guard))
+            app.user_middleware.append(Middleware(Threshold, guard=guard))
         _wrap_stack(app, guard)
         _join_lifespan(app, self.engine)
         app.exception_handlers.setdefault(RequestRefused, handle)

@@ -7,7 +7,6 @@ met by the `RateLimit` dependency, and get their gate then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,7 +15,7 @@ from lockwatch.engine import Engine
 from lockwatch.errors import RateLimited, RequestRefused, StoreUnavailable
 from lockwatch.fastapi.plan import Seen, declared, seen_in, walk
 from lockwatch.fastapi.refusal import answer
-from lockwatch.fastapi.visit import Visit, visit_in
+from lockwatch.fastapi.visit import STARTS, Visit, visit_in
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.declaration import EXEMPT, UNMATCHED, Declaration, Plan, make_plan
 
@@ -29,6 +28,7 @@ class Guard:
     def __init__(self, engine: Engine, app: Any = None) -> None:
         self.engine = engine
         self.app = app
+        self.general = bool(engine.application or engine.defaults)
         self._counted = -1
         exempt = engine.config.exempt_paths
         self._exempt = frozenset(p for p in exempt if not p.endswith("*"))
@@ -53,12 +53,10 @@ class Guard:
         template = UNMATCHED if seen is None else prefix + seen.path
         return make_plan((*general, *found, *defaults), method_in(scope), template, self.engine.config.on_redis_failure)
 
-    def plan_unmatched(self, scope: Scope) -> Plan:
-        """What applies to a request that no route has answered for."""
-        return self.plan(None, scope, "", {})
-
-    def plan_outside(self, scope: Scope) -> Plan:
-        """What applies to a request that another middleware answered: the limits of the whole application."""
+    def plan_unrouted(self, scope: Scope, inside: bool) -> Plan:
+        """What applies where no route answered: all general limits, or the application's when a middleware outside did."""
+        if inside:
+            return self.plan(None, scope, "", {})
         general = () if self.is_exempt(scope) else self.engine.application
         return make_plan(general, method_in(scope), UNMATCHED, self.engine.config.on_redis_failure)
 
@@ -147,20 +145,23 @@ class Passage:
         return getattr(self.app, name)
 
 
-class Unmatched:
-    """The inner half: charges what no route has answered for (404, 405), inside the application's CORS."""
+class Threshold:
+    """The inner half: notes that a request came through every middleware. Where the application's CORS waits for the answer,
+    what no route answered for (404, 405) is charged here, so that a refusal passes through it.
+    """
 
     def __init__(self, app: ASGIApp, guard: Guard) -> None:
         self.app = app
         self.guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Watch for a response that starts before a plan was decided."""
+        """Pass on."""
         visit = visit_in(scope)
-        if visit is None or scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        await self.app(scope, receive, watch(self.guard, visit, scope, receive, send, self.guard.plan_unmatched))
+        if visit is not None:
+            visit.inside = True
+            if any([name == b"origin" for name, _ in scope["headers"]]):  # noqa: C419  # half the time
+                send = Doorman(self.guard, visit, scope, receive, send, announces=False).deliver
+        await self.app(scope, receive, send)
 
 
 class Entrance:
@@ -181,31 +182,41 @@ class Entrance:
             await self.app(scope, receive, send)
             return
         self.guard.place_gates()
-        deliver = visit.deliver(send)
-        if self.guard.engine.application and scope["type"] == "http":
-            deliver = self._watch(visit, scope, receive, deliver)
-        await self.app(scope, receive, deliver)
-
-    def _watch(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> Send:
-        """Charge the application's limits for what a middleware outside of ours has answered."""
-        return watch(self.guard, visit, scope, receive, send, self.guard.plan_outside)
+        await self.app(scope, receive, Doorman(self.guard, visit, scope, receive, send).deliver)
 
 
-def watch(guard: Guard, visit: Visit, scope: Scope, receive: Receive, send: Send, plan: Callable[[Scope], Plan]) -> Send:
-    """`send`, except that a response starting before any plan was decided is charged first, and replaced when refused."""
-    replaced = False
+class Doorman:
+    """The way out: a response that starts before any plan was decided is charged first, and replaced when refused."""
 
-    async def deliver(message: Message) -> None:
-        nonlocal replaced
-        if message["type"] == "http.response.start" and visit.plan is None and not is_preflight(scope):
-            refused = await guard.check(visit, plan(scope))
-            if refused is not None:
-                replaced = True
-                await guard.refuse(refused, scope, receive, send)
-        if not replaced:
-            await send(message)
+    __slots__ = ("announces", "guard", "receive", "replaced", "scope", "send", "visit")
 
-    return deliver
+    def __init__(self, guard: Guard, visit: Visit, scope: Scope, receive: Receive, send: Send, announces: bool = True) -> None:
+        self.guard, self.visit, self.scope, self.receive, self.send = guard, visit, scope, receive, send
+        self.announces = announces
+        self.replaced = False
+
+    async def deliver(self, message: Message) -> None:
+        """Send a message of the application's."""
+        if message["type"] in STARTS:
+            if self.visit.plan is None and self.guard.general and self.scope["type"] == "http":
+                await self._charge()
+            if self.announces:
+                self.visit.announce(message)
+        if not self.replaced:
+            await self.send(message)
+
+    async def _charge(self) -> None:
+        if is_preflight(self.scope):
+            return
+        refused = await self.guard.check(self.visit, self.guard.plan_unrouted(self.scope, self.visit.inside))
+        if refused is not None:
+            await self.guard.refuse(refused, self.scope, self.receive, self._send_refusal)
+            self.replaced = True
+
+    async def _send_refusal(self, message: Message) -> None:
+        if self.announces and message["type"] in STARTS:
+            self.visit.announce(message)
+        await self.send(message)
 
 
 async def check_late(guard: Guard, visit: Visit, declaration: Declaration, scope: Scope) -> None:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import HTTPConnection, Request
-from starlette.types import Message, Scope, Send
+from starlette.types import Message, Scope
 
 from lockwatch.client import Client
 from lockwatch.headers import quota_headers
@@ -26,9 +26,10 @@ class Visit:
         decisions: one `Decision` per policy, in the order they were declared; empty before.
         plan: what applied to the request, None before its route is known.
         prefix: the templates of the mounts it passed.
+        inside: it came through every middleware of the application, to the router.
     """
 
-    __slots__ = ("_client", "_scope", "decisions", "guard", "plan", "prefix")
+    __slots__ = ("_client", "_scope", "decisions", "guard", "inside", "plan", "prefix")
 
     def __init__(self, guard: Guard, scope: Scope) -> None:
         self.guard = guard
@@ -37,6 +38,7 @@ class Visit:
         self.decisions: tuple[Decision, ...] = ()
         self.plan: Plan | None = None
         self.prefix = ""
+        self.inside = False
         scope["lockwatch"] = self
         scope.setdefault("state", {})["lockwatch"] = self
 
@@ -73,17 +75,12 @@ class Visit:
         """The first header of that lower-case name."""
         return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
 
-    def deliver(self, send: Send) -> Send:
-        """`send`, with the quota headers put on the start of every response."""
-
-        async def deliver(message: Message) -> None:
-            if self.decisions and message["type"] in STARTS:
-                added = quota_headers(self.decisions, self.guard.engine.config.headers, time.time())
-                # A new list: the one in the message may belong to a Response object that is sent again.
-                message["headers"] = [*message.get("headers", ()), *added]
-            await send(message)
-
-        return deliver
+    def announce(self, message: Message) -> None:
+        """Put the quota headers on the start of a response."""
+        if self.decisions:
+            added = quota_headers(self.decisions, self.guard.engine.config.headers, time.time())
+            # A new list: the one in the message may belong to a Response object that is sent again.
+            message["headers"] = [*message.get("headers", ()), *added]
 
 
 def visit_in(scope: Scope) -> Visit | None:

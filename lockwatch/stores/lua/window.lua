@@ -102,18 +102,35 @@ local function entry(at, stamp, sum, total)
   return pack(at % 256 ^ stamp, stamp) .. pack(sum % 256 ^ total, total)
 end
 
--- A larger ring, or wider slots: the admissions that count, copied into a new string of exactly the right size.
+-- How many slots the next ring has.
+local function larger(w, quota)
+  if w.count < w.slots then return w.slots end
+  local slots = 8
+  while slots < w.count + 1 do slots = slots * 2 end
+  return max(w.count + 1, min(slots, quota))
+end
+
+-- The admissions that count, oldest first, unrolled from the ring: two copies, however many they are.
+local function unrolled(w, size)
+  if w.count == 0 then return '' end
+  local text = #w.text < READ and w.text or call('GETRANGE', w.key, 0, -1)
+  local from = HEADER + w.head * size
+  local tail = sub(text, from + 1, min(from + w.count * size, HEADER + w.slots * size))
+  return tail .. sub(text, HEADER + 1, HEADER + w.count * size - #tail)
+end
+
+-- A larger ring, or slots of another width (a limit that changed): a new string of exactly the right size.
 local function rebuild(w, now, stamp, total, quota)
-  local slots, parts = w.slots, {}
-  if w.count >= slots then
-    slots = 8
-    while slots < w.count + 1 do slots = slots * 2 end
-    slots = max(w.count + 1, min(slots, quota))
+  local slots, entries = larger(w, quota), nil
+  if w.stamp == stamp and w.total == total then
+    entries = unrolled(w, stamp + total)
+  else
+    local parts = {}
+    for i = 0, w.count - 1 do parts[i + 1] = entry(now - age_of(w, i, now), stamp, through(w, i), total) end
+    entries, w.sum, w.base = table.concat(parts), ring.used(w), 0
   end
-  for i = 0, w.count - 1 do parts[i + 1] = entry(now - age_of(w, i, now), stamp, through(w, i), total) end
-  w.sum = ring.used(w)
-  w.stamp, w.total, w.slots, w.head, w.base = stamp, total, slots, 0, 0
-  w.text = rep('\0', HEADER) .. table.concat(parts) .. rep('\0', (slots - w.count) * (stamp + total))
+  w.stamp, w.total, w.slots, w.head = stamp, total, slots, 0
+  w.text = rep('\0', HEADER) .. entries .. rep('\0', (slots - w.count) * (stamp + total))
 end
 
 -- Record an admission and set the key to expire when nothing in it counts any more.
