@@ -3,14 +3,12 @@
     demo.py     the application: what a newcomer would write
     server.py   runs it under uvicorn, and notes how much of each body it read
     traffic.py  sends requests and keeps what was answered
-    claims.py   decides what the answers prove; pure
-    story.py    the steps, each a title and a function of the context
-    steps.py    those functions
-    screen.py   prints them
+    claims.py   decides what answers prove; pure
+    story.py    a story is a list of steps; tells it
+    limits.py   the steps about rate limits
+    summary.py  the last step: everything that was sent
+    screen.py   prints
+    command.py  all of it in order
 
 Needs the extra ``lockwatch[demo]``.
 """
-
-from lockwatch.demo.story import Options, run
-
-__all__ = ["Options", "run"]

@@ -1,8 +1,8 @@
 """The application under a real uvicorn, in a thread of this process.
 
 A thread, not a subprocess: the port is bound here and handed over, so there is no race for it; the URL of a Redis, password and
-all, appears in no command line and no environment; nothing stays behind when this process is killed; and how much of a body the
-application read can be observed beside the client that sent it. uvicorn installs signal handlers in a main thread only, so
+all, is in no second command line and no environment; nothing stays behind when this process is killed; and how much of a body
+the application read can be observed beside the client that sent it. uvicorn installs signal handlers in a main thread only, so
 Ctrl-C stays ours. The price is one interpreter for server and client: the latencies shown are those of both together.
 """
 
@@ -60,6 +60,11 @@ class Running:
     meter: Meter
     thread: threading.Thread
 
+    def wait(self) -> None:
+        """Return when the server ends; Ctrl-C ends the wait."""
+        while self.thread.is_alive():
+            self.thread.join(0.5)  # a wait without end cannot be interrupted everywhere
+
 
 @contextmanager
 def serving(redis_url: str | None, port: int) -> Iterator[Running]:
@@ -82,12 +87,12 @@ def serving(redis_url: str | None, port: int) -> Iterator[Running]:
             thread.join()
 
 
-def wait_for_interrupt(running: Running) -> None:
-    """Return at Ctrl-C or SIGTERM, or when the server ends."""
+@contextmanager
+def until_interrupt() -> Iterator[None]:
+    """A block that Ctrl-C and SIGTERM end quietly."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        while running.thread.is_alive():
-            running.thread.join(0.5)  # a wait without end cannot be interrupted everywhere
+        yield
     except KeyboardInterrupt:
         pass
     finally:
@@ -96,11 +101,12 @@ def wait_for_interrupt(running: Running) -> None:
 
 async def _probe(lockwatch: LockWatch) -> None:
     """Write to the store once, so that a Redis that cannot be used is a line now and not a failing story later."""
-    await lockwatch.take("demo", "probe", "1/second")
+    decision = await lockwatch.take("demo", "probe", "1/second")
     health = lockwatch.health()
     await lockwatch.aclose()
-    if not health.store_ok:
-        raise StoreError(f"cannot use the Redis at {health.store}: {' '.join(health.store_error.split())}")
+    if decision.degraded:
+        reason = " ".join(health.store_error.removeprefix("the store failed: ").split()) or "it refuses what is asked of it"
+        raise StoreError(f"cannot use the Redis at {health.store}: {reason}")
 
 
 @contextmanager
@@ -111,6 +117,8 @@ def _bound(port: int) -> Iterator[socket.socket]:
         reason = os.strerror(error.errno or 0)
         raise ConfigurationError(f"cannot listen on port {port} ({reason}); without --port a free one is taken") from error
     with listener:
+        # Inherited by what it accepts: asyncio does not set it there, and waits for delayed ACKs (40 ms) would hide every latency.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener
 
 

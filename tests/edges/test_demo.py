@@ -114,11 +114,9 @@ def test_every_claim_is_observed_then_it_serves_until_interrupted(runs: dict[str
     assert claims > 20
     assert "✗" not in run.out
     assert "\x1b" not in run.out + run.err
-    assert run.err.splitlines() == [
-        "   waiting 5 s, as Retry-After said, and asking all the while",
-        f"Serving on {url} until Ctrl-C.",
-        "Stopped.",
-    ]
+    waiting, *rest = run.err.splitlines()
+    assert re.fullmatch(r"   waiting [1-5] s, as Retry-After said, and asking all the while", waiting)
+    assert rest == [f"Serving on {url} until Ctrl-C.", "Stopped."]
 
 
 def test_the_story_shows_admissions_refusals_and_a_whole_429(runs: dict[str, Run]) -> None:
@@ -127,7 +125,7 @@ def test_the_story_shows_admissions_refusals_and_a_whole_429(runs: dict[str, Run
     assert re.search(r"GET /search +10/5 seconds +1\d\d +11 +1\d\d\n", out)
     assert re.search(r"POST /login +5/minute +6 +5 +1\n", out)
     assert re.search(r"GET /health +none +100 +100 +0\n", out)
-    assert "HTTP/1.1 429 Too Many Requests\n   Content-Type: application/problem+json\n   Retry-After: 5\n" in out
+    assert re.search(r"HTTP/1.1 429 Too Many Requests\n +Content-Type: application/problem\+json\n +Retry-After: [1-5]\n", out)
     assert '"error": "rate_limit_exceeded"' in out
     assert "429: the application read         0 of 5,242,880 bytes" in out
     assert re.search(r"no limit +100 +\d+\.\d\d +\d+\.\d\d\n", out)
@@ -230,7 +228,7 @@ def test_a_port_in_use_is_one_line() -> None:
         result = CliRunner().invoke(main, ["demo", "--port", str(port)])
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
     assert f"cannot listen on port {port} (Address already in use)" in result.stderr
-    assert threading.active_count() == 1 or "lockwatch-demo" not in {thread.name for thread in threading.enumerate()}
+    assert "lockwatch-demo" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize("arguments", [["--port", "65536"], ["--port", "http"], ["--redis"], ["--nonsense"]])
