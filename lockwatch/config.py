@@ -91,6 +91,8 @@ class LockWatchConfig:
         for name, (low, high) in _RANGES.items():
             if (value := getattr(self, name)) is not None and not (_is_number(value) and low <= value <= high):
                 raise ConfigurationError(f"{name}={value!r} is not a number from {low:g} to {high:g}")
+        if self.redis_url is not None and not self.redis_url.strip():
+            raise ConfigurationError("redis_url is empty; leave it out, or set it like 'redis://localhost:6379/0'")
         if not self.namespace or any(c in self.namespace for c in "{}: \n"):
             raise ConfigurationError(
                 f"namespace={self.namespace!r} cannot be empty or contain '{{', '}}', ':' or space; a correct one is 'shop-api'"

@@ -79,11 +79,7 @@ def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
         if limited
         else "Request cannot be satisfied due to temporary server capacity constraints"
     )
-    detail = (
-        f"{violated[0].limit.amount} per {violated[0].limit.spelled_window} used up; {again}"
-        if limited
-        else f"rate limits cannot be checked now; {again}"
-    )
+    detail = f"{_prose(violated[0].limit)} used up; {again}" if limited else f"rate limits cannot be checked now; {again}"
     return {
         "type": QUOTA_EXCEEDED if limited else REDUCED_CAPACITY,
         "title": title,
@@ -94,6 +90,10 @@ def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
         "retry_after": wait,
         "decision": refusal.decision_id,
     }
+
+
+def _prose(limit: Limit) -> str:
+    return f"{limit.amount} per {limit.spelled_window.replace('-', ' ')}"
 
 
 def _binding(decisions: Sequence[Decision]) -> Decision:

@@ -6,6 +6,7 @@ redis-py's defaults hold a request for 3 to 58 seconds when a server is dead or 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -80,9 +81,9 @@ def _from_url(url: str) -> Address:
 
     scheme, _, rest = url.partition("://")
     if scheme.lower() not in _SCHEMES:
-        raise ConfigurationError(
-            f"redis_url has the scheme {scheme[:40]!r}; known are {', '.join(_SCHEMES)}, for example {EXAMPLE!r}"
-        )
+        # What stands before a missing "://" may be a password: never quoted.
+        wrong = f"has the unknown scheme {scheme!r}" if rest and re.fullmatch("[A-Za-z+]{1,20}", scheme) else "is not a URL"
+        raise ConfigurationError(f"redis_url {wrong}; known schemes are {', '.join(_SCHEMES)}, for example {EXAMPLE!r}")
     try:
         urlsplit(url).port  # noqa: B018  # raises what parse_url would leave to the first request
         arguments: dict[str, Any] = parse_url(f"{_SCHEMES[scheme.lower()]}://{rest}")  # type: ignore[no-untyped-call]  # redis-py's

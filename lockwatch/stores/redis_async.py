@@ -139,10 +139,12 @@ class _Batcher:
 
     async def _travel(self, lane: _Lane, items: list[_Item]) -> None:
         failure: StoreError | None = None
+        refused: StoreError | None = None
         try:
             text = await lane.exchange([item.call for item in items])
             for item, reply in zip(items, wire.replies(text, len(items)), strict=True):
                 _answer(item, reply)
+                refused = reply if isinstance(reply, StoreError) else refused
         except asyncio.CancelledError:
             failure = StoreTimeout("no answer from the store within the deadline")
         except (RedisError, OSError, StoreError, asyncio.IncompleteReadError) as error:
@@ -160,7 +162,7 @@ class _Batcher:
             _fail(items, failure)
             await lane.close()
         if self._report is not None:
-            self._report(failure)
+            self._report(failure or refused)
 
     def _expire(self, due: float, patience: bool = True) -> None:
         """Fail what is overdue. When this very timer is late, the loop was blocked: read what arrived meanwhile first."""
@@ -169,7 +171,7 @@ class _Batcher:
             self._timer = self._loop.call_later(_LATE, self._expire, due, False)
             return
         while self._waiting and self._waiting[0].due <= now:
-            _fail([self._waiting.popleft()], StoreTimeout("every connection to the store is busy past the deadline"))
+            self._give_up([self._waiting.popleft()], StoreTimeout("every connection to the store is busy past the deadline"))
         upcoming = [self._waiting[0].due] if self._waiting else []
         for lane in self._lanes:
             if lane.busy:
@@ -178,11 +180,17 @@ class _Batcher:
 
     def _overdue(self, lane: _Lane, now: float) -> list[float]:
         """Fail the calls of a lane that are overdue, and the lane when all are; when the next will be."""
-        _fail([item for item in lane.items if item.due <= now], StoreTimeout("no answer from the store within the deadline"))
+        late = [item for item in lane.items if item.due <= now]
+        self._give_up(late, StoreTimeout("no answer from the store within the deadline"))
         due = [item.due for item in lane.items if item.due > now and not item.answer.done()]
         if lane.items[-1].due <= now and lane.task is not None:
             lane.task.cancel()
         return due[:1]
+
+    def _give_up(self, items: list[_Item], error: StoreError) -> None:
+        if items and self._report is not None:
+            self._report(error)
+        _fail(items, error)
 
     async def _keep(self) -> AsyncGenerator[None, None]:
         try:

@@ -181,6 +181,17 @@ async def test_health_follows_an_outage_and_the_log_says_each_transition_once(ca
     again.stop()
 
 
+async def test_a_redis_that_refuses_every_call_degrades_health(redis_server: str) -> None:
+    with redis.Redis.from_url(redis_server) as admin:
+        admin.acl_setuser("reader", enabled=True, nopass=True, keys=["*"], commands=["+eval", "+evalsha", "+getrange", "+time"])
+        app, lockwatch = make(redis_url=redis_server.replace("redis://", "redis://reader:any@"), secret_key="0123456789abcdef")
+        assert await statuses(app, 1) == [200]
+        admin.acl_deluser("reader")
+    health = lockwatch.health()
+    assert (health.status, health.store_ok) == ("degraded", False)
+    await lockwatch.aclose()
+
+
 async def test_a_bug_in_a_key_function_raises_and_does_not_allow() -> None:
     app, _ = make(key=lambda request: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -325,9 +336,11 @@ async def test_peek_and_reset_raise_when_the_store_is_down(dead_url: str) -> Non
     ("options", "said"),
     [
         ({"redis_urll": "x"}, "unknown option 'redis_urll'; did you mean 'redis_url'"),
-        ({"redis_url": "http://localhost"}, "scheme 'http'"),
+        ({"redis_url": "http://localhost"}, "unknown scheme 'http'"),
         ({"redis_url": "redis://localhost:port"}, "cannot be read"),
         ({"redis_url": "localhost:6379"}, "redis://localhost:6379/0"),
+        ({"redis_url": "user:hunter2@redis-host"}, "redis_url is not a URL"),
+        ({"redis_url": ""}, "redis_url is empty"),
         ({"redis": 7}, "redis-py client"),
         ({"redis": redis.Redis(), "redis_url": "redis://localhost"}, "keep one"),
         ({"default_limits": "ten per minute"}, "expected a whole number"),
@@ -341,6 +354,7 @@ def test_a_wrong_option_is_one_clear_error_at_construction(options: dict[str, An
     with pytest.raises(ConfigurationError) as caught:
         LockWatch(FastAPI(), **options)
     assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["1,000/minute", "0.5/second", "-1/minute", "5/fortnight", "", "5 5/minute"])
