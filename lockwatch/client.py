@@ -142,8 +142,11 @@ class Clients:
         self._warned = False
         self._private = trust("private")
 
-    def resolve(self, peer: str | None, headers: Headers) -> Client:
-        """The client of a request that `peer` sent with `headers` (names in lower case)."""
+    def resolve(self, peer: str | None, headers: Headers, rewritten: bool = False) -> Client:
+        """The client of a request that `peer` sent with `headers` (names in lower case).
+
+        `rewritten`: the server has put a forwarded address in the place of the peer already (uvicorn: port 0).
+        """
         known = self._peers.get(peer or "")
         if known is None:
             known = self._remember(peer)
@@ -151,7 +154,7 @@ class Clients:
             return known if known.peer or not self._trusted.hops else self._behind(None, headers)
         if self._trusted and self._trusted.holds(known.address, 0):
             return self._behind(known.address, headers)
-        return self._watch(known, headers) if peer in self._watched else known
+        return self._watch(known, headers) if peer in self._watched and not rewritten else known
 
     def _remember(self, peer: str | None) -> Client:
         if len(self._peers) >= _REMEMBERED:

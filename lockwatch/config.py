@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,7 +71,7 @@ class LockWatchConfig:
     application_limits: str | Iterable[Any] | None = None
     rate_limit_requests: int | None = None
     rate_limit_window_seconds: float = 60
-    exempt_paths: tuple[str, ...] = ()
+    exempt_paths: str | tuple[str, ...] = ()
     trusted_proxies: str | int | tuple[str, ...] = "none"
     forwarded_header: str = "x-forwarded-for"
     ipv6_prefix: int = 64
@@ -97,6 +98,15 @@ class LockWatchConfig:
             raise ConfigurationError(
                 f"namespace={self.namespace!r} cannot be empty or contain '{{', '}}', ':' or space; a correct one is 'shop-api'"
             )
+        if iscoroutinefunction(self.user):
+            raise ConfigurationError(
+                "user is an async function; it has to be a plain one, for example: lambda request: request.state.user_id"
+            )
+        for name in ("exempt_paths", "trusted_proxies"):
+            if isinstance(value := getattr(self, name), list | set):
+                object.__setattr__(self, name, tuple(value))
+        if isinstance(self.exempt_paths, str):
+            object.__setattr__(self, "exempt_paths", (self.exempt_paths,))
         if any(len(secret) < 16 for secret in self.secrets):
             raise ConfigurationError(
                 "secret_key is shorter than 16 characters; make one with: "
@@ -125,13 +135,15 @@ class LockWatchConfig:
 
         Raises: ConfigurationError, for an unknown option with the nearest name.
         """
-        known = {f.name for f in fields(cls)} - {"sources"}
-        for name in options:
-            if name not in known:
-                raise ConfigurationError(f"unknown option {name!r}{_nearest(name, known)}")
+        known = _check_names(options)
         found, sources = _read(os.environ if environ is None else environ, known - _CODE_ONLY - set(options), bare=False)
         sources.update(dict.fromkeys(options, "argument"))
         return cls(**{**found, **options}, sources=sources)
+
+    def replaced(self, options: Mapping[str, Any]) -> LockWatchConfig:
+        """These settings with some options changed. Raises: ConfigurationError."""
+        _check_names(options)
+        return replace(self, **options, sources={**self.sources, **dict.fromkeys(options, "argument")})
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> LockWatchConfig:
@@ -139,6 +151,15 @@ class LockWatchConfig:
         known = {f.name for f in fields(cls)} - _CODE_ONLY
         found, sources = _read(os.environ if environ is None else environ, known, bare=True)
         return cls(**found, sources=sources)
+
+
+def _check_names(options: Mapping[str, Any]) -> frozenset[str]:
+    """The names of all options. Raises: ConfigurationError when one of `options` is not among them."""
+    known = frozenset(f.name for f in fields(LockWatchConfig)) - {"sources"}
+    for name in options:
+        if name not in known:
+            raise ConfigurationError(f"unknown option {name!r}{_nearest(name, known)}")
+    return known
 
 
 def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[dict[str, Any], dict[str, str]]:

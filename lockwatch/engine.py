@@ -97,9 +97,9 @@ class Engine:
             self.warnings.append(message)
             logger.warning(message)
 
-    def client(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]]) -> Client:
-        """The client of a request."""
-        client = self.clients.resolve(peer, headers)
+    def client(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], rewritten: bool = False) -> Client:
+        """The client of a request; see `Clients.resolve`."""
+        client = self.clients.resolve(peer, headers, rewritten)
         if client.warning is not None:
             self.warn(client.warning)
         return client
@@ -122,7 +122,7 @@ class Engine:
         """Names store keys. Raises: StoreError, when the namespace's secret has to be fetched and cannot be."""
         return self._buckets or self._keep_secret(await self._driven(_shared_secret(self.config.namespace)))
 
-    async def decide(self, plan: Plan, request: Any, visit: Visit) -> tuple[Decision, ...]:
+    async def decide(self, plan: Plan, visit: Visit) -> tuple[Decision, ...]:
         """Everything `plan` says about one request, in one store call. Calls `on_breach` of the policies that refuse."""
         buckets, store = self._buckets, self._store
         if buckets is None or store is None:
@@ -130,18 +130,21 @@ class Engine:
         if plan.fixed is not None:
             charged = fixed_charges(plan.fixed, visit.client.subject, buckets)
         else:
-            charged = await drive(charges(plan, request, visit, buckets))
+            charged = await drive(charges(plan, visit.request, visit, buckets))
         if not charged:
             return ()
         flow = flows.admit(charged, self._ids.next(), self._workers, self.mode == "observe")
         decisions = run(flow, self.memory, self.memory) if store is self._local else await run_async(flow, store, self.memory)
-        for charge, decision in zip(charged, decisions, strict=True):
-            if not decision.allowed and charge.policy.on_breach is not None:
-                await _maybe_await(charge.policy.on_breach(request, decision))
+        for decision in decisions:
+            if not decision.allowed:
+                await _tell(charged, decisions, visit)
+                break
         return decisions
 
     async def take(self, charged: Sequence[Charge]) -> tuple[Decision, ...]:
-        """Charge, or refuse without charging; a store failure is decided by each policy."""
+        """Charge, or refuse without charging; a store failure is decided by each policy. Mode `off` charges nothing."""
+        if self.mode == "off":
+            return tuple([flows.untouched(charge) for charge in charged])
         return await self._driven(flows.admit(charged, self._ids.next(), self._workers, self.mode == "observe"))
 
     async def peek(self, charges: Sequence[Charge]) -> tuple[Decision, ...]:
@@ -184,7 +187,9 @@ class Engine:
                 from lockwatch.stores.redis_async import AsyncRedisStore
 
                 with self._lock:
-                    self._store = self._store or AsyncRedisStore(self._address, self.config.store_timeout, report=self._noted)
+                    self._store = self._store or AsyncRedisStore(
+                        self._address, self.config.store_timeout, lanes=min(4, self.config.store_connections), report=self._noted
+                    )
         return self._store
 
     def _noted(self, failure: StoreError | None) -> None:
@@ -275,9 +280,13 @@ class Failing:
         raise self._error
 
 
-async def _maybe_await(value: Any) -> None:
-    if isawaitable(value):
-        await value
+async def _tell(charged: Sequence[Charge], decisions: Sequence[Decision], visit: Visit) -> None:
+    """Call `on_breach` of the policies that refuse."""
+    for charge, decision in zip(charged, decisions, strict=True):
+        if not decision.allowed and charge.policy.on_breach is not None:
+            told = charge.policy.on_breach(visit.request, decision)
+            if isawaitable(told):
+                await told
 
 
 async def drive(generator: Any) -> Any:

@@ -42,7 +42,7 @@ def quota_headers(decisions: Sequence[Decision], dialect: str, now: float) -> Ra
         headers.append((b"ratelimit-policy", b", ".join([_policy_item(d.policy, d.limit) for d in told])))
         headers.append((b"ratelimit", b", ".join([_limit_item(d.policy) % (d.remaining, ceil(d.next_after)) for d in told])))
     if dialect != "draft-11":
-        binding = told[0] if len(told) == 1 else _binding(told)
+        binding = told[0] if len(told) == 1 else _binding([d for d in told if not d.shadow] or told)
         wait = binding.reset_after if binding.allowed or binding.shadow else binding.retry_after or binding.reset_after
         headers.append((b"x-ratelimit-limit", b"%d" % binding.limit.amount))
         headers.append((b"x-ratelimit-remaining", b"%d" % binding.remaining))

@@ -25,6 +25,10 @@ class Visit(Protocol):
     def user(self) -> str | None:
         """Whom the application says it is."""
 
+    @property
+    def request(self) -> Any:
+        """The request as functions of the application take it."""
+
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""
 

@@ -118,16 +118,17 @@ class LockWatch:
     async def _charges(self, name: str, subject: str, limits: Limits, cost: int) -> Sequence[Charge]:
         if not isinstance(subject, str) or not subject:
             raise ValueError("subject is empty; whom should be counted?")
-        plan = make_plan((Declaration(limits, shared=name, cost=cost),), "GET", name, self.config.on_redis_failure)
+        if not isinstance(cost, int) or cost < 0:
+            raise ValueError(f"cost={cost!r} is not a whole number of at least 0")
+        if callable(limits):
+            raise ConfigurationError("limits is callable, but there is no request to call it with; give limits like '100/hour'")
+        plan = make_plan((Declaration(limits, shared=name),), "GET", name, self.config.on_redis_failure)
         buckets = await self.engine.buckets()
-        return [Charge(p, buckets.key(p, f"custom:{subject}"), cost) for step in plan.steps for p in step.policies or ()]
+        return [Charge(p, buckets.key(p, f"custom:{subject}"), cost) for step in plan.steps for p in step.policies]
 
 
 def _merge(config: LockWatchConfig | None, options: dict[str, Any]) -> LockWatchConfig:
-    if config is None:
-        return LockWatchConfig.from_mapping(options)
-    kept = {name: getattr(config, name) for name in config.__slots__ if name != "sources"}
-    return LockWatchConfig.from_mapping({**kept, **options}, environ={})
+    return LockWatchConfig.from_mapping(options) if config is None else config.replaced(options)
 
 
 def _wrap_stack(app: Any, guard: Guard) -> None:

@@ -31,12 +31,13 @@ class Guard:
         self.general = bool(engine.application or engine.defaults)
         self._counted = -1
         exempt = engine.config.exempt_paths
+        self._exempts = bool(exempt)
         self._exempt = frozenset(p for p in exempt if not p.endswith("*"))
         self._exempt_prefixes = tuple([p[:-1] for p in exempt if p.endswith("*")])
 
     def is_exempt(self, scope: Scope) -> bool:
         """Whether the path, as the application knows it, is one of `exempt_paths`."""
-        if not (self._exempt or self._exempt_prefixes):
+        if not self._exempts:
             return False
         root = scope.get("app_root_path", scope.get("root_path", ""))
         path = scope["path"].removeprefix(root) or "/"
@@ -53,10 +54,15 @@ class Guard:
         template = UNMATCHED if seen is None else prefix + seen.path
         return make_plan((*general, *found, *defaults), method_in(scope), template, self.engine.config.on_redis_failure)
 
-    def plan_unrouted(self, scope: Scope, inside: bool) -> Plan:
-        """What applies where no route answered: all general limits, or the application's when a middleware outside did."""
-        if inside:
-            return self.plan(None, scope, "", {})
+    def plan_ungated(self, scope: Scope, visit: Visit) -> Plan:
+        """What applies to a response no gate has seen: of a route added late, of none, or of a middleware outside of ours."""
+        if visit.inside:
+            seen = seen_in(scope, visit.prefix)
+            if seen is not None and seen.methods and scope["method"] not in seen.methods:
+                seen = None  # 405
+            if seen is not None:
+                self.recount()
+            return self.plan(seen, scope, visit.prefix, getattr(scope.get("app"), "dependency_overrides", {}))
         general = () if self.is_exempt(scope) else self.engine.application
         return make_plan(general, method_in(scope), UNMATCHED, self.engine.config.on_redis_failure)
 
@@ -65,10 +71,12 @@ class Guard:
         visit.plan = plan
         if not plan.steps:
             return None
-        request = visit if plan.fixed is not None else visit.request
-        decisions = await self.engine.decide(plan, request, visit)
-        visit.decisions += decisions
-        return refusal(visit.decisions) if any([d.refuses for d in decisions]) else None  # noqa: C419  # half the time
+        decisions = await self.engine.decide(plan, visit)
+        visit.decisions = visit.decisions + decisions if visit.decisions else decisions
+        for decision in decisions:
+            if not decision.allowed and not decision.shadow:
+                return refusal(visit.decisions)
+        return None
 
     async def refuse(self, refused: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request; the entrance adds the quota headers."""
@@ -118,10 +126,7 @@ class Gate:
         if overrides:
             return self.guard.plan(self._seen, scope, prefix, overrides)
         key = (method_in(scope), prefix, self.guard.is_exempt(scope))
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = self.guard.plan(self._seen, scope, prefix, {})
-        return plan
+        return self._plans.get(key) or self._plans.setdefault(key, self.guard.plan(self._seen, scope, prefix, {}))
 
 
 class Passage:
@@ -208,7 +213,7 @@ class Doorman:
     async def _charge(self) -> None:
         if is_preflight(self.scope):
             return
-        refused = await self.guard.check(self.visit, self.guard.plan_unrouted(self.scope, self.visit.inside))
+        refused = await self.guard.check(self.visit, self.guard.plan_ungated(self.scope, self.visit))
         if refused is not None:
             await self.guard.refuse(refused, self.scope, self.receive, self._send_refusal)
             self.replaced = True

@@ -26,10 +26,11 @@ class Visit:
         decisions: one `Decision` per policy, in the order they were declared; empty before.
         plan: what applied to the request, None before its route is known.
         prefix: the templates of the mounts it passed.
+        outer: another visit began within this one.
         inside: it came through every middleware of the application, to the router.
     """
 
-    __slots__ = ("_client", "_scope", "decisions", "guard", "inside", "plan", "prefix")
+    __slots__ = ("_client", "_scope", "decisions", "guard", "inside", "outer", "plan", "prefix")
 
     def __init__(self, guard: Guard, scope: Scope) -> None:
         self.guard = guard
@@ -39,6 +40,10 @@ class Visit:
         self.plan: Plan | None = None
         self.prefix = ""
         self.inside = False
+        self.outer = False
+        within: Any = scope.get("lockwatch")
+        if isinstance(within, Visit):
+            within.outer = True
         scope["lockwatch"] = self
         scope.setdefault("state", {})["lockwatch"] = self
 
@@ -55,7 +60,8 @@ class Visit:
         """Who sent the request."""
         if self._client is None:
             peer = self._scope.get("client")
-            self._client = self.guard.engine.client(peer[0] if peer else None, self._scope["headers"])
+            host, port = peer or (None, None)
+            self._client = self.guard.engine.client(host, self._scope["headers"], rewritten=port == 0)
         return self._client
 
     @property
@@ -79,6 +85,9 @@ class Visit:
         """Put the quota headers on the start of a response."""
         if self.decisions:
             added = quota_headers(self.decisions, self.guard.engine.config.headers, time.time())
+            if self.outer:  # an application mounted in another, each with a LockWatch: the inner one speaks first
+                said = {name for name, _ in message.get("headers", ())}
+                added = [header for header in added if header[0] not in said]
             # A new list: the one in the message may belong to a Response object that is sent again.
             message["headers"] = [*message.get("headers", ()), *added]
 

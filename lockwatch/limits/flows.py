@@ -48,6 +48,12 @@ def reset(charges: Sequence[Charge]) -> Flow[int]:
     return reply[0]
 
 
+def untouched(charge: Charge) -> Decision:
+    """The decision of a policy that is switched off."""
+    policy, _, cost = charge
+    return Decision(True, policy.name, policy.limit, policy.limit.amount, 0.0, 0.0, cost, policy.shadow, False, "", 0.0)
+
+
 def _arguments(charges: Sequence[Charge], observe: bool) -> tuple[int, ...]:
     arguments = [0]
     for policy, _, cost in charges:

@@ -25,6 +25,7 @@ _SCHEMES: Final = {
     "redis+unix": "unix",
     "valkey+unix": "unix",
 }
+_KINDS: Final = ("Connection", "SSLConnection", "UnixDomainSocketConnection")
 _LENT: Final = frozenset(
     [
         "host",
@@ -73,7 +74,12 @@ def address_of(source: object) -> Address:
         )
     if getattr(pool.connection_class, "__module__", "").startswith("fakeredis"):
         return Address("fake", {name: value for name, value in pool.connection_kwargs.items() if name in _LENT_BY_FAKES})
-    return Address(pool.connection_class.__name__, _lent(pool.connection_kwargs))
+    kind = pool.connection_class.__name__
+    if kind not in _KINDS:
+        raise ConfigurationError(
+            f"redis= is a client on {kind}; clients of Sentinel and Cluster are not supported yet, plain ones are: redis.Redis()"
+        )
+    return Address(kind, _lent(pool.connection_kwargs))
 
 
 def _from_url(url: str) -> Address:

@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, NamedTuple, TypeAlias
-from weakref import WeakKeyDictionary
 
 from redis.exceptions import NoScriptError, RedisError
 
@@ -38,7 +37,7 @@ class AsyncRedisStore:
     def __init__(self, address: Address, deadline: float = 0.05, *, lanes: int = 4, batch: int = 64, report: Report = None) -> None:
         self.address = address
         self._settings = Settings(deadline, lanes, batch, report)
-        self._batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Batcher] = WeakKeyDictionary()
+        self._batchers: dict[asyncio.AbstractEventLoop, _Batcher] = {}
 
     def call(self, call: Call) -> Awaitable[Reply]:
         """Run one script, together with the other calls of this tick. Raises: StoreError, StoreTimeout."""
@@ -54,11 +53,14 @@ class AsyncRedisStore:
             await batcher.keeper.aclose()
 
     async def _open(self, loop: asyncio.AbstractEventLoop, call: Call) -> Reply:
-        pool = async_pool(self.address, self._settings.deadline)
-        lanes = [_Lane(pool.make_connection()) for _ in range(self._settings.lanes)]
-        batcher = self._batchers.setdefault(loop, _Batcher(loop, lanes, self._settings))
-        await anext(batcher.keeper, None)
-        return await batcher.submit(call)
+        if loop not in self._batchers:
+            for ended in [known for known in self._batchers if known.is_closed()]:
+                self._batchers.pop(ended, None)
+            pool = async_pool(self.address, self._settings.deadline)
+            lanes = [_Lane(pool.make_connection()) for _ in range(self._settings.lanes)]
+            self._batchers[loop] = _Batcher(loop, lanes, self._settings)
+            await anext(self._batchers[loop].keeper)
+        return await self._batchers[loop].submit(call)
 
 
 class Settings(NamedTuple):

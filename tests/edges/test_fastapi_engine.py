@@ -15,6 +15,7 @@ import pytest
 import redis
 import redis.asyncio
 from fastapi import Depends, FastAPI, Request
+from redis.sentinel import Sentinel
 from starlette.testclient import TestClient
 
 from lockwatch import ConfigurationError, Limit, LockWatch, LockWatchConfig, RateLimit, StoreError, by_api_key, by_user, rate_limit
@@ -331,6 +332,61 @@ async def test_peek_and_reset_raise_when_the_store_is_down(dead_url: str) -> Non
     await lockwatch.aclose()
 
 
+async def test_take_answers_for_costs_no_quota_holds_and_for_mode_off() -> None:
+    lockwatch = LockWatch()
+    never = await lockwatch.take("a", "b", "1/minute", cost=5)
+    assert (never.allowed, never.retry_after) == (False, None)
+    with lockwatch.override(mode="off"):
+        assert [(await lockwatch.take("a", "b", "1/minute")).allowed for _ in range(3)] == [True] * 3
+    assert (await lockwatch.take("a", "b", "1/minute")).allowed
+    with pytest.raises(ConfigurationError, match="no request"):
+        await lockwatch.take("a", "b", lambda request: "1/minute")  # type: ignore[arg-type]
+
+
+async def test_a_breach_hook_gets_the_request() -> None:
+    app, seen = FastAPI(), []
+    LockWatch(app)
+    limit = RateLimit("0/minute", on_breach=lambda request, decision: seen.append((request.url.path, decision.policy)))
+
+    @app.get("/a", dependencies=[Depends(limit)])
+    async def a() -> None: ...
+
+    assert await statuses(app, 1) == [429]
+    assert seen == [("/a", "0-per-minute")]
+
+
+async def test_a_shadow_limit_never_speaks_in_the_x_headers() -> None:
+    app = FastAPI()
+    LockWatch(app)
+
+    @app.get("/a", dependencies=[Depends(RateLimit("0/minute", shadow=True)), Depends(RateLimit("9/minute"))])
+    async def a() -> None: ...
+
+    seen = await http(app, "GET", "/a")
+    assert (seen.status, seen.header("x-ratelimit-limit"), seen.header("x-ratelimit-remaining")) == (200, "9", "8")
+
+
+async def test_a_lockwatch_inside_a_mounted_application_speaks_once() -> None:
+    app, sub = FastAPI(), FastAPI()
+    LockWatch(app, application_limits="100/minute")
+    LockWatch(sub)
+
+    @sub.get("/a", dependencies=[Depends(RateLimit("5/minute"))])
+    async def a() -> None: ...
+
+    app.mount("/sub", sub)
+    seen = await http(app, "GET", "/sub/a")
+    assert (seen.status, seen.all("x-ratelimit-limit")) == (200, ["5"])
+
+
+async def test_an_address_the_server_has_rewritten_is_no_unknown_proxy() -> None:
+    app, lockwatch = make()
+    await http(app, "GET", "/a", client=("10.1.2.3", 0), headers={"x-forwarded-for": "10.1.2.3"})
+    assert lockwatch.health().warnings == ()
+    await http(app, "GET", "/a", client=("10.1.2.3", 5000), headers={"x-forwarded-for": "192.0.2.1"})
+    assert "trusted_proxies=['10.1.2.3/32']" in lockwatch.health().warnings[0]
+
+
 # --------------------------------------------------------------- bad input
 @pytest.mark.parametrize(
     ("options", "said"),
@@ -342,6 +398,8 @@ async def test_peek_and_reset_raise_when_the_store_is_down(dead_url: str) -> Non
         ({"redis_url": "user:hunter2@redis-host"}, "redis_url is not a URL"),
         ({"redis_url": ""}, "redis_url is empty"),
         ({"redis": 7}, "redis-py client"),
+        ({"redis": Sentinel([("localhost", 26379)]).master_for("mymaster")}, "Sentinel"),
+        ({"user": asyncio.sleep}, "async function"),
         ({"redis": redis.Redis(), "redis_url": "redis://localhost"}, "keep one"),
         ({"default_limits": "ten per minute"}, "expected a whole number"),
         ({"application_limits": "1,000/minute"}, "1,000/minute"),
@@ -383,7 +441,15 @@ def test_the_memory_store_warns_where_there_are_several_processes(monkeypatch: p
     assert LockWatch(workers=1).health().warnings == ()
 
 
+def test_exempt_paths_may_be_one_text() -> None:
+    assert LockWatch(exempt_paths="/health").config.exempt_paths == ("/health",)
+
+
 def test_a_config_object_and_options_combine() -> None:
+    assert LockWatch(config=LockWatchConfig.from_env({"REDIS_URL": "redis://x"}), mode="off").config.sources == {
+        "redis_url": "REDIS_URL",
+        "mode": "argument",
+    }
     config = LockWatchConfig(namespace="shop", mode="observe")
     assert LockWatch(config=config, mode="off").config.namespace == "shop"
     assert LockWatch(config=config, mode="off").config.mode == "off"

@@ -486,6 +486,18 @@ async def test_a_route_added_after_the_first_request_is_limited() -> None:
         assert await statuses(app, ("GET", path), ("GET", path)) == [200, 429]
 
 
+async def test_a_late_route_of_an_included_router_takes_default_limits_under_its_own_name() -> None:
+    app = app_with(default_limits=ONE)
+    router = APIRouter()
+    app.include_router(router)
+    assert await statuses(app, ("GET", "/other")) == [404]
+
+    @router.get("/late")
+    async def late() -> None: ...
+
+    assert await statuses(app, ("GET", "/late"), ("GET", "/late"), ("GET", "/unmatched")) == [200, 429, 429]
+
+
 async def test_websocket_handshakes_are_limited() -> None:
     app = app_with()
     router = APIRouter()
