@@ -7,9 +7,10 @@ right: first the peer itself, then each address a trusted hop vouches for, until
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from itertools import islice
 from typing import Final, TypeAlias
 
 from lockwatch.errors import ConfigurationError
@@ -21,6 +22,7 @@ Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 UNKNOWN: Final = "unknown"
 """The subject of clients without an address (a unix socket, a broken proxy): one bucket for all of them."""
 MAX_HOPS: Final = 40
+MAX_ELEMENT: Final = 2048
 _REMEMBERED: Final = 8192
 _WATCHED: Final = 100
 """How many requests of a private peer are looked at; a proxy shows itself at the first."""
@@ -36,7 +38,9 @@ _PRIVATE: Final = (
     "fe80::/10",
 )
 _PORT = re.compile(r":\d{1,5}\Z")
-_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)\s*(?=;|\Z)', re.IGNORECASE)
+_VALUE = r'(?:"(?:[^"\\]|\\.)*"|[^\s",;\\]*)'
+_PAIR = re.compile(rf"\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*({_VALUE})\s*(?:;|\Z)")
+_ELEMENT = re.compile(rf"(?:\s*[A-Za-z][A-Za-z0-9_-]*\s*=\s*{_VALUE}\s*(?:;\s*|\Z))+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def trust(value: str | int | Iterable[str]) -> Trust:
     """
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_HOPS:
         return Trust(hops=value)
-    if isinstance(value, str) and value.strip().isdigit():
+    if isinstance(value, str) and value.isascii() and value.strip().isdigit():
         return trust(int(value))
     if not isinstance(value, (str, Iterable)):
         raise ConfigurationError(
@@ -207,24 +211,41 @@ class Clients:
             nearest = address
         return self._client(nearest, str(peer) if peer else None)
 
-    def _forwarded(self, headers: Headers) -> Iterable[str]:
+    def _forwarded(self, headers: Headers) -> Iterator[str]:
         """The hops in the header, nearest first, from all its lines, at most 40."""
+        read = _elements if self._header == b"forwarded" else _hops
         lines = [value.decode("latin-1") for name, value in headers if name == self._header]
-        hops = [hop for line in lines for hop in _split(line)][-MAX_HOPS:]
-        return [_for_of(hop) for hop in reversed(hops)] if self._header == b"forwarded" else reversed(hops)
+        return islice((hop for line in reversed(lines) for hop in read(line)), MAX_HOPS)
 
     def _client(self, address: Address | None, peer: str | None) -> Client:
         return Client(address, f"ip:{subject_of(address, self._prefix)}" if address else f"ip:{UNKNOWN}", peer)
 
 
-def _split(line: str) -> list[str]:
-    """Split at commas outside of quotes; the last parts of an absurdly long line are enough."""
-    if '"' not in line:
-        return line.rsplit(",", MAX_HOPS)
-    return re.findall(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', line[-8192:])
+def _hops(line: str) -> Iterator[str]:
+    """The hops of one X-Forwarded-For line, from the right. A quote means nothing there."""
+    return iter(line.rsplit(",", MAX_HOPS)[:0:-1]) if line.count(",") > MAX_HOPS else reversed(line.split(","))
 
 
-def _for_of(element: str) -> str:
-    """The ``for`` of a Forwarded element (RFC 7239 section 4); ``unknown`` and obfuscated names name nobody."""
-    found = _FOR.search(element)
-    return found.group(1).strip('"') if found else ""
+def _elements(line: str) -> Iterator[str]:
+    """Who is named by each element of one Forwarded line, from the right (RFC 7239 section 4).
+
+    From the right, because whoever wrote the left end may have left a quote open. An element begins at the nearest comma from
+    which it is well-formed; where there is none, nobody to the left can be believed. ``unknown`` and obfuscated names name nobody.
+    """
+    end, tail = len(line), ""
+    for _ in range(2 * MAX_HOPS):
+        comma = line.rfind(",", 0, end)
+        tail = line[comma + 1 : end] + ("," + tail if tail else "")
+        if not tail.strip():
+            yield ""  # a proxy that says nothing vouches for nobody
+        elif _ELEMENT.match(tail):
+            found = [value for name, value in _PAIR.findall(tail) if name.lower() == "for"]
+            yield found[0].strip('"') if len(found) == 1 else ""
+            tail = ""
+        elif len(tail) > MAX_ELEMENT:
+            break
+        if comma < 0:
+            break
+        end = comma
+    if tail:
+        yield ""

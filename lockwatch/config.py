@@ -17,6 +17,8 @@ from typing import Any, Final
 from lockwatch.errors import ConfigurationError
 
 _BARE: Final = {"redis_url": "REDIS_URL"}
+_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests"})
+_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds"})
 _CODE_ONLY: Final = frozenset({"redis", "user", "sources"})
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
@@ -86,37 +88,24 @@ class LockWatchConfig:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
-            if (value := getattr(self, name)) is not None and value not in choices:
-                raise ConfigurationError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}")
-        for name, (low, high) in _RANGES.items():
-            if (value := getattr(self, name)) is not None and not (_is_number(value) and low <= value <= high):
-                raise ConfigurationError(f"{name}={value!r} is not a number from {low:g} to {high:g}")
-        if self.redis_url is not None and not self.redis_url.strip():
-            raise ConfigurationError("redis_url is empty; leave it out, or set it like 'redis://localhost:6379/0'")
-        if not self.namespace or any(c in self.namespace for c in "{}: \n"):
-            raise ConfigurationError(
-                f"namespace={self.namespace!r} cannot be empty or contain '{{', '}}', ':' or space; a correct one is 'shop-api'"
-            )
-        if iscoroutinefunction(self.user):
-            raise ConfigurationError(
-                "user is an async function; it has to be a plain one, for example: lambda request: request.state.user_id"
-            )
-        for name in ("exempt_paths", "trusted_proxies"):
+        for name in ("exempt_paths", "trusted_proxies", "secret_key"):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.exempt_paths, str):
             object.__setattr__(self, "exempt_paths", (self.exempt_paths,))
-        if any(len(secret) < 16 for secret in self.secrets):
+        _check_choices(self)
+        _check_texts(self)
+        if iscoroutinefunction(self.user):
             raise ConfigurationError(
-                "secret_key is shorter than 16 characters; make one with: "
-                'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+                "user is an async function; it has to be a plain one, like lambda request: request.state.user_id"
             )
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """The secret keys, newest first."""
-        return (self.secret_key,) if isinstance(self.secret_key, str) else tuple(self.secret_key or ())
+        if self.secret_key is None:
+            return ()
+        return self.secret_key if isinstance(self.secret_key, tuple) else (self.secret_key,)
 
     @property
     def in_memory(self) -> bool:
@@ -127,7 +116,8 @@ class LockWatchConfig:
     def processes(self) -> int:
         """How many processes are said to serve this application."""
         concurrency = os.environ.get("WEB_CONCURRENCY", "")
-        return self.workers or (int(concurrency) if concurrency.isdigit() and int(concurrency) else 1)
+        told = int(concurrency) if concurrency.isascii() and concurrency.isdigit() else 1
+        return self.workers or max(1, told)
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> LockWatchConfig:
@@ -151,6 +141,33 @@ class LockWatchConfig:
         known = {f.name for f in fields(cls)} - _CODE_ONLY
         found, sources = _read(os.environ if environ is None else environ, known, bare=True)
         return cls(**found, sources=sources)
+
+
+def _check_choices(config: LockWatchConfig) -> None:
+    for name, choices in _CHOICES.items():
+        value = getattr(config, name)
+        if value not in choices and not (value is None and name in _OPTIONAL):
+            raise ConfigurationError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}")
+    for name, (low, high) in _RANGES.items():
+        value = getattr(config, name)
+        kinds = (int, float) if name in _FLOATS else (int,)
+        fits = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
+        if not fits and not (value is None and name in _OPTIONAL):
+            number = "a number" if name in _FLOATS else "a whole number"
+            raise ConfigurationError(f"{name}={value!r} is not {number} from {low:g} to {high:g}")
+
+
+def _check_texts(config: LockWatchConfig) -> None:
+    if config.redis_url is not None and not (isinstance(config.redis_url, str) and config.redis_url.strip()):
+        raise ConfigurationError("redis_url is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
+    name = config.namespace
+    if not isinstance(name, str) or not name or any(c in name for c in "{}: \n"):
+        raise ConfigurationError(f"namespace={name!r} is not text without '{{', '}}', ':' and space; a correct one is 'shop-api'")
+    if any(not isinstance(secret, str) or len(secret) < 16 for secret in config.secrets):
+        raise ConfigurationError(
+            "secret_key is not text of at least 16 characters; make one with: "
+            'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+        )
 
 
 def _check_names(options: Mapping[str, Any]) -> frozenset[str]:
@@ -181,7 +198,7 @@ def _convert(name: str, text: str, variable: str) -> Any:
     if name not in _RANGES:
         return text
     try:
-        return float(text) if name in ("store_timeout", "rate_limit_window_seconds") else int(text)
+        return float(text) if name in _FLOATS else int(text)
     except ValueError:
         raise ConfigurationError(f"{variable}={text[:40]!r} is not a number") from None
 
@@ -191,12 +208,10 @@ def _file(path: str, variable: str) -> str:
         return Path(path).read_text("utf-8").strip()
     except OSError as error:
         raise ConfigurationError(f"{variable} names a file that cannot be read: {path!r} ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{variable} names a file that is no UTF-8 text: {path!r}") from None
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; options are {', '.join(sorted(known))}"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

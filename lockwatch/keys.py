@@ -7,7 +7,7 @@ return begins with its kind (``ip:``, ``user:``, ``key:``), so that a user named
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from lockwatch.client import Client
 
@@ -55,8 +55,9 @@ def by_api_key(request: Any) -> str:
     return f"key:{value}" if value else visit.client.subject
 
 
-PREFIXED: Final = frozenset({by_ip, by_user, by_api_key})
-"""Key functions whose results carry their kind already."""
+def is_prefixed(key: object) -> bool:
+    """Whether a key function's results carry their kind already."""
+    return key is by_ip or key is by_user or key is by_api_key
 
 
 def subject_of(key: Key, value: str | int | None, client: Client) -> str:
@@ -67,7 +68,7 @@ def subject_of(key: Key, value: str | int | None, client: Client) -> str:
         raise TypeError(
             f"a key function returns a str, an int or None, not {type(value).__name__} ({getattr(key, '__qualname__', key)})"
         )
-    return str(value) if key in PREFIXED else f"custom:{value}"
+    return str(value) if is_prefixed(key) else f"custom:{value}"
 
 
 def visit_of(request: Any) -> Visit:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import Any, Final, TypeAlias
 
 from lockwatch.errors import ConfigurationError
-from lockwatch.keys import PREFIXED, Key, Visit, by_ip, subject_of
+from lockwatch.keys import Key, Visit, by_ip, is_prefixed, subject_of
 from lockwatch.limits.buckets import Buckets
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.grammar import Limit, parse
@@ -73,13 +73,13 @@ class Declaration:
             None if methods is None else frozenset(_method(m) for m in ([methods] if isinstance(methods, str) else methods))
         )
         self.algorithm = check_algorithm(algorithm, self.limits)
-        self.on_store_error = on_store_error and check_on_store_error(on_store_error)
+        self.on_store_error = None if on_store_error is None else check_on_store_error(on_store_error)
         self._check()
 
     def _check(self) -> None:
         for option in ("key", "exempt_when", "on_breach"):
             value = getattr(self, option)
-            if value is not None and not callable(value):
+            if not callable(value) and (value is not None or option == "key"):
                 raise ConfigurationError(f"{option}={value!r} is not callable; it takes the request, e.g. key=by_ip")
         for option in ("name", "shared"):
             value = getattr(self, option)
@@ -146,18 +146,26 @@ def make_plan(declarations: Sequence[Declaration], method: str, template: str, o
     scope = f"{method}:{template}"
     fallback = on_store_error or "allow"
     unique = list(dict.fromkeys(d for d in declarations if d.methods is None or method in d.methods))
-    named = _named([(d, limit) for d in unique for limit in d.limits], scope, fallback)
+    pairs = [(d, limit) for d in unique for limit in d.limits]
+    buckets = unique_names([identity(limit, d.name) for d, limit in pairs], mark="~")
+    named = _named([(d, _policy(d, limit, b, scope, fallback)) for (d, limit), b in zip(pairs, buckets, strict=True)])
     steps = tuple([Step(d, tuple([p for owner, p in named if owner is d])) for d in unique])
     return Plan(steps, scope, fallback, _fixed(named) if all(map(_asks_nothing, unique)) else None)
 
 
-def _named(pairs: Sequence[tuple[Declaration, Limit]], scope: str, on_store_error: str) -> list[tuple[Declaration, Policy]]:
-    names = unique_names(limit.name or d.name or limit.slug for d, limit in pairs)
-    buckets = unique_names(f"{identity(limit, d.name)}:{d.shared or scope}" for d, limit in pairs)
-    return [
-        (d, Policy(limit, name, bucket, d.shadow, d.on_store_error or on_store_error, d.algorithm, d.on_breach))
-        for (d, limit), name, bucket in zip(pairs, names, buckets, strict=True)
-    ]
+def _policy(d: Declaration, limit: Limit, bucket: str, scope: str, on_store_error: str) -> Policy:
+    bucket = f"{bucket}:{d.shared or scope}"
+    return Policy(limit, _wish(d, limit), bucket, d.shadow, d.on_store_error or on_store_error, d.algorithm, d.on_breach)
+
+
+def _wish(d: Declaration, limit: Limit) -> str:
+    return limit.name or d.name or limit.slug
+
+
+def _named(pairs: Sequence[tuple[Declaration, Policy]]) -> list[tuple[Declaration, Policy]]:
+    """The policies under names unique on a response: later ones get ``-2``, ``-3``."""
+    names = unique_names([_wish(d, policy.limit) for d, policy in pairs])
+    return [(d, p if p.name == name else replace(p, name=name)) for (d, p), name in zip(pairs, names, strict=True)]
 
 
 def _asks_nothing(d: Declaration) -> bool:
@@ -182,7 +190,7 @@ def charges(plan: Plan, request: Any, visit: Visit, buckets: Buckets) -> Generat
         declared = step.declaration
         if declared.exempt_when is not None and (yield from _ask(declared.exempt_when, request)):
             continue
-        value = declared.key(visit) if declared.key in PREFIXED else (yield from _ask(declared.key, request))
+        value = yield from _ask(declared.key, visit if is_prefixed(declared.key) else request)
         cost = (yield from _ask(declared.cost, request)) if callable(declared.cost) else declared.cost
         limits = declared.limits
         if declared.dynamic is not None:
@@ -193,11 +201,20 @@ def charges(plan: Plan, request: Any, visit: Visit, buckets: Buckets) -> Generat
 
 def _charged(plan: Plan, asked: Sequence[Asked], buckets: Buckets) -> tuple[Charge, ...]:
     by = {a.declaration: a for a in asked}
-    if any(a.declaration.dynamic is not None for a in asked):
-        found = _named([(a.declaration, limit) for a in asked for limit in a.limits], plan.scope, plan.on_store_error)
-    else:
-        found = [(step.declaration, policy) for step in plan.steps if step.declaration in by for policy in step.policies]
-    return tuple([Charge(policy, buckets.key(policy, by[d].subject), by[d].cost) for d, policy in found])
+    found = [
+        (step.declaration, policy)
+        for position, step in enumerate(plan.steps)
+        if step.declaration in by
+        for policy in step.policies or _dynamic(plan, position, by[step.declaration])
+    ]
+    return tuple([Charge(p, buckets.key(p, by[d].subject), by[d].cost) for d, p in _named(found)])
+
+
+def _dynamic(plan: Plan, position: int, asked: Asked) -> list[Policy]:
+    """The policies of limits decided per request; their buckets are their own, whatever the rest of the plan does."""
+    d = asked.declaration
+    names = unique_names([f"{identity(limit, d.name)}~d{position}" for limit in asked.limits], mark="~")
+    return [_policy(d, limit, name, plan.scope, plan.on_store_error) for limit, name in zip(asked.limits, names, strict=True)]
 
 
 def check_dynamic(declared: Declaration, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:

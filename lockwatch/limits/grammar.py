@@ -82,7 +82,7 @@ class Limit:
             _require(self.window == 0 and self.burst is None, "a concurrent limit has no window and no burst")
         else:
             _require(
-                0.001 <= self.window <= MAX_WINDOW,
+                type(self.window) in (int, float) and 0.001 <= self.window <= MAX_WINDOW,
                 f"window={self.window!r} is not between 0.001 and {MAX_WINDOW} seconds",
             )
         _require(
@@ -90,7 +90,7 @@ class Limit:
             f"burst={self.burst!r} is not a whole number of at least 1",
         )
         _require(
-            self.name is None or _NAME_ONLY.match(self.name) is not None,
+            self.name is None or (isinstance(self.name, str) and _NAME_ONLY.match(self.name) is not None),
             f"name={self.name!r} is not letters, digits, '_', '.' or '-' after a letter",
         )
         object.__setattr__(self, "window_us", round(self.window * MICROSECOND))
@@ -153,7 +153,7 @@ def _amount(text: str, start: int, end: int, name: str | None) -> Limit:
     amount = _AMOUNT.match(text, start, end)
     if amount is None:
         _fail(text, _ink(text, start), "expected a whole number, 0 or more")
-    number = int(amount.group(1)) if len(amount.group(1)) < 20 else MAX_AMOUNT + 1
+    number = _number(amount.group(1))
     if number > MAX_AMOUNT:
         _fail(text, amount.start(1), f"an amount is at most {MAX_AMOUNT}")
     concurrent = _CONCURRENT.match(text, amount.end(), end)
@@ -174,7 +174,7 @@ def _window(text: str, start: int, end: int, amount: int, name: str | None) -> L
     if seconds is None:
         _fail(text, window.start(2), f"unknown unit {window.group(2)!r}; units are ms s m h d w mo y and their long names")
     # `limits` reads a multiple of 0 as 1; so do we, so that no text changes its meaning.
-    length = seconds * (int((window.group(1) or "1")[:12]) or 1)
+    length = seconds * (_number(window.group(1) or "1") or 1)
     if not 0.001 <= length <= MAX_WINDOW:
         _fail(text, window.start(), f"a window is at most {MAX_WINDOW} seconds")
     burst = _BURST.match(text, window.end(), end)
@@ -185,9 +185,15 @@ def _window(text: str, start: int, end: int, amount: int, name: str | None) -> L
 def _capacity(text: str, burst: re.Match[str] | None) -> int | None:
     if burst is None:
         return None
-    if not 1 <= int(burst.group(1)[:20]) <= MAX_AMOUNT:
+    if not 1 <= _number(burst.group(1)) <= MAX_AMOUNT:
         _fail(text, burst.start(1), "a burst is at least 1")
-    return int(burst.group(1))
+    return _number(burst.group(1))
+
+
+def _number(digits: str) -> int:
+    """The number in `digits`; past any bound, however long the text is."""
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) < 20 else 10**20
 
 
 def _finish(text: str, position: int, end: int) -> None:

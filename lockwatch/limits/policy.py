@@ -71,7 +71,7 @@ def check_on_store_error(value: str) -> str:
     return value
 
 
-def unique_names(names: Iterable[str]) -> tuple[str, ...]:
+def unique_names(names: Iterable[str], mark: str = "-") -> tuple[str, ...]:
     """Make names unique by position: the second ``a`` becomes ``a-2``, the third ``a-3``."""
     taken: set[str] = set()
     unique: list[str] = []
@@ -79,7 +79,7 @@ def unique_names(names: Iterable[str]) -> tuple[str, ...]:
         candidate, count = name, 1
         while candidate in taken:
             count += 1
-            candidate = f"{name}-{count}"
+            candidate = f"{name}{mark}{count}"
         taken.add(candidate)
         unique.append(candidate)
     return tuple(unique)
