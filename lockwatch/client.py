@@ -238,6 +238,7 @@ def _elements(line: str) -> Iterator[str]:
         tail = line[comma + 1 : end] + ("," + tail if tail else "")
         if not tail.strip():
             yield ""  # a proxy that says nothing vouches for nobody
+            tail = ""
         elif _ELEMENT.match(tail):
             found = [value for name, value in _PAIR.findall(tail) if name.lower() == "for"]
             yield found[0].strip('"') if len(found) == 1 else ""
