@@ -7,6 +7,7 @@ met by the `RateLimit` dependency, and get their gate then.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -90,7 +91,9 @@ class Guard:
         self._counted = len(routes)
         for seen in walk(routes, owner=self.app):
             if not (isinstance(seen.holder.app, Gate | Passage) and seen.holder.app.guard is self):
-                seen.holder.app = (Passage if seen.passage else Gate)(self, seen, seen.holder.app)
+                # A route object that cannot be changed keeps its app: its limits are met by their dependency, or on the way out.
+                with suppress(AttributeError):
+                    seen.holder.app = (Passage if seen.passage else Gate)(self, seen, seen.holder.app)
 
     def recount(self) -> None:
         """Look at the routes again before the next request: one was met that has no gate."""
@@ -161,11 +164,13 @@ class Threshold:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on."""
-        visit = visit_in(scope)
-        if visit is not None:
+        visit = scope.get("lockwatch")
+        if type(visit) is Visit:
             visit.inside = True
-            if any([name == b"origin" for name, _ in scope["headers"]]):  # noqa: C419  # half the time
-                send = Doorman(self.guard, visit, scope, receive, send, announces=False).deliver
+            for name, _ in scope["headers"]:
+                if name == b"origin":
+                    send = Doorman(self.guard, visit, scope, receive, send, announces=False).deliver
+                    break
         await self.app(scope, receive, send)
 
 

@@ -173,8 +173,8 @@ class MemoryStore:
         return [number for i, key in enumerate(keys) for number in self._judge(key, now, *args[i * 4 + 1 : i * 4 + 4])]
 
     def _reset(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:
-        found = sum(self._buckets.pop(key, None) is not None for key in keys)
-        return [found + sum(self._overflow.pop(_slot(key), None) is not None for key in keys)]
+        # A shared bucket stays: emptying it would admit subjects nobody meant.
+        return [sum(self._buckets.pop(key, None) is not None for key in keys)]
 
     def _secret(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:
         return self._secrets.setdefault(keys[0], args[1:])

@@ -1,12 +1,19 @@
 -- Runs the calls of a batch in order. An error ends its own call only; the calls after it run.
 local taken, lines = 0, {}
 
+-- One key and one limit is what most calls are: one pattern reads it.
+local ONE = '^(%l+) 1 (%d+) (%d+) (%d+) (%d+) (%d+)$'
+
 local function run(text)
-  local words = string.gmatch(text, '%S+')
-  local script, count = words(), tonumber(words())
   local keys, numbers = {}, {}
-  for i = 1, count do keys[i] = KEYS[taken + i] end
-  taken = taken + count
+  local script, a, b, c, d, e = match(text, ONE)
+  if script then
+    taken = taken + 1
+    return scripts[script]({KEYS[taken]}, {tonumber(a), tonumber(b), tonumber(c), tonumber(d), tonumber(e)})
+  end
+  local words = string.gmatch(text, '%S+')
+  script = words()
+  for i = 1, tonumber(words()) do keys[i], taken = KEYS[taken + 1], taken + 1 end
   for word in words do numbers[#numbers + 1] = tonumber(word) end
   return scripts[script](keys, numbers)
 end

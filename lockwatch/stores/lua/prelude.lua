@@ -2,7 +2,8 @@
 -- call: "<script> <number of keys> <whole numbers...>". The reply is one text, a line per call: its numbers, or "!" and why
 -- that call alone failed. Works on Redis 6.2 to Valkey 9 and on fakeredis: no bit, struct, cmsgpack, FUNCTION or shebang.
 local scripts = {}
-local byte, char, sub, rep, max, min = string.byte, string.char, string.sub, string.rep, math.max, math.min
+local byte, char, sub, rep, match, format = string.byte, string.char, string.sub, string.rep, string.match, string.format
+local max, min, ceil = math.max, math.min, math.ceil
 local pcall_redis = redis.pcall
 local clock
 local patience = 0

@@ -25,11 +25,18 @@ end
 function ring.open(key)
   local text = call('GETRANGE', key, 0, READ - 1)
   if text == '' then return nil end
-  local stamp, total = byte(text, 1, 2)
+  -- All of the header in one call; a call per field takes twice as long.
+  local stamp, total, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, A, B, C, D, E, F, G, H, I, J, K, L
+    = byte(text, 1, HEADER)
   return {
-    key = key, text = text, stamp = stamp, total = total, slots = unpack_at(text, 2, 4), head = unpack_at(text, 6, 4),
-    count = unpack_at(text, 10, 4), span = unpack_at(text, 14, 7), last = unpack_at(text, 21, 7),
-    base = unpack_at(text, 28, 6), sum = unpack_at(text, 34, 6), age = nil,
+    key = key, text = text, stamp = stamp, total = total, age = 0,
+    slots = ((a * 256 + b) * 256 + c) * 256 + d,
+    head = ((e * 256 + f) * 256 + g) * 256 + h,
+    count = ((i * 256 + j) * 256 + k) * 256 + l,
+    span = (((((m * 256 + n) * 256 + o) * 256 + p) * 256 + q) * 256 + r) * 256 + s,
+    last = (((((t * 256 + u) * 256 + v) * 256 + w) * 256 + x) * 256 + y) * 256 + z,
+    base = ((((A * 256 + B) * 256 + C) * 256 + D) * 256 + E) * 256 + F,
+    sum = ((((G * 256 + H) * 256 + I) * 256 + J) * 256 + K) * 256 + L,
   }
 end
 
@@ -143,7 +150,7 @@ function ring.add(w, now, span, quota, cost)
   end
   w.last, w.span, w.sum, w.count = now, span, (w.sum + cost) % TOTALS, w.count + 1
   local at, added = offset(w, w.count - 1), entry(now, stamp, w.sum, total)
-  local lifetime = max(1, math.ceil(span / 1000)) + patience
+  local lifetime = max(1, ceil(span / 1000)) + patience
   if whole then
     call('SET', w.key, header(w) .. sub(w.text, HEADER + 1, at) .. added .. sub(w.text, at + #added + 1), 'PX', lifetime)
   else
