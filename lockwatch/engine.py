@@ -13,7 +13,7 @@ from inspect import isawaitable
 from itertools import count
 from typing import Any, Final, TypeVar
 
-from lockwatch.client import Client, Clients, trust
+from lockwatch.client import Clients, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
 from lockwatch.flow import AsyncStore, Call, Flow, Store, run, run_async
@@ -96,13 +96,6 @@ class Engine:
         if message not in self.warnings and len(self.warnings) < 100:
             self.warnings.append(message)
             logger.warning(message)
-
-    def client(self, peer: str | None, headers: Sequence[tuple[bytes, bytes]], rewritten: bool = False) -> Client:
-        """The client of a request; see `Clients.resolve`."""
-        client = self.clients.resolve(peer, headers, rewritten)
-        if client.warning is not None:
-            self.warn(client.warning)
-        return client
 
     def health(self) -> Health:
         """A report on what was seen so far; it asks nobody."""

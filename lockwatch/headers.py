@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from math import ceil
 from typing import Any, Final, Literal, TypeAlias
 
@@ -39,14 +38,17 @@ def quota_headers(decisions: Sequence[Decision], dialect: str, now: float) -> Ra
         return []
     headers: RawHeaders = []
     if dialect != "x":
-        headers.append((b"ratelimit-policy", b", ".join([_policy_item(d.policy, d.limit) for d in told])))
-        headers.append((b"ratelimit", b", ".join([_limit_item(d.policy) % (d.remaining, ceil(d.next_after)) for d in told])))
+        policies = [b'"%b"%b' % (d.policy.encode(), d.limit.parameters) for d in told]
+        left = [f'"{d.policy}";r={d.remaining};t={ceil(d.next_after)}' for d in told]
+        headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", ", ".join(left).encode()))
     if dialect != "draft-11":
         binding = told[0] if len(told) == 1 else _binding([d for d in told if not d.shadow] or told)
         wait = binding.reset_after if binding.allowed or binding.shadow else binding.retry_after or binding.reset_after
-        headers.append((b"x-ratelimit-limit", b"%d" % binding.limit.amount))
-        headers.append((b"x-ratelimit-remaining", b"%d" % binding.remaining))
-        headers.append((b"x-ratelimit-reset", b"%d" % ceil(now + wait)))
+        headers += (
+            (b"x-ratelimit-limit", b"%d" % binding.limit.amount),
+            (b"x-ratelimit-remaining", b"%d" % binding.remaining),
+            (b"x-ratelimit-reset", b"%d" % ceil(now + wait)),
+        )
     return headers
 
 
@@ -102,14 +104,3 @@ def _binding(decisions: Sequence[Decision]) -> Decision:
     if violated:
         return max(violated, key=lambda d: float("inf") if d.retry_after is None else d.retry_after)
     return min(decisions, key=lambda d: d.remaining / (d.limit.amount or 1))
-
-
-@lru_cache(maxsize=1024)
-def _limit_item(name: str) -> bytes:
-    return f'"{name}";r=%d;t=%d'.encode()
-
-
-@lru_cache(maxsize=1024)
-def _policy_item(name: str, limit: Limit) -> bytes:
-    window = f";w={ceil(limit.window)}" if limit.window else ""
-    return f'"{name}";q={limit.amount}{window}'.encode()

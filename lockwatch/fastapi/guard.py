@@ -32,13 +32,13 @@ class Guard:
         self.general = bool(engine.application or engine.defaults)
         self._counted = -1
         exempt = engine.config.exempt_paths
-        self._exempts = bool(exempt)
+        self.exempts = bool(exempt)
         self._exempt = frozenset(p for p in exempt if not p.endswith("*"))
         self._exempt_prefixes = tuple([p[:-1] for p in exempt if p.endswith("*")])
 
     def is_exempt(self, scope: Scope) -> bool:
         """Whether the path, as the application knows it, is one of `exempt_paths`."""
-        if not self._exempts:
+        if not self.exempts:
             return False
         root = scope.get("app_root_path", scope.get("root_path", ""))
         path = scope["path"].removeprefix(root) or "/"
@@ -125,10 +125,9 @@ class Gate:
         return getattr(self.app, name)
 
     def _plan(self, scope: Scope, prefix: str) -> Plan:
-        overrides = getattr(self._seen.overrides, "dependency_overrides", None)
-        if overrides:
-            return self.guard.plan(self._seen, scope, prefix, overrides)
-        key = (method_in(scope), prefix, self.guard.is_exempt(scope))
+        if getattr(self._seen.overrides, "dependency_overrides", None):
+            return self.guard.plan(self._seen, scope, prefix, self._seen.overrides.dependency_overrides)
+        key = (method_in(scope), prefix, self.guard.exempts and self.guard.is_exempt(scope))
         return self._plans.get(key) or self._plans.setdefault(key, self.guard.plan(self._seen, scope, prefix, {}))
 
 
@@ -189,10 +188,12 @@ class Entrance:
         visit = Visit(self.guard, scope)
         if self.guard.engine.mode == "off":
             visit.plan = EXEMPT
-            await self.app(scope, receive, send)
-            return
-        self.guard.place_gates()
-        await self.app(scope, receive, Doorman(self.guard, visit, scope, receive, send).deliver)
+        else:
+            self.guard.place_gates()
+        try:
+            await self.app(scope, receive, Doorman(self.guard, visit, scope, receive, send).deliver)
+        finally:
+            visit.end()
 
 
 class Doorman:

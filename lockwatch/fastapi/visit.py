@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lockwatch.fastapi.guard import Guard
     from lockwatch.limits.declaration import Plan
 
+_ENDED: Scope = {"type": "http", "method": "GET", "path": "", "headers": (), "client": None, "state": {}}
 STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
@@ -47,6 +48,10 @@ class Visit:
         scope["lockwatch"] = self
         scope.setdefault("state", {})["lockwatch"] = self
 
+    def end(self) -> None:
+        """Let go of the scope, which holds this visit: a cycle would keep the whole request until the garbage collector runs."""
+        self._scope = _ENDED
+
     def __repr__(self) -> str:
         return f"Visit(decisions={self.decisions!r})"
 
@@ -61,7 +66,10 @@ class Visit:
         if self._client is None:
             peer = self._scope.get("client")
             host, port = peer or (None, None)
-            self._client = self.guard.engine.client(host, self._scope["headers"], rewritten=port == 0)
+            engine = self.guard.engine
+            self._client = engine.clients.resolve(host, self._scope["headers"], port == 0)
+            if self._client.warning is not None:
+                engine.warn(self._client.warning)
         return self._client
 
     @property

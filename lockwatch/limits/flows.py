@@ -65,35 +65,26 @@ def _arguments(charges: Sequence[Charge], observe: bool) -> tuple[int, ...]:
 def _decisions(
     charges: Sequence[Charge], reply: Reply, decision_id: str, observe: bool, degraded: bool = False
 ) -> tuple[Decision, ...]:
-    if len(charges) == 1:
-        return (_decision(charges[0], decision_id, observe, degraded, *reply),)
-    return tuple([_decision(charge, decision_id, observe, degraded, *reply[i * 5 : i * 5 + 5]) for i, charge in enumerate(charges)])
-
-
-def _decision(
-    charge: Charge,
-    decision_id: str,
-    observe: bool,
-    degraded: bool,
-    verdict: int,
-    remaining: int,
-    retry: int,
-    reset_after: int,
-    next_after: int,
-) -> Decision:
-    policy, _, cost = charge
-    return Decision(
-        verdict == 1,
-        policy.name,
-        policy.limit,
-        remaining,
-        retry and (None if retry == NEVER else retry * _SECOND),
-        reset_after * _SECOND,
-        cost,
-        policy.shadow or observe,
-        degraded,
-        decision_id,
-        next_after * _SECOND,
+    numbers = iter(reply)  # five for each charge
+    return tuple(
+        [
+            Decision(
+                verdict == 1,
+                policy.name,
+                policy.limit,
+                remaining,
+                retry and (None if retry == NEVER else retry * _SECOND),
+                reset_after * _SECOND,
+                cost,
+                policy.shadow or observe,
+                degraded,
+                decision_id,
+                next_after * _SECOND,
+            )
+            for (policy, _, cost), verdict, remaining, retry, reset_after, next_after in zip(
+                charges, numbers, numbers, numbers, numbers, numbers, strict=False
+            )
+        ]
     )
 
 

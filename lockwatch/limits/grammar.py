@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import ceil
 from typing import Final, NoReturn
 
 from lockwatch.errors import ConfigurationError
@@ -72,6 +73,8 @@ class Limit:
     concurrent: bool = False
     window_us: int = field(init=False, repr=False, compare=False)
     """The window in whole microseconds, the unit of every store."""
+    parameters: bytes = field(init=False, repr=False, compare=False)
+    """Quota and window as parameters of a RateLimit-Policy item."""
 
     def __post_init__(self) -> None:
         _require(
@@ -94,6 +97,8 @@ class Limit:
             f"name={self.name!r} is not letters, digits, '_', '.' or '-' after a letter",
         )
         object.__setattr__(self, "window_us", round(self.window * MICROSECOND))
+        window = f";w={ceil(self.window)}" if self.window else ""
+        object.__setattr__(self, "parameters", f";q={self.amount}{window}".encode())
 
     @property
     def spelled_window(self) -> str:

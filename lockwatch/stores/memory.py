@@ -148,7 +148,10 @@ class MemoryStore:
     def _admit(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:
         now = args[0] or self._clock()
         if len(keys) == 1:
-            return self._admit_one(keys[0], now, *args[1:])
+            window = self._buckets.get(keys[0])
+            if window is not None:
+                return window.take(now, args[1], args[2], args[3])
+            return self._admit_new(keys[0], now, *args[1:])
         verdicts = [self._judge(key, now, *args[i * 4 + 1 : i * 4 + 4]) for i, key in enumerate(keys)]
         if all(verdict[0] or args[i * 4 + 4] for i, verdict in enumerate(verdicts)):
             for i, key in enumerate(keys):
@@ -158,8 +161,8 @@ class MemoryStore:
                     verdicts[i] = self._judge(key, now, quota, span, 0)
         return [number for verdict in verdicts for number in verdict]
 
-    def _admit_one(self, key: str, now: int, quota: int, span: int, cost: int, _shadow: int) -> Reply:
-        window = self._buckets.get(key) or (self._overflow and self._shared(key, now))
+    def _admit_new(self, key: str, now: int, quota: int, span: int, cost: int, _shadow: int) -> Reply:
+        window = self._overflow and self._shared(key, now)
         if window:
             return window.take(now, quota, span, cost)
         verdict = judge_empty(quota, cost)
