@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from redis.exceptions import NoScriptError, RedisError
@@ -21,6 +22,8 @@ from lockwatch.stores.connect import Address, async_pool
 Report: TypeAlias = Callable[[StoreError | None], None] | None
 _LATE = 0.005
 """A timer this late means that our own loop stood still, not the store."""
+_TICK = 0.01
+_SILENT = "no answer from the store within the deadline"
 
 
 class AsyncRedisStore:
@@ -82,117 +85,123 @@ class _Lane:
     """One connection, used by one batch at a time."""
 
     def __init__(self, connection: Any) -> None:
-        self.busy = False
         self.items: list[_Item] = []
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[list[Reply | StoreError]] | None = None
         self._connection: Any = connection
+        self._clean = True
 
-    async def exchange(self, calls: list[Call]) -> bytes:
+    async def exchange(self, calls: list[Call]) -> list[Reply | StoreError]:
+        """Send calls and read their replies. Raises: StoreError."""
+        try:
+            if not self._clean:
+                await self.close()  # whatever is still to come would answer the wrong calls
+            self._clean = False
+            text = await self._ask(calls)
+            self._clean = True
+        except (RedisError, OSError, asyncio.IncompleteReadError) as error:
+            raise StoreError(f"the store failed: {type(error).__name__}: {str(error)[:200]}") from error
+        return wire.replies(text, len(calls))
+
+    async def _ask(self, calls: list[Call]) -> Any:
         connection = self._connection
         if not connection.is_connected:
             await connection.connect()
         await connection.send_packed_command([wire.command(calls)], check_health=False)
         try:
-            reply: bytes = await connection.read_response(disable_decoding=True)
+            return await connection.read_response(disable_decoding=True)
         except NoScriptError:
             await connection.send_packed_command([wire.command(calls, whole=True)], check_health=False)
-            reply = await connection.read_response(disable_decoding=True)
-        return reply
+            return await connection.read_response(disable_decoding=True)
 
     async def close(self) -> None:
         await self._connection.disconnect(nowait=True)
 
 
 class _Batcher:
-    """The calls of one event loop, on their way and waiting."""
+    """The calls of one event loop, on their way and waiting.
+
+    Its clock stands still while the loop does: time in which we could not have read an answer is not the store's.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, lanes: list[_Lane], settings: Settings) -> None:
         self._loop = loop
         self._lanes = lanes
         self._deadline, _, self._batch, self._report = settings
+        self._every = min(_TICK, self._deadline / 4)
         self._waiting: deque[_Item] = deque()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._lost = 0.0
         # A loop that ends closes its async generators: the one moment to close connections however the loop was run.
         self.keeper = self._keep()
 
     def submit(self, call: Call) -> asyncio.Future[Reply]:
+        """Queue a call for the end of this tick of the loop."""
         answer: asyncio.Future[Reply] = self._loop.create_future()
-        due = self._loop.time() + self._deadline
-        self._waiting.append(_Item(call, answer, due))
+        now = self._loop.time()
+        self._waiting.append(_Item(call, answer, now - self._lost + self._deadline))
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._expire, due)
+            self._timer = self._loop.call_at(now + self._every, self._tick, now + self._every)
         return answer
 
     def _dispatch(self) -> None:
         self._scheduled = False
         for lane in self._lanes:
-            if not self._waiting:
-                return
-            if not lane.busy:
-                items = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
-                items = [item for item in items if not item.answer.done()]
-                if items:
-                    lane.busy, lane.items = True, items
-                    lane.task = self._loop.create_task(self._travel(lane, items))
+            if lane.task is None:
+                lane.items = self._next()
+                if not lane.items:
+                    return
+                lane.task = self._loop.create_task(lane.exchange([item.call for item in lane.items]))
+                lane.task.add_done_callback(partial(self._landed, lane))
 
-    async def _travel(self, lane: _Lane, items: list[_Item]) -> None:
-        failure: StoreError | None = None
-        refused: StoreError | None = None
-        try:
-            text = await lane.exchange([item.call for item in items])
-            for item, reply in zip(items, wire.replies(text, len(items)), strict=True):
+    def _next(self) -> list[_Item]:
+        """The calls of the next batch; those whose callers have left are forgotten."""
+        items: list[_Item] = []
+        while self._waiting and len(items) < self._batch:
+            item = self._waiting.popleft()
+            if not item.answer.done():
+                items.append(item)
+        return items
+
+    def _landed(self, lane: _Lane, task: asyncio.Task[list[Reply | StoreError]]) -> None:
+        """A batch is back, or lost."""
+        items, lane.items, lane.task = lane.items, [], None
+        error = StoreTimeout(_SILENT) if task.cancelled() else task.exception()
+        if error is None:
+            replies = task.result()
+            for item, reply in zip(items, replies, strict=True):
                 _answer(item, reply)
-                refused = reply if isinstance(reply, StoreError) else refused
-        except asyncio.CancelledError:
-            failure = StoreTimeout("no answer from the store within the deadline")
-        except (RedisError, OSError, StoreError, asyncio.IncompleteReadError) as error:
-            failure = StoreError(f"the store failed: {type(error).__name__}: {str(error)[:200]}")
-            failure.__cause__ = error
-        except BaseException as error:
-            _fail(items, error)  # a bug of ours: it must not look like an outage
-            await lane.close()
-            raise
-        finally:
-            lane.busy = False
-            if self._waiting:
-                self._dispatch()
-        if failure is not None:
-            _fail(items, failure)
-            await lane.close()
-        if self._report is not None:
-            self._report(failure or refused)
-
-    def _expire(self, due: float, patience: bool = True) -> None:
-        """Fail what is overdue. When this very timer is late, the loop was blocked: read what arrived meanwhile first."""
-        now = self._loop.time()
-        if patience and now - due > _LATE:
-            self._timer = self._loop.call_later(_LATE, self._expire, due, False)
-            return
-        while self._waiting and self._waiting[0].due <= now:
-            self._give_up([self._waiting.popleft()], StoreTimeout("every connection to the store is busy past the deadline"))
-        upcoming = [self._waiting[0].due] if self._waiting else []
-        for lane in self._lanes:
-            if lane.busy:
-                upcoming += self._overdue(lane, now)
-        self._timer = self._loop.call_at(min(upcoming), self._expire, min(upcoming)) if upcoming else None
-
-    def _overdue(self, lane: _Lane, now: float) -> list[float]:
-        """Fail the calls of a lane that are overdue, and the lane when all are; when the next will be."""
-        late = [item for item in lane.items if item.due <= now]
-        self._give_up(late, StoreTimeout("no answer from the store within the deadline"))
-        due = [item.due for item in lane.items if item.due > now and not item.answer.done()]
-        if lane.items[-1].due <= now and lane.task is not None:
-            lane.task.cancel()
-        return due[:1]
-
-    def _give_up(self, items: list[_Item], error: StoreError) -> None:
-        if items and self._report is not None:
+            error = next((reply for reply in replies if isinstance(reply, StoreError)), None)
+        else:
+            _fail(items, error)
+        if self._report is not None and (error is None or isinstance(error, StoreError)):
             self._report(error)
-        _fail(items, error)
+        if self._waiting:
+            self._dispatch()
+
+    def _tick(self, due: float) -> None:
+        """Fail what is overdue, every few milliseconds while anything is under way."""
+        now = self._loop.time()
+        if now - due > _LATE:
+            self._lost += now - due
+        clock = now - self._lost
+        while self._waiting and self._waiting[0].due <= clock:
+            self._give_up([self._waiting.popleft()], "every connection to the store is busy past the deadline")
+        under_way = [lane for lane in self._lanes if lane.task is not None]
+        for lane in under_way:
+            self._give_up([item for item in lane.items if item.due <= clock], _SILENT)
+            if lane.items[-1].due <= clock and lane.task is not None:
+                lane.task.cancel()
+        again = bool(self._waiting or under_way)
+        self._timer = self._loop.call_at(now + self._every, self._tick, now + self._every) if again else None
+
+    def _give_up(self, items: list[_Item], message: str) -> None:
+        if items and self._report is not None:
+            self._report(StoreTimeout(message))
+        _fail(items, StoreTimeout(message))
 
     async def _keep(self) -> AsyncGenerator[None, None]:
         try:
@@ -200,9 +209,10 @@ class _Batcher:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            _fail(list(self._waiting), StoreError("the store was closed"))
+            waiting = [*self._waiting, *(item for lane in self._lanes for item in lane.items)]
             self._waiting.clear()
-            tasks = [lane.task for lane in self._lanes if lane.busy and lane.task is not None]
+            _fail(waiting, StoreError("the store was closed"))
+            tasks = [lane.task for lane in self._lanes if lane.task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -220,6 +230,9 @@ def _answer(item: _Item, reply: Reply | StoreError) -> None:
 
 
 def _fail(items: list[_Item], error: BaseException) -> None:
+    """Give every caller the error; a `StoreError` of its own, because a raised error remembers where it was raised."""
     for item in items:
         if not item.answer.done():
-            item.answer.set_exception(error)
+            own = type(error)(*error.args) if isinstance(error, StoreError) else error
+            own.__cause__ = error.__cause__
+            item.answer.set_exception(own)

@@ -49,12 +49,20 @@ def command(calls: Sequence[Call], whole: bool = False) -> bytes:
     return b"".join([head, _eval() if whole else _evalsha(), _text(b"%d" % len(keys)), *keys, *arguments])
 
 
-def replies(text: bytes | str, expected: int) -> list[Reply | StoreError]:
+def replies(text: object, expected: int) -> list[Reply | StoreError]:
     """The replies in `text`, one per call; a call that failed alone is an error in its place. Raises: StoreError."""
-    lines = (text.decode("utf-8", "replace") if isinstance(text, bytes) else text).split("\n")
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    lines = text.split("\n") if isinstance(text, str) else []
     if len(lines) != expected:
-        raise StoreError(f"the store answered {len(lines)} of {expected} calls")
-    return [
-        StoreError(f"the store refused a call: {line[1:200]}") if line[:1] == "!" else [int(n) for n in line.split()]
-        for line in lines
-    ]
+        raise StoreError(f"the store answered {len(lines)} of {expected} calls; is it a Redis?")
+    return [_reply(line) for line in lines]
+
+
+def _reply(line: str) -> Reply | StoreError:
+    if line[:1] == "!":
+        return StoreError(f"the store refused a call: {line[1:200]}")
+    try:
+        return [int(number) for number in line.split()]
+    except ValueError:
+        return StoreError("the store answered a call with something else than numbers")

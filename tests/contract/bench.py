@@ -1,0 +1,163 @@
+"""Every kind of store behind one face, under a clock that a test sets."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+from lockwatch.errors import StoreError
+from lockwatch.flow import Call, Reply
+from lockwatch.stores import wire
+from lockwatch.stores.connect import address_of, sync_pool
+from lockwatch.stores.memory import MemoryStore
+from lockwatch.stores.redis_async import AsyncRedisStore
+from lockwatch.stores.redis_sync import RedisStore
+
+MILLISECOND: Final = 1_000
+SECOND: Final = 1_000_000
+START: Final = 1_700_000_000 * SECOND
+"""When a test begins: a time a server's clock may show, with room below it."""
+REAL: Final = ("redis", "redis-async")
+KINDS: Final = ("memory", "fake", "fake-async", *REAL)
+BATCH: Final = 64
+"""How many calls of one tick travel together, and in order."""
+PATIENT: Final = 10.0
+"""A deadline no test here is about."""
+
+
+class Verdict(NamedTuple):
+    """What a script says about one bucket, in microseconds."""
+
+    allowed: int
+    remaining: int
+    retry: int
+    reset: int
+    following: int
+
+
+class Ask(NamedTuple):
+    """One bucket in a call."""
+
+    key: str
+    quota: int
+    span: int
+    cost: int = 1
+    shadow: int = 0
+
+
+def fake(name: str) -> Any:
+    """A fakeredis client with a server of its own. It takes long to import: not for child processes."""
+    fakeredis = import_module("fakeredis")
+    return getattr(fakeredis, name)(server=fakeredis.FakeServer())
+
+
+def make_store(kind: str, url: str) -> MemoryStore | RedisStore | AsyncRedisStore:
+    """A store of its own; those on a real server share the server at `url`."""
+    if kind == "memory":
+        return MemoryStore()
+    if kind == "fake":
+        return RedisStore(address_of(fake("FakeRedis")), PATIENT)
+    if kind == "fake-async":
+        return AsyncRedisStore(address_of(fake("FakeAsyncRedis")), PATIENT)
+    return RedisStore(address_of(url), PATIENT) if kind == "redis" else AsyncRedisStore(address_of(url), PATIENT)
+
+
+def admit(now: int, *asks: Ask, script: str = "admit") -> Call:
+    """The call that asks for all of `asks`."""
+    numbers = [number for _, quota, span, cost, shadow in asks for number in (quota, span, cost, shadow)]
+    return Call(script, tuple([ask.key for ask in asks]), (now, *numbers))
+
+
+def verdicts(reply: Reply) -> list[Verdict]:
+    """A reply, bucket by bucket."""
+    assert len(reply) % 5 == 0
+    return [Verdict(*reply[i : i + 5]) for i in range(0, len(reply), 5)]
+
+
+class Bench:
+    """A store, and the time it is told."""
+
+    def __init__(self, kind: str, url: str) -> None:
+        self.kind = kind
+        self.url = url
+        self.store: Any = make_store(kind, url)
+        self.now = START
+
+    async def call(self, call: Call) -> Reply:
+        """Run one script."""
+        reply = self.store.call(call)
+        found: Reply = await reply if inspect.isawaitable(reply) else reply
+        return found
+
+    async def calls(self, calls: Sequence[Call]) -> list[Reply]:
+        """Run scripts in their order, together where the store can."""
+        if "async" not in self.kind:
+            return [self.store.call(call) for call in calls]
+        found: list[Reply] = []
+        for i in range(0, len(calls), BATCH):
+            found += await asyncio.gather(*[self.store.call(call) for call in calls[i : i + BATCH]])
+        return found
+
+    async def outcomes(self, calls: Sequence[Call]) -> list[Reply | StoreError]:
+        """Run scripts, each of which may fail alone."""
+        outcomes: list[Reply | StoreError] = []
+        if "async" in self.kind:
+            for found in await asyncio.gather(*[self.store.call(c) for c in calls], return_exceptions=True):
+                assert not isinstance(found, BaseException) or isinstance(found, StoreError), found
+                outcomes.append(found)
+            return outcomes
+        for call in calls:
+            try:
+                outcomes.append(self.store.call(call))
+            except StoreError as error:
+                outcomes.append(error)
+        return outcomes
+
+    async def take(self, quota: int, span: int, cost: int = 1, *, key: str = "k", shadow: int = 0) -> Verdict:
+        """Ask for `cost` of one bucket now."""
+        (verdict,) = await self.take_all(Ask(key, quota, span, cost, shadow))
+        return verdict
+
+    async def take_all(self, *asks: Ask) -> list[Verdict]:
+        """Ask several buckets at once now."""
+        return verdicts(await self.call(admit(self.now, *asks)))
+
+    async def peek(self, quota: int, span: int, cost: int = 1, *, key: str = "k") -> Verdict:
+        """What `take` would say."""
+        (verdict,) = await self.peek_all(Ask(key, quota, span, cost))
+        return verdict
+
+    async def peek_all(self, *asks: Ask) -> list[Verdict]:
+        """What `take_all` would say."""
+        return verdicts(await self.call(admit(self.now, *asks, script="peek")))
+
+    async def reset(self, *keys: str) -> int:
+        """Forget buckets; how many there were."""
+        (found,) = await self.call(Call("reset", keys, ()))
+        return found
+
+    async def close(self) -> None:
+        """Give everything back."""
+        closed = getattr(self.store, "aclose", None) or getattr(self.store, "close", None)
+        if closed is not None and inspect.isawaitable(waiting := closed()):
+            await waiting
+
+
+class Line:
+    """One connection to a real server, on which whole histories travel as one batch."""
+
+    def __init__(self, url: str) -> None:
+        self._connection = sync_pool(address_of(url), PATIENT).make_connection()
+        self.call([Call("peek", (), (0,))], whole=True)
+
+    def call(self, calls: Sequence[Call], whole: bool = False) -> list[Reply | StoreError]:
+        """Run scripts in their order, in one round trip."""
+        self._connection.send_packed_command([wire.command(calls, whole)])
+        return wire.replies(self._connection.read_response(disable_decoding=True), len(calls))
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.disconnect()
