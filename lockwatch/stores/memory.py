@@ -131,7 +131,7 @@ class MemoryStore:
         self._clock = clock
         self._lock = threading.Lock()
         self._buckets: OrderedDict[str, Window] = OrderedDict()
-        self._overflow: dict[int, Window] = {}
+        self._overflow: dict[tuple[int, int], Window] = {}
         self._secrets: dict[str, Reply] = {}
         self._scripts = {"admit": self._admit, "peek": self._peek, "reset": self._reset, "secret": self._secret}
         self.overflowed = 0
@@ -162,7 +162,7 @@ class MemoryStore:
         return [number for verdict in verdicts for number in verdict]
 
     def _admit_new(self, key: str, now: int, quota: int, span: int, cost: int, _shadow: int) -> Reply:
-        window = self._overflow and self._shared(key, now)
+        window = self._overflow and self._shared(key, now, span)
         if window:
             return window.take(now, quota, span, cost)
         verdict = judge_empty(quota, cost)
@@ -183,11 +183,11 @@ class MemoryStore:
         return self._secrets.setdefault(keys[0], args[1:])
 
     def _judge(self, key: str, now: int, quota: int, span: int, cost: int) -> tuple[int, int, int, int, int]:
-        window = self._buckets.get(key) or (self._overflow and self._shared(key, now))
+        window = self._buckets.get(key) or (self._overflow and self._shared(key, now, span))
         return window.judge(now, quota, span, cost) if window else judge_empty(quota, cost)
 
     def _add(self, key: str, now: int, span: int, cost: int) -> None:
-        window = self._buckets.get(key) or (self._overflow and self._shared(key, now))
+        window = self._buckets.get(key) or (self._overflow and self._shared(key, now, span))
         if window:
             window.add(now, span, cost)
         else:
@@ -200,13 +200,14 @@ class MemoryStore:
             self._buckets[key] = Window(now, span, cost)
         else:
             self.overflowed += 1
-            self._overflow[_slot(key)] = Window(now, span, cost)
+            self._overflow[_slot(key, span)] = Window(now, span, cost)
 
-    def _shared(self, key: str, now: int) -> Window | None:
-        """The overflow bucket of `key`, while something in it counts."""
-        window = self._overflow.get(_slot(key))
+    def _shared(self, key: str, now: int, span: int) -> Window | None:
+        """The overflow bucket of `key`, while something in it counts. Windows of different length never share one."""
+        slot = _slot(key, span)
+        window = self._overflow.get(slot)
         if window is not None and window.stamps[-1] + window.span <= now:
-            del self._overflow[_slot(key)]
+            del self._overflow[slot]
             return None
         return window
 
@@ -220,5 +221,5 @@ class MemoryStore:
                 self._buckets.move_to_end(key)
 
 
-def _slot(key: str) -> int:
-    return zlib.crc32(key.encode()) % _OVERFLOW
+def _slot(key: str, span: int) -> tuple[int, int]:
+    return zlib.crc32(key.encode("utf-8", "surrogatepass")) % _OVERFLOW, span
