@@ -1,18 +1,20 @@
 """lockwatch: rate limits, rotating tokens, attack detection and audit for FastAPI and Flask.
 
-Names of a framework or driver are resolved when they are first used, so that importing lockwatch loads neither.
+Names are resolved when they are first used, so that importing lockwatch loads no framework and no driver, and takes no time.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lockwatch.errors import ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable
-from lockwatch.keys import by_api_key, by_ip, by_user
-from lockwatch.limits import Decision, Limit
-
 if TYPE_CHECKING:
     from lockwatch.config import LockWatchConfig
+    from lockwatch.errors import ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable
     from lockwatch.fastapi import LockWatch, RateLimit, rate_limit
+    from lockwatch.keys import by_api_key, by_ip, by_user
+    from lockwatch.keys import by_api_key as key_by_api_key
+    from lockwatch.keys import by_ip as key_by_ip
+    from lockwatch.keys import by_user as key_by_user_id
+    from lockwatch.limits import Decision, Limit
 
 __version__ = "0.2.0"
 
@@ -36,21 +38,23 @@ __all__ = [
     "rate_limit",
 ]
 
-key_by_ip, key_by_user_id, key_by_api_key = by_ip, by_user, by_api_key
-
-_LAZY = {
-    "LockWatch": "lockwatch.fastapi",
-    "RateLimit": "lockwatch.fastapi",
-    "rate_limit": "lockwatch.fastapi",
-    "LockWatchConfig": "lockwatch.config",
+_HOMES = {
+    "lockwatch.config": "LockWatchConfig",
+    "lockwatch.errors": "ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable",
+    "lockwatch.fastapi": "LockWatch RateLimit rate_limit",
+    "lockwatch.keys": "by_api_key by_ip by_user",
+    "lockwatch.limits": "Decision Limit",
 }
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+_ALIASES = {"key_by_api_key": "by_api_key", "key_by_ip": "by_ip", "key_by_user_id": "by_user"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    target = _ALIASES.get(name, name)
+    if target not in _HOME:
         raise AttributeError(f"module 'lockwatch' has no attribute {name!r}")
     try:
-        value = getattr(import_module(_LAZY[name]), name)
+        value = getattr(import_module(_HOME[target]), target)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("fastapi", "starlette"):
             raise

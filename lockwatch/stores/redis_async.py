@@ -93,8 +93,9 @@ class _Lane:
     async def exchange(self, calls: list[Call]) -> list[Reply | StoreError]:
         """Send calls and read their replies. Raises: StoreError."""
         try:
-            if not self._clean:
-                await self.close()  # whatever is still to come would answer the wrong calls
+            reader = getattr(self._connection, "_reader", None)
+            if not self._clean or (reader is not None and reader.at_eof()):
+                await self.close()  # what is still to come would answer the wrong calls; or the server has hung up
             self._clean = False
             text = await self._ask(calls)
             self._clean = True
@@ -131,6 +132,7 @@ class _Batcher:
         self._waiting: deque[_Item] = deque()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
+        self._expected = 0.0
         self._lost = 0.0
         # A loop that ends closes its async generators: the one moment to close connections however the loop was run.
         self.keeper = self._keep()
@@ -138,14 +140,26 @@ class _Batcher:
     def submit(self, call: Call) -> asyncio.Future[Reply]:
         """Queue a call for the end of this tick of the loop."""
         answer: asyncio.Future[Reply] = self._loop.create_future()
-        now = self._loop.time()
+        now = self._clock()
         self._waiting.append(_Item(call, answer, now - self._lost + self._deadline))
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)
         if self._timer is None:
-            self._timer = self._loop.call_at(now + self._every, self._tick, now + self._every)
+            self._wait(now)
         return answer
+
+    def _wait(self, now: float) -> None:
+        self._expected = now + self._every
+        self._timer = self._loop.call_at(self._expected, self._tick)
+
+    def _clock(self) -> float:
+        """The loop's time; what it stood still since the last tick was due is noted as lost."""
+        now = self._loop.time()
+        if self._timer is not None and now - self._expected > _LATE:
+            self._lost += now - self._expected
+            self._expected = now
+        return now
 
     def _dispatch(self) -> None:
         self._scheduled = False
@@ -182,11 +196,9 @@ class _Batcher:
         if self._waiting:
             self._dispatch()
 
-    def _tick(self, due: float) -> None:
+    def _tick(self) -> None:
         """Fail what is overdue, every few milliseconds while anything is under way."""
-        now = self._loop.time()
-        if now - due > _LATE:
-            self._lost += now - due
+        now = self._clock()
         clock = now - self._lost
         while self._waiting and self._waiting[0].due <= clock:
             self._give_up([self._waiting.popleft()], "every connection to the store is busy past the deadline")
@@ -195,8 +207,9 @@ class _Batcher:
             self._give_up([item for item in lane.items if item.due <= clock], _SILENT)
             if lane.items[-1].due <= clock and lane.task is not None:
                 lane.task.cancel()
-        again = bool(self._waiting or under_way)
-        self._timer = self._loop.call_at(now + self._every, self._tick, now + self._every) if again else None
+        self._timer = None
+        if self._waiting or under_way:
+            self._wait(now)
 
     def _give_up(self, items: list[_Item], message: str) -> None:
         if items and self._report is not None:

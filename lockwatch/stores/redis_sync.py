@@ -80,6 +80,8 @@ class RedisStore:
             raise StoreTimeout(f"all {self._size} connections to {self.address} are busy past the deadline") from None
 
     def _exchange(self, connection: Any, call: Call) -> bytes:
+        if _hung_up(connection):
+            connection.disconnect()
         connection.send_packed_command([wire.command([call])])
         try:
             reply: bytes = connection.read_response(disable_decoding=True)
@@ -87,3 +89,11 @@ class RedisStore:
             connection.send_packed_command([wire.command([call], whole=True)])
             reply = connection.read_response(disable_decoding=True)
         return reply
+
+
+def _hung_up(connection: Any) -> bool:
+    """Whether the server closed a connection while nobody used it: there is something to read, and nothing was asked."""
+    try:
+        return getattr(connection, "_sock", None) is not None and bool(connection.can_read(timeout=0))
+    except (RedisError, OSError):
+        return True

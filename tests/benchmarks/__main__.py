@@ -6,38 +6,48 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.benchmarks import throughput
-from tests.benchmarks.table import Table
+from tests.benchmarks import checks, throughput
+from tests.benchmarks.table import Report
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     """Run one benchmark and print its tables."""
     options = _options(arguments)
-    report = throughput.run(options.rounds, options.seconds, tuple(options.only), options.python)
-    _tell(report.facts, [report.table], options.markdown)
+    if options.markdown is not None:
+        options.markdown = options.markdown.resolve()
+        arguments = [*arguments, "--markdown", str(options.markdown)]
+    if options.command == "requests":
+        chosen = tuple(options.only)
+        return _tell(throughput.run(options.rounds, options.seconds, chosen, options.python, options.patience), options.markdown)
+    if options.here:
+        return _tell(checks.run(options.rounds, options.checks), options.markdown)
+    return checks.run_elsewhere(arguments, options.python)
 
 
-def _tell(facts: tuple[str, ...], tables: list[Table], markdown: Path | None) -> None:
-    print("\n".join(facts), end="\n\n")
-    for table in tables:
-        print(table.text(), end="\n\n")
+def _tell(report: Report, markdown: Path | None) -> int:
+    print(report.text())
     if markdown is not None:
-        page = "\n".join([*[f"- {fact}" for fact in facts], "", *[f"{table.markdown()}\n" for table in tables]])
-        markdown.write_text(page, "utf-8")
+        markdown.write_text(report.markdown(), "utf-8")
+    return 0
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("checks", help="what one check costs, without a web framework")
+    check.add_argument("--rounds", type=int, default=15)
+    check.add_argument("--checks", type=int, default=4000, help="per contender and round")
+    check.add_argument("--here", action="store_true", help="in this process and environment, with what it has")
     requests = commands.add_parser("requests", help="requests per second of one route")
     requests.add_argument("--rounds", type=int, default=5)
     requests.add_argument("--seconds", type=int, default=3, help="per variant and round")
     requests.add_argument("--only", action="append", default=[], metavar="WORD", help="variants whose names contain WORD")
-    for command in (requests,):
+    requests.add_argument("--patience", type=float, default=10, help="seconds to wait for a quiet machine, per sample")
+    for command in (check, requests):
         command.add_argument("--python", default=sys.executable, help="the interpreter to measure")
         command.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -39,12 +39,12 @@ def pin(pid: int, to: frozenset[int]) -> None:
         os.sched_setaffinity(pid, to)
 
 
-def cpu_seconds(pid: int) -> float | None:
-    """How long a process has computed so far; None where /proc does not say."""
+def cpu_seconds(pid: int) -> float:
+    """How long a process has computed so far; 0 where /proc does not say."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
+        return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -53,15 +53,17 @@ def copy_of_tree() -> Path:
     target = Path(tempfile.mkdtemp(prefix="lockwatch-bench-"))
     for package in ("lockwatch", "tests"):
         shutil.copytree(ROOT / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (target / "COMMIT").write_text(_commit())
     return target
 
 
 def description(tree: Path) -> list[str]:
     """Date, machine, commit and digest of the measured sources."""
+    commit = (tree / "COMMIT").read_text() if (tree / "COMMIT").exists() else _commit()
     return [
         f"date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"machine: {os.cpu_count()} cores, {_model()}, {platform.system()} {platform.release().split('-')[0]}",
-        f"lockwatch: commit {_commit()}, digest of the sources {_digest(tree / 'lockwatch')}",
+        f"lockwatch: commit {commit}, digest of the sources {_digest(tree / 'lockwatch')}",
     ]
 
 

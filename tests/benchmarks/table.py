@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,26 @@ class Table:
         return "\n".join([f"### {self.title}", "", *["| " + " | ".join(row) + " |" for row in rows]])
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A finished run: what it ran on, and what it found."""
+
+    facts: tuple[str, ...]
+    tables: tuple[Table, ...]
+
+    def text(self) -> str:
+        """For a terminal."""
+        return "\n".join([*self.facts, "", *[f"{table.text()}\n" for table in self.tables]])
+
+    def markdown(self) -> str:
+        """For a page of the documentation."""
+        return "\n".join([*[f"- {fact}" for fact in self.facts], "", *[f"{table.markdown()}\n" for table in self.tables]])
+
+
 def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
-    """The least and the greatest of `values`."""
-    return f"{form.format(min(values))} to {form.format(max(values))}"
+    """Between which values the middle half of `values` lies; of fewer than four, all of them."""
+    low, high = (quantiles(values)[0], quantiles(values)[2]) if len(values) > 3 else (min(values), max(values))
+    return f"{form.format(low)} to {form.format(high)}"
 
 
 def middle(values: Sequence[float], form: str = "{:.2f}") -> str:

@@ -2,106 +2,121 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Final
-
-import redis
 
 from tests.benchmarks import environments
 from tests.benchmarks.load import CONNECTIONS, Outcome, generator_name, press
 from tests.benchmarks.machine import copy_of_tree, cores, cpu_seconds, description, pin
+from tests.benchmarks.neighbours import busy_seconds, least_disturbed
 from tests.benchmarks.server import Place, Server, prove
-from tests.benchmarks.table import Table, middle, spread
+from tests.benchmarks.table import Report, Table, middle, spread
 from tests.benchmarks.variants import Variant, chosen
 from tests.servers import Proc, start_redis
 
-_COLUMNS: Final = ("variant", "requests/s", "of bare", "spread", "server us/request", "server busy")
+_COLUMNS: Final = ("variant", "requests/s", "of bare", "middle half", "server us/request", "by CPU time", "server busy")
 _SHOWN: Final = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "redis", "pydantic")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One variant in one round: requests per second, and seconds of the server's CPU (None where unknown)."""
+    """One server pressed once; `cpu` is how many seconds it computed, 0 where the system does not say."""
 
     rate: float
     total: int
     seconds: float
-    cpu: float | None
+    cpu: float
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A finished run."""
+class Pair:
+    """A sample of a variant, and the one of its base taken just before: a shared machine changes its speed within seconds."""
 
-    facts: tuple[str, ...]
-    table: Table
+    own: Sample
+    base: Sample
+
+    @property
+    def by_cpu(self) -> float | None:
+        """The base's CPU time per request over the variant's: what `requests/s` would say on a machine without neighbours."""
+        if not self.own.cpu or not self.base.cpu:  # 0 where the system does not say
+            return None
+        return (self.base.cpu / self.base.total) / (self.own.cpu / self.own.total)
 
 
-def run(rounds: int, seconds: int, only: tuple[str, ...], interpreter: str) -> Report:
-    """Measure the chosen variants, each `rounds` times for some seconds."""
+def run(rounds: int, seconds: int, only: tuple[str, ...], interpreter: str, patience: float) -> Report:
+    """Measure the chosen variants, each `rounds` times for some seconds, each right after what it is compared with."""
     variants = chosen(only)
     store = start_redis()
     place = Place(copy_of_tree(), interpreter, f"redis://127.0.0.1:{store.port}/0", cores())
     pin(store.popen.pid, place.cores.load)
-    with redis.Redis(port=store.port) as client, ExitStack() as open_servers:
-        for variant in variants:
-            if variant.counts:
-                prove(variant, place)
-        client.flushall()
-        servers = [open_servers.enter_context(Server(variant, place)) for variant in variants]
-        samples: dict[str, list[Sample]] = {variant.name: [] for variant in variants}
-        for server in servers:
+    for variant in variants:
+        if variant.counts:
+            prove(variant, place)
+    with ExitStack() as running:
+        servers = {variant.name: running.enter_context(Server(variant, place)) for variant in variants}
+        for server in servers.values():
             press(server.port, server.variant.path, 1, place.cores.load)
+        pairs: dict[str, list[Pair]] = {variant.name: [] for variant in variants}
         for turn in range(rounds):
-            for server in servers if turn % 2 == 0 else reversed(servers):
-                client.flushall()
-                samples[server.variant.name].append(_measure(server, seconds, place))
+            for variant in variants if turn % 2 == 0 else reversed(variants):
+                pairs[variant.name].append(least_disturbed(partial(_pair, servers, variant, seconds, place), patience))
+            print(f"round {turn + 1} of {rounds}", file=sys.stderr)
     facts = (*description(place.tree), *_versions(variants, interpreter, store, seconds, rounds))
     store.stop()
-    return Report(facts, _table(variants, samples))
+    table = Table("Requests per second of one route", _COLUMNS, tuple([_row(v, pairs[v.name]) for v in variants]))
+    return Report(facts, (table,))
 
 
-def _measure(server: Server, seconds: int, place: Place) -> Sample:
-    server.get()
-    before = cpu_seconds(server.pid)
+def _pair(servers: dict[str, Server], variant: Variant, seconds: int, place: Place) -> tuple[Pair, float]:
+    base, taken = _measure(servers[variant.against], seconds, place)
+    if variant.name == variant.against:
+        return Pair(base, base), taken
+    own, also_taken = _measure(servers[variant.name], seconds, place)
+    return Pair(own, base), max(taken, also_taken)
+
+
+def _measure(server: Server, seconds: int, place: Place) -> tuple[Sample, float]:
+    """One sample, and which share of the server's core others took meanwhile."""
+    core = min(place.cores.server, default=-1)
+    used, busy = cpu_seconds(server.pid), busy_seconds().get(core, 0)
     outcome = press(server.port, server.variant.path, seconds, place.cores.load)
-    after = cpu_seconds(server.pid)
+    used, busy = cpu_seconds(server.pid) - used, busy_seconds().get(core, 0) - busy
     _check(server, outcome)
-    used = None if before is None or after is None else after - before
-    return Sample(outcome.rate, outcome.total, outcome.seconds, used)
+    return Sample(outcome.rate, outcome.total, outcome.seconds, used), max(0.0, busy - used) / outcome.seconds
 
 
 def _check(server: Server, outcome: Outcome) -> None:
-    """Refuse a sample that measured something else than its name says."""
+    """Say when a sample measured something else than its name, refuse it when most of it did."""
     variant = server.variant
     wrong = outcome.total - outcome.odd if variant.refuses else outcome.odd
     if wrong > 1:
-        raise RuntimeError(f"{variant.name}: {wrong} of {outcome.total} answers were not what this variant is about")
-    _, headers = server.get()
+        print(f"{variant.name}: {wrong} of {outcome.total} answers were not what it is about", file=sys.stderr)
+    if wrong > outcome.total // 10:
+        raise RuntimeError(f"{variant.name}: the sample means nothing")
     if variant.app == "ours" and variant.counts and not variant.refuses:
+        _, headers = server.get()
         counted = int(headers["x-ratelimit-limit"]) - int(headers["x-ratelimit-remaining"])
         if counted < outcome.total * 0.99:
-            print(f"  {variant.name}: only {counted} of {outcome.total} requests were counted", flush=True)
+            print(f"{variant.name}: {counted} of {outcome.total} requests were counted", file=sys.stderr)
 
 
-def _table(variants: Sequence[Variant], samples: dict[str, list[Sample]]) -> Table:
-    return Table("Requests per second of one route", _COLUMNS, tuple([_row(v, samples) for v in variants]))
-
-
-def _row(variant: Variant, samples: dict[str, list[Sample]]) -> tuple[str, ...]:
-    own, base = samples[variant.name], samples[variant.against]
-    ratios = [mine.rate / theirs.rate for mine, theirs in zip(own, base, strict=True)]
-    costs = [s.cpu / s.total * 1e6 for s in own if s.cpu is not None]
-    busy = [s.cpu / s.seconds * 100 for s in own if s.cpu is not None]
+def _row(variant: Variant, pairs: Sequence[Pair]) -> tuple[str, ...]:
+    ratios = [pair.own.rate / pair.base.rate for pair in pairs]
+    costs = [pair.own.cpu / pair.own.total * 1e6 for pair in pairs if pair.own.cpu]
+    by_cpu = [pair.by_cpu for pair in pairs if pair.by_cpu is not None]
+    busy = [pair.own.cpu / pair.own.seconds * 100 for pair in pairs if pair.own.cpu]
     return (
         variant.name,
-        f"{median(s.rate for s in own):,.0f}",
+        f"{median(pair.own.rate for pair in pairs):,.0f}",
         middle(ratios),
         spread(ratios),
         middle(costs, "{:.1f}") if costs else "-",
+        middle(by_cpu) if by_cpu else "-",
         middle(busy, "{:.0f} %") if busy else "-",
     )
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -23,7 +24,7 @@ from tests import servers
 from tests.contract.bench import SECOND, Ask, admit
 
 DEADLINE = 0.1
-GRACE = 0.05
+GRACE = 0.25
 SOON = 1.0
 MINUTE = 60 * SECOND
 CALL = admit(0, Ask("k", 1000, MINUTE))
@@ -181,10 +182,10 @@ def test_a_port_without_a_server_is_an_error_at_once_for_blocking_code(dead: str
 
 
 async def test_a_loop_runs_on_while_a_server_hangs(silent: str, heart: list[float]) -> None:
-    store = AsyncRedisStore(address_of(silent), 0.3)
+    store = AsyncRedisStore(address_of(silent), 1.5)
     await timed(store)
     assert len(heart) >= 10
-    assert lag(heart) < 0.2
+    assert lag(heart) < 1.0  # a loop that waited for the server would have stood still for 1.5 seconds
     await store.aclose()
 
 
@@ -286,8 +287,10 @@ def test_a_server_that_paused_is_used_again_and_no_answer_goes_astray_for_blocki
         client.client_pause(400)
         assert all(isinstance(timed_blocking(store)[1], StoreTimeout) for _ in range(3))
         client.client_unpause()
+    answered(lambda: store.call(CALL))
     for i in range(20):
-        assert answered(lambda i=i: store.call(admit(0, Ask(f"k{i}", 500 + i, MINUTE))))[1] in {499 + i, 498 + i}  # type: ignore[misc]
+        reply = answered(partial(store.call, admit(0, Ask(f"k{i}", 500 + i, MINUTE))))
+        assert reply[1] in {499 + i, 498 + i}  # a call that came too late may have been counted
     store.close()
 
 
@@ -306,6 +309,29 @@ async def test_a_server_that_was_restarted_is_found_again() -> None:
     await store.aclose()
     blocking.close()
     again.stop()
+
+
+async def test_connections_the_server_closed_while_nobody_used_them_are_no_outage(redis_server: str) -> None:
+    store = AsyncRedisStore(address_of(redis_server), 1.0)
+    with redis.Redis.from_url(redis_server) as client:
+        for round_ in range(3):
+            found = await asyncio.gather(*[timed(store) for _ in range(200)])
+            assert not [outcome for _, outcome in found if isinstance(outcome, StoreError)], round_
+            client.client_kill_filter(_type="normal", skipme=True)
+            await asyncio.sleep(0.02)
+    await store.aclose()
+
+
+def test_connections_the_server_closed_while_nobody_used_them_are_no_outage_for_blocking_code(
+    redis_server: str,
+) -> None:
+    store = RedisStore(address_of(redis_server), 1.0, connections=4)
+    with redis.Redis.from_url(redis_server) as client, ThreadPoolExecutor(4) as pool:
+        for round_ in range(3):
+            found = [future.result() for future in [pool.submit(timed_blocking, store) for _ in range(40)]]
+            assert not [outcome for _, outcome in found if isinstance(outcome, StoreError)], round_
+            client.client_kill_filter(_type="normal", skipme=True)
+    store.close()
 
 
 async def until_answered(store: AsyncRedisStore) -> Reply:
@@ -375,6 +401,19 @@ async def test_a_busy_application_on_a_slow_server_recovers(redis_server: str, l
     await store.aclose()
 
 
+async def test_time_that_was_lost_before_a_call_is_not_added_to_its_deadline(silent: str, heart: list[float]) -> None:
+    store = AsyncRedisStore(address_of(silent), DEADLINE)
+    first = asyncio.ensure_future(timed(store))
+    await sent()
+    time.sleep(0.6)
+    heart.clear()
+    took, outcome = await timed(store)
+    assert isinstance(outcome, StoreTimeout)
+    assert took <= DEADLINE + GRACE + lag(heart)
+    await first
+    await store.aclose()
+
+
 # -------------------------------------------------------------- callers that leave
 async def test_callers_that_gave_up_do_not_hold_up_the_others(redis_server: str) -> None:
     store = AsyncRedisStore(address_of(redis_server), 0.5, lanes=1)
@@ -403,7 +442,7 @@ async def test_a_caller_that_gave_up_costs_the_others_of_its_batch_nothing(redis
         task.cancel()
     for _, outcome in await asyncio.gather(*calls[1::2]):
         assert not isinstance(outcome, StoreError)
-    assert all(isinstance(found, asyncio.CancelledError) for found in await asyncio.gather(*calls[::2], return_exceptions=True))
+    assert all(task.cancelled() for task in calls[::2])
     await store.aclose()
 
 

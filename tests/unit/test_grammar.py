@@ -283,7 +283,7 @@ def read_by_oracle(text: str) -> list[tuple[int, int]]:
     return [(item.amount, item.get_expiry()) for item in oracle.parse_many(text)]
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(RULE, MORE)
 def test_what_limits_reads_means_the_same(rule: str, more: str) -> None:
     text = rule + more
