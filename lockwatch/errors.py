@@ -4,6 +4,7 @@
      +- ConfigurationError     a setting, a limit or a URL that cannot work (also a ValueError)
      +- StoreError             the store did not answer, or answered with an error
      |   +- StoreTimeout       it did not answer within the deadline
+     |   +- StoreFull          it has no memory left to write with
      +- RequestRefused         a request lockwatch answers itself
          +- RateLimited        429: a quota is exhausted
          +- StoreUnavailable   503: the store is down and the policy says deny
@@ -45,6 +46,12 @@ class StoreTimeout(StoreError):
     """The store did not answer within the deadline."""
 
     code = "store_timeout"
+
+
+class StoreFull(StoreError):
+    """The store has no memory left: it answers, and writes nothing."""
+
+    code = "store_full"
 
 
 class RequestRefused(LockwatchError):

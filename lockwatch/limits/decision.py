@@ -24,6 +24,7 @@ class Decision(NamedTuple):
         degraded: the store was not asked; the failure policy decided.
         id: the same for all decisions of a request; also in the 429 body.
         next_after: seconds until more than `remaining` is available (the `t` of a RateLimit header).
+        firm: refused, and nothing but a reset can admit this cost before `retry_after`.
     """
 
     allowed: bool
@@ -37,6 +38,7 @@ class Decision(NamedTuple):
     degraded: bool
     id: str
     next_after: float
+    firm: bool = False
 
     @property
     def refuses(self) -> bool:

@@ -1,51 +1,115 @@
-"""The flows of rate limiting: admit, peek, reset. Pure: they yield calls and return decisions.
+"""The flows of rate limiting: admit, settle, peek, reset. Pure: they yield calls and return what was decided.
 
-Scripts take ``(now, then quota, window, cost, shadow per key)`` and answer five numbers per key:
-``(verdict, remaining, retry_after, reset_after, next_after)`` in microseconds. A `now` of 0 means the store's own clock.
+Scripts take ``(now, then mode, quota, span, burst, cost per charge)`` and answer six numbers per charge:
+``(verdict, remaining, retry_after, reset_after, next_after, receipt)``, times in microseconds. A `now` of 0 means the store's
+own clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
-from lockwatch.errors import StoreError
+from lockwatch.errors import StoreError, StoreFull
 from lockwatch.flow import Call, Flow, Reply
 from lockwatch.limits.decision import Decision
-from lockwatch.limits.policy import Charge, share_of
+from lockwatch.limits.policy import HELD, LEASE, LOOSE, PENALTY, SHADOW, Charge, Policy, Receipt, numbers_of, share_of
 
 NEVER: Final = -1
+FIRM: Final = 0
 RETRY_WHEN_DENIED: Final = 1.0
 """Seconds a client is told to wait when the store is down and the policy says deny."""
 _SECOND: Final = 1e-6
 
 
-def admit(charges: Sequence[Charge], decision_id: str, workers: int = 1, observe: bool = False) -> Flow[tuple[Decision, ...]]:
-    """Charge every bucket, or none when one of them refuses. One store call.
+class Outcome(NamedTuple):
+    """What was decided about one request.
 
-    Args:
-        charges: what to charge; their keys are distinct.
-        decision_id: recorded in every decision.
+    Attributes:
+        charges: what was asked, in the order it was declared; on a refusal perhaps not all.
+        decisions: one for each of `charges`.
+        receipts: what can be given back or settled.
+    """
+
+    charges: Sequence[Charge]
+    decisions: tuple[Decision, ...]
+    receipts: tuple[Receipt, ...] = ()
+
+
+class Terms(NamedTuple):
+    """How a request is decided.
+
+    Attributes:
+        id: recorded in every decision.
         workers: how many processes share the quota when the store is down (policy `local`).
         observe: report refusals, enforce none.
+        loose: everything charged may have to be given back.
+        split: the store takes the buckets of one subject at a time (Redis Cluster).
     """
+
+    id: str
+    workers: int = 1
+    observe: bool = False
+    loose: bool = False
+    split: bool = False
+
+    @property
+    def flags(self) -> int:
+        """What is added to every charge's own flags."""
+        return (SHADOW if self.observe else 0) | (LOOSE if self.loose else 0)
+
+
+def admit(charges: Sequence[Charge], terms: Terms) -> Flow[Outcome]:
+    """Charge every bucket, or none when one of them refuses. One store call, one per subject where the store is split."""
     try:
-        reply = yield Call("admit", tuple([c.key for c in charges]), _arguments(charges, observe))
-    except StoreError:
-        return (yield from _without_store(charges, decision_id, workers, observe))
-    return _decisions(charges, reply, decision_id, observe)
+        if terms.split and len(charges) > 1:
+            return (yield from _admit_apart(charges, terms))
+        reply = yield _call("admit", charges, terms)
+    except StoreError as error:
+        return (yield from _without_store(charges, terms, isinstance(error, StoreFull)))
+    return _outcome(charges, reply, terms)
 
 
-def peek(charges: Sequence[Charge], decision_id: str) -> Flow[tuple[Decision, ...]]:
+def peek(charges: Sequence[Charge], terms: Terms) -> Flow[Outcome]:
     """Say what `admit` would decide now, and change nothing. Raises: StoreError."""
-    reply = yield Call("peek", tuple([c.key for c in charges]), _arguments(charges, False))
-    return _decisions(charges, reply, decision_id, False)
+    decisions: dict[str, Decision] = {}
+    for group in _groups(charges) if terms.split else [charges]:
+        reply = yield _call("peek", group, terms)
+        decisions.update(zip([c.key for c in group], _outcome(group, reply, terms).decisions, strict=True))
+    return Outcome(charges, tuple([decisions[c.key] for c in charges]))
 
 
-def reset(charges: Sequence[Charge]) -> Flow[int]:
+def reset(charges: Sequence[Charge], split: bool = False) -> Flow[int]:
     """Forget what was charged; returns how many buckets there were. Raises: StoreError."""
-    reply = yield Call("reset", tuple([c.key for c in charges]), ())
-    return reply[0]
+    found = 0
+    for group in _groups(charges) if split else [charges]:
+        reply = yield Call("reset", _keys(group), ())
+        found += reply[0]
+    return found
+
+
+def settle(items: Iterable[tuple[Receipt, int]], split: bool = False) -> Flow[None]:
+    """Set what was charged to what it really was: 0 gives it back, more is charged whatever the quota. Raises: StoreError.
+
+    A settlement that comes after the window rolled over changes nothing, and so does one made twice.
+    """
+    listed = list(items)
+    for local in (False, True):
+        meant = [item for item in listed if item[0].local is local]
+        for group in _by_tag(meant) if split and not local else [meant]:
+            if group:
+                yield _settlement(group, local)
+
+
+def renew(receipts: Sequence[Receipt], split: bool = False) -> Flow[None]:
+    """Keep reservations and requests in flight from lapsing for another lease. Raises: StoreError."""
+    for local in (False, True):
+        meant = [(r, 0) for r in receipts if r.local is local and (r.mode & HELD or r.charge.policy.algorithm == "concurrent")]
+        for group in _by_tag(meant) if split and not local else [meant]:
+            if group:
+                keys = tuple([_keys([r.charge])[-1] for r, _ in group])
+                numbers = [n for r, _ in group for n in (r.number, r.charge.cost, LEASE)]
+                yield Call("renew", keys, (0, *numbers), local)
 
 
 def untouched(charge: Charge) -> Decision:
@@ -54,20 +118,46 @@ def untouched(charge: Charge) -> Decision:
     return Decision(True, policy.name, policy.limit, policy.limit.amount, 0.0, 0.0, cost, policy.shadow, False, "", 0.0)
 
 
-def _arguments(charges: Sequence[Charge], observe: bool) -> tuple[int, ...]:
-    arguments = [0]
+def _call(script: str, charges: Sequence[Charge], terms: Terms, workers: int = 0) -> Call:
+    """`workers`: decide in this process's memory, each quota divided by that."""
+    flags = terms.flags
+    numbers = [0]
     for policy, _, cost in charges:
-        limit = policy.limit
-        arguments += (limit.amount, limit.window_us, cost, policy.shadow or observe)
-    return tuple(arguments)
+        numbers += (policy.mode | flags, *_numbers(policy, workers), cost)
+    return Call(script, _keys(charges), tuple(numbers), workers > 0)
 
 
-def _decisions(
-    charges: Sequence[Charge], reply: Reply, decision_id: str, observe: bool, degraded: bool = False
-) -> tuple[Decision, ...]:
-    numbers = iter(reply)  # five for each charge
-    return tuple(
-        [
+def _numbers(policy: Policy, workers: int) -> tuple[int, int, int]:
+    return numbers_of(policy.limit, policy.algorithm, share_of(policy.limit, workers)) if workers else policy.numbers
+
+
+def _keys(charges: Iterable[Charge]) -> tuple[str, ...]:
+    keys: list[str] = []
+    for policy, key, _ in charges:
+        keys.append(key)
+        if policy.held:
+            keys.append(f"{key}:open")
+    return tuple(keys)
+
+
+def _settlement(items: Sequence[tuple[Receipt, int]], local: bool) -> Call:
+    numbers = [0]
+    for receipt, actual in items:
+        numbers += (receipt.mode, *receipt.numbers, receipt.number, receipt.charged, actual)
+    return Call("settle", _keys([receipt.charge for receipt, _ in items]), tuple(numbers), local)
+
+
+def _outcome(charges: Sequence[Charge], reply: Reply, terms: Terms, workers: int = 0) -> Outcome:
+    numbers = iter(reply)  # six for each charge
+    decisions: list[Decision] = []
+    receipts: tuple[Receipt, ...] = ()
+    for charge, verdict, remaining, retry, reset_after, next_after, number in zip(
+        charges, numbers, numbers, numbers, numbers, numbers, numbers, strict=False
+    ):
+        policy, _, cost = charge
+        if number:
+            receipts += (Receipt(charge, number, policy.mode | terms.flags, _numbers(policy, workers), workers > 0, cost),)
+        decisions.append(
             Decision(
                 verdict == 1,
                 policy.name,
@@ -76,34 +166,94 @@ def _decisions(
                 retry and (None if retry == NEVER else retry * _SECOND),
                 reset_after * _SECOND,
                 cost,
-                policy.shadow or observe,
-                degraded,
-                decision_id,
+                policy.shadow or terms.observe,
+                workers > 0,
+                terms.id,
                 next_after * _SECOND,
+                verdict == FIRM,
             )
-            for (policy, _, cost), verdict, remaining, retry, reset_after, next_after in zip(
-                charges, numbers, numbers, numbers, numbers, numbers, strict=False
-            )
-        ]
-    )
+        )
+    return Outcome(charges, tuple(decisions), receipts)
 
 
-def _without_store(charges: Sequence[Charge], decision_id: str, workers: int, observe: bool) -> Flow[tuple[Decision, ...]]:
-    """The store is down: each policy says itself what that means."""
-    kept = [c for c in charges if c.policy.on_store_error == "local"]
-    denied = any(c.policy.on_store_error == "deny" and not c.policy.shadow for c in charges) and not observe
-    replies: dict[str, Decision] = {}
+def _admit_apart(charges: Sequence[Charge], terms: Terms) -> Flow[Outcome]:
+    """One call per subject. What was charged before a refusal, or before the store failed, is given back."""
+    done: list[Outcome] = []
+    groups = _groups(charges)
+    for position, group in enumerate(groups):
+        own = terms if position == len(groups) - 1 else terms._replace(loose=True)
+        try:
+            done.append(_outcome(group, (yield _call("admit", group, own)), own))
+        except StoreError:
+            yield from _give_back(done)
+            raise
+        if any(decision.refuses for decision in done[-1].decisions):
+            yield from _give_back(done[:-1])
+            yield from _penalise(groups, group, terms)
+            return _joined(charges, done)._replace(receipts=())
+    return _joined(charges, done)
+
+
+def _give_back(done: Sequence[Outcome]) -> Flow[None]:
+    try:
+        yield from settle([(receipt, 0) for outcome in done for receipt in outcome.receipts], split=True)
+    except StoreError:
+        pass  # it stays charged: too little is admitted, never too much
+
+
+def _penalise(groups: Sequence[Sequence[Charge]], refusing: Sequence[Charge], terms: Terms) -> Flow[None]:
+    """Charge the penalties that no call has charged, because another subject's bucket refused."""
+    for group in groups:
+        meant = [c for c in group if c.policy.mode & PENALTY] if group is not refusing else []
+        if meant:
+            call = _call("admit", meant, terms)
+            freed = [n & ~PENALTY if i % 5 == 1 else n for i, n in enumerate(call.args)]
+            try:
+                yield call._replace(args=tuple(freed))
+            except StoreError:
+                return
+
+
+def _joined(charges: Sequence[Charge], done: Sequence[Outcome]) -> Outcome:
+    """The outcomes of several calls as one, in the order of `charges`."""
+    found = {c.key: d for outcome in done for c, d in zip(outcome.charges, outcome.decisions, strict=True)}
+    asked = [c for c in charges if c.key in found]
+    return Outcome(asked, tuple([found[c.key] for c in asked]), tuple([r for o in done for r in o.receipts]))
+
+
+def _groups(charges: Sequence[Charge]) -> list[list[Charge]]:
+    """Charges by subject, the most shared last: what the application declares is outermost and comes first in a plan."""
+    return [[charge for charge, _ in group] for group in reversed(_by_tag([(charge, 0) for charge in charges]))]
+
+
+def _by_tag(items: Sequence[tuple[Charge | Receipt, int]]) -> list[list[tuple[Any, int]]]:
+    """Items whose keys share a slot, together: all that stand under one subject."""
+    groups: dict[str, list[tuple[Any, int]]] = {}
+    for item in items:
+        charge = item[0].charge if isinstance(item[0], Receipt) else item[0]
+        groups.setdefault(_tag(charge.key), []).append(item)
+    return list(groups.values())
+
+
+def _tag(key: str) -> str:
+    return key[key.find("{") + 1 : key.find("}")]
+
+
+def _without_store(charges: Sequence[Charge], terms: Terms, full: bool) -> Flow[Outcome]:
+    """The store is down: each policy says itself what that means. A store that is only full is no reason to allow everything."""
+    kept = [c for c in charges if c.policy.on_store_error == "local" or (full and c.policy.on_store_error == "allow")]
+    denied = any(c.policy.on_store_error == "deny" and not c.policy.shadow for c in charges) and not terms.observe
+    local = Outcome((), ())
     if kept and not denied:
-        arguments = [0]
-        for policy, _, cost in kept:
-            arguments += (share_of(policy.limit, workers), policy.limit.window_us, cost, policy.shadow or observe)
-        reply = yield Call("admit", tuple([c.key for c in kept]), tuple(arguments), local=True)
-        replies = {c.key: d for c, d in zip(kept, _decisions(kept, reply, decision_id, observe, degraded=True), strict=True)}
-    return tuple(replies.get(c.key) or _undecided(c, decision_id, observe) for c in charges)
+        workers = max(1, terms.workers)
+        local = _outcome(kept, (yield _call("admit", kept, terms, workers)), terms, workers)
+    found = {c.key: d for c, d in zip(local.charges, local.decisions, strict=True)}
+    return Outcome(charges, tuple([found.get(c.key) or _undecided(c, terms) for c in charges]), local.receipts)
 
 
-def _undecided(charge: Charge, decision_id: str, observe: bool) -> Decision:
+def _undecided(charge: Charge, terms: Terms) -> Decision:
     policy, _, cost = charge
     allowed = policy.on_store_error != "deny"
     retry = 0.0 if allowed else RETRY_WHEN_DENIED
-    return Decision(allowed, policy.name, policy.limit, 0, retry, 0.0, cost, policy.shadow or observe, True, decision_id, 0.0)
+    shadow = policy.shadow or terms.observe
+    return Decision(allowed, policy.name, policy.limit, 0, retry, 0.0, cost, shadow, True, terms.id, 0.0)

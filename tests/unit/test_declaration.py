@@ -15,7 +15,8 @@ from lockwatch import ConfigurationError, Limit, by_api_key, by_ip, by_user
 from lockwatch.client import Client
 from lockwatch.engine import drive
 from lockwatch.limits.buckets import Buckets
-from lockwatch.limits.declaration import Declaration, Plan, charges, make_plan, read_limits
+from lockwatch.limits.declaration import Declaration, read_limits
+from lockwatch.limits.plan import Plan, charges, make_plan
 from lockwatch.limits.policy import Charge
 
 ADDRESS = "203.0.113.9"

@@ -1,0 +1,216 @@
+"""The plan of a route: what its declarations mean for one method, and what one request is charged for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from inspect import isawaitable
+from typing import Any, Final, NamedTuple
+
+from lockwatch.keys import BodyKey, Visit, by_api_key, by_ip, is_prefixed, subject_of
+from lockwatch.limits.buckets import Buckets
+from lockwatch.limits.declaration import EVERYONE, Declaration, method_of, read_limits
+from lockwatch.limits.grammar import MAX_AMOUNT, Limit
+from lockwatch.limits.policy import Charge, Policy, algorithm_for, identity, unique_names
+
+UNMATCHED: Final = "<unmatched>"
+"""The template of requests that match no route."""
+_ADDRESS_FACTOR: Final = 10
+"""How much more than an unverified API key its address may use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One declaration in a plan, and its policies; those of limits decided per request are made then."""
+
+    declaration: Declaration
+    policies: tuple[Policy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a route and method has declared, ready to be charged.
+
+    Attributes:
+        steps: decided before the body is read.
+        later: decided with the body; when they refuse, what `steps` charged is given back.
+        scope: method and route template.
+        on_store_error: what the configuration says, None when it leaves it to each policy.
+        fixed: every policy and its cost when nothing has to ask the request: fixed limits and costs, counted by address.
+        exempt: overrules every declaration.
+    """
+
+    steps: tuple[Step, ...]
+    scope: str
+    on_store_error: str | None
+    fixed: tuple[tuple[Policy, int], ...] | None
+    exempt: bool = False
+    later: tuple[Step, ...] = ()
+
+    def settles(self, declaration: object) -> bool:
+        """Whether deciding this plan decides `declaration`, without a word from its dependency."""
+        return self.exempt or any(step.declaration is declaration for step in self.steps)
+
+    @property
+    def reads(self) -> int:
+        """How many bytes of the body its keys want at most; 0 when none does."""
+        keys = [step.declaration.key for step in self.later]
+        return max([key.max_bytes for key in keys if isinstance(key, BodyKey)], default=0)
+
+
+EXEMPT: Final = Plan((), "", None, (), exempt=True)
+
+
+class Asked(NamedTuple):
+    """What one declaration asks of one request."""
+
+    step: Step
+    subject: str
+    cost: int
+    limits: tuple[Limit, ...]
+
+
+def make_plan(declarations: Sequence[Declaration], method: str, template: str, on_store_error: str | None = None) -> Plan:
+    """Plan what `declarations` mean for one method of one route. HEAD counts as GET."""
+    method = method_of(method)
+    scope = f"{method}:{template}"
+    unique = list(dict.fromkeys(d for d in declarations if d.methods is None or method in d.methods))
+    pairs = [(d, limit) for d in unique for limit in d.limits]
+    buckets = unique_names([identity(limit, d.name) for d, limit in pairs], mark="~")
+    named = _named(
+        [(d, p) for (d, limit), b in zip(pairs, buckets, strict=True) for p in _policies(d, limit, b, scope, on_store_error)]
+    )
+    steps = [Step(d, tuple([p for owner, p in named if owner is d])) for d in unique]
+    first = tuple([s for s in steps if not s.declaration.late])
+    later = tuple([s for s in steps if s.declaration.late])
+    fixed = tuple([(p, d.cost) for d, p in named if isinstance(d.cost, int)]) if all(map(_asks_nothing, unique)) else None
+    return Plan(first, scope, on_store_error, fixed, later=later)
+
+
+def _policies(d: Declaration, limit: Limit, bucket: str, scope: str, on_store_error: str | None) -> Iterable[Policy]:
+    """The policy of a limit; for unverified API keys also that of the address, which no made-up key escapes."""
+    policy = Policy(
+        limit,
+        _wish(d, limit),
+        f"{bucket}:{d.shared or scope}",
+        d.shadow,
+        d.on_store_error or on_store_error or ("allow" if d.counts is None else "local"),
+        algorithm_for(limit, d.algorithm),
+        d.on_breach,
+        d.counts,
+        d.role,
+        d.settles,
+    )
+    yield policy
+    if d.key is by_api_key:
+        wide = replace(limit, amount=min(limit.amount * _ADDRESS_FACTOR, MAX_AMOUNT), name=None)
+        bucket = f"{bucket}~address:{d.shared or scope}"
+        yield replace(policy, limit=wide, name=f"{policy.name}-by-address", bucket=bucket, by_address=True)
+
+
+def _wish(d: Declaration, limit: Limit) -> str:
+    return limit.name or d.name or limit.slug
+
+
+def _named(pairs: Sequence[tuple[Declaration, Policy]], taken: Collection[str] = ()) -> list[tuple[Declaration, Policy]]:
+    """The policies under names unique on a response: later ones get ``-2``, ``-3``."""
+    names = unique_names([*taken, *(policy.name for _, policy in pairs)])[len(taken) :]
+    return [(d, p if p.name == name else replace(p, name=name)) for (d, p), name in zip(pairs, names, strict=True)]
+
+
+def _asks_nothing(d: Declaration) -> bool:
+    decided = d.dynamic is None and not d.tiers and isinstance(d.cost, int)
+    return decided and d.key is by_ip and d.exempt_when is None
+
+
+def fixed_charges(fixed: Sequence[tuple[Policy, int]], subject: str, buckets: Buckets) -> tuple[Charge, ...]:
+    """What to charge where nothing has to ask the request."""
+    return tuple([Charge(policy, buckets.key(policy, subject), cost) for policy, cost in fixed])
+
+
+def charges(plan: Plan, request: Any, visit: Visit, buckets: Buckets) -> Generator[Any, Any, tuple[Charge, ...]]:
+    """What to charge before the body is read. A generator that yields only what has to be awaited, and is sent the result."""
+    if plan.fixed is not None:
+        return fixed_charges(plan.fixed, visit.client.subject, buckets)
+    return (yield from charges_of(plan, plan.steps, request, visit, buckets))
+
+
+def charges_of(
+    plan: Plan,
+    steps: Sequence[Step],
+    request: Any,
+    visit: Visit,
+    buckets: Buckets,
+    subject: Callable[[Declaration], str] | None = None,
+    taken: Collection[str] = (),
+) -> Generator[Any, Any, tuple[Charge, ...]]:
+    """What to charge for some steps of a plan.
+
+    Args:
+        subject: whom to count, where that is known without asking the key.
+        taken: names that are on the response already.
+    """
+    asked: list[Asked] = []
+    for step in steps:
+        declared = step.declaration
+        if declared.exempt_when is not None and (yield from _ask(declared.exempt_when, request)):
+            continue
+        if subject is None:
+            value = yield from _ask(declared.key, visit if is_prefixed(declared.key) else request)
+            whom = subject_of(declared.key, value, visit.client)
+        else:
+            whom = subject(declared)
+        cost = (yield from _ask(declared.cost, request)) if callable(declared.cost) else declared.cost
+        limits = yield from _limits(declared, request, visit)
+        asked.append(Asked(step, whom, _whole(cost), limits))
+    return _charged(plan, asked, visit, buckets, taken)
+
+
+def _limits(d: Declaration, request: Any, visit: Visit) -> Generator[Any, Any, tuple[Limit, ...]]:
+    if d.tier is not None:
+        tier = (yield from _ask(d.tier, request)) if callable(d.tier) else (visit.claims or {}).get(d.tier)
+        return d.tiers.get(tier if isinstance(tier, str) else EVERYONE, d.tiers[EVERYONE])
+    if d.dynamic is None:
+        return d.limits
+    limits = read_limits((yield from _ask(d.dynamic, request)))
+    for limit in limits:
+        algorithm_for(limit, d.algorithm)
+    return limits
+
+
+def _charged(
+    plan: Plan, asked: Sequence[Asked], visit: Visit, buckets: Buckets, taken: Collection[str]
+) -> tuple[Charge, ...]:
+    by = {a.step.declaration: a for a in asked}
+    found = [(a.step.declaration, policy) for a in asked for policy in a.step.policies or _dynamic(plan, a)]
+    client = visit.client.subject
+    return tuple(
+        [
+            Charge(p, buckets.key(p, client if p.by_address else by[d].subject), by[d].cost)
+            for d, p in _named(found, taken)
+            if not p.by_address or by[d].subject != client
+        ]
+    )
+
+
+def _dynamic(plan: Plan, asked: Asked) -> list[Policy]:
+    """The policies of limits decided per request; their buckets are their own, whatever the rest of the plan does."""
+    d = asked.step.declaration
+    position = [*plan.steps, *plan.later].index(asked.step)
+    names = unique_names([f"{identity(limit, d.name)}~d{position}" for limit in asked.limits], mark="~")
+    return [
+        policy
+        for limit, name in zip(asked.limits, names, strict=True)
+        for policy in _policies(d, limit, name, plan.scope, plan.on_store_error)
+    ]
+
+
+def _ask(function: Callable[..., Any], request: Any) -> Generator[Any, Any, Any]:
+    value = function(request)
+    return (yield value) if isawaitable(value) else value
+
+
+def _whole(cost: object) -> int:
+    if not isinstance(cost, int) or isinstance(cost, bool) or cost < 0:
+        raise TypeError(f"a cost function returns a whole number of at least 0, not {cost!r}")
+    return cost
