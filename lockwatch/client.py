@@ -91,17 +91,24 @@ def trust(value: str | int | Iterable[str]) -> Trust:
     words = [w for w in re.split(r"[,\s]+", value) if w] if isinstance(value, str) else list(value)
     if words in (["none"], []):
         return Trust()
+    return Trust(read_networks(words, "trusted_proxies", "'10.0.0.0/8', or 'private', or 1 hop"))
+
+
+def read_networks(value: str | Iterable[str], option: str, example: str = "'10.0.0.0/8'") -> tuple[Network, ...]:
+    """The networks in a text or a sequence; ``private`` stands for loopback, private and link-local ones.
+
+    Raises: ConfigurationError, naming `option`.
+    """
+    words = [w for w in re.split(r"[,\s]+", value) if w] if isinstance(value, str) else list(value)
     expanded = [network for word in words for network in (_PRIVATE if word == "private" else (word,))]
-    return Trust(tuple([_network(word) for word in expanded]))
+    return tuple([_network(word, option, example) for word in expanded])
 
 
-def _network(word: object) -> Network:
+def _network(word: object, option: str, example: str) -> Network:
     try:
         return ip_network(str(word))
     except ValueError as error:
-        raise ConfigurationError(
-            f"trusted_proxies: {str(word)[:60]!r} is not a network ({error}); a correct one is '10.0.0.0/8', or 'private', or 1 hop"
-        ) from None
+        raise ConfigurationError(f"{option}: {str(word)[:60]!r} is not a network ({error}); a correct one is {example}") from None
 
 
 def read_address(text: str) -> Address | None:

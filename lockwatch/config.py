@@ -19,7 +19,7 @@ from lockwatch.errors import ConfigurationError
 _BARE: Final = {"redis_url": "REDIS_URL"}
 _OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests"})
 _FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds"})
-_CODE_ONLY: Final = frozenset({"redis", "user", "sources"})
+_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "sources"})
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
     "headers": ("both", "draft-11", "x", "off"),
@@ -50,7 +50,10 @@ class LockWatchConfig:
         application_limits: one bucket per subject for the whole application.
         rate_limit_requests: with `rate_limit_window_seconds`, the same as an application limit.
         rate_limit_window_seconds: seconds, 60 by default.
+        auth_failures: charged to the address by every 401 and 403; requests from an address that used it up are refused.
+        meta_limits: charged to the address by every 429; requests from an address that used it up are refused.
         exempt_paths: exact paths, or prefixes ending in ``*``, that default and application limits pass over.
+        exempt_networks: addresses and networks that nothing is limited for.
         trusted_proxies: ``"none"``, ``"private"``, a number of hops, or networks.
         forwarded_header: ``x-forwarded-for`` or ``forwarded``.
         ipv6_prefix: how many bits of an IPv6 address are one client.
@@ -62,6 +65,7 @@ class LockWatchConfig:
         mode: ``enforce``, ``observe`` (decides and reports, refuses nothing) or ``off``.
         headers: ``both``, ``draft-11``, ``x`` or ``off``.
         user: a function of the request that says who the user is.
+        tenant: a function of the request that says whose buckets it fills; the same subject of two tenants is two subjects.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -73,7 +77,10 @@ class LockWatchConfig:
     application_limits: str | Iterable[Any] | None = None
     rate_limit_requests: int | None = None
     rate_limit_window_seconds: float = 60
+    auth_failures: str | Iterable[Any] | None = None
+    meta_limits: str | Iterable[Any] | None = None
     exempt_paths: str | tuple[str, ...] = ()
+    exempt_networks: str | tuple[str, ...] = ()
     trusted_proxies: str | int | tuple[str, ...] = "none"
     forwarded_header: str = "x-forwarded-for"
     ipv6_prefix: int = 64
@@ -85,20 +92,22 @@ class LockWatchConfig:
     mode: str = "enforce"
     headers: str = "both"
     user: Callable[[Any], Any] | None = None
+    tenant: Callable[[Any], Any] | None = None
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("exempt_paths", "trusted_proxies", "secret_key"):
+        for name in ("exempt_paths", "exempt_networks", "trusted_proxies", "secret_key"):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.exempt_paths, str):
             object.__setattr__(self, "exempt_paths", (self.exempt_paths,))
         _check_choices(self)
         _check_texts(self)
-        if iscoroutinefunction(self.user):
-            raise ConfigurationError(
-                "user is an async function; it has to be a plain one, like lambda request: request.state.user_id"
-            )
+        for name in ("user", "tenant"):
+            if iscoroutinefunction(getattr(self, name)):
+                raise ConfigurationError(
+                    f"{name} is an async function; it has to be a plain one, like lambda request: request.state.{name}_id"
+                )
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -193,7 +202,7 @@ def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple
 
 
 def _convert(name: str, text: str, variable: str) -> Any:
-    if name in ("exempt_paths", "secret_key"):
+    if name in ("exempt_paths", "exempt_networks", "secret_key"):
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if name not in _RANGES:
         return text

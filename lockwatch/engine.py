@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from inspect import isawaitable
-from itertools import count
 from typing import Any
 
-from lockwatch.client import Clients, trust
+from lockwatch.admission import Admission
+from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
-from lockwatch.flow import run, run_async
-from lockwatch.keys import Visit
 from lockwatch.limits import flows
-from lockwatch.limits.buckets import Buckets
-from lockwatch.limits.decision import Decision
-from lockwatch.limits.declaration import Declaration, Plan, charges, fixed_charges, read_limits
+from lockwatch.limits.declaration import Declaration, read_limits
 from lockwatch.limits.grammar import Limit
-from lockwatch.limits.policy import Charge
 from lockwatch.link import Link
 
 logger = logging.getLogger("lockwatch")
@@ -62,18 +53,22 @@ class Engine:
 
     def __init__(self, config: LockWatchConfig) -> None:
         self.config = config
-        self.mode = config.mode
         self.clients = Clients(trust(config.trusted_proxies), config.forwarded_header, config.ipv6_prefix)
-        self.application, self.defaults = _application_limits(config), _declared(config.default_limits, "default")
+        self.exempt = read_networks(config.exempt_networks, "exempt_networks")
+        self.application, self.defaults = _application_limits(config), _declared(config.default_limits)
         self.warnings: list[str] = []
         self.link = Link(config, self.warn)
-        self._workers = config.processes
-        self._ids = Ids()
+        self.admission = Admission(config, self.link)
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
                 "set redis_url, or every limit is multiplied by that"
             )
+
+    @property
+    def mode(self) -> str:
+        """``enforce``, ``observe`` or ``off``."""
+        return self.admission.mode
 
     @property
     def store_name(self) -> str:
@@ -101,100 +96,30 @@ class Engine:
             tuple(self.warnings),
         )
 
-    async def buckets(self) -> Buckets:
-        """Names store keys. Raises: StoreError, when the namespace's secret has to be fetched and cannot be."""
-        return await self.link.buckets()
-
-    async def decide(self, plan: Plan, visit: Visit) -> tuple[Decision, ...]:
-        """Everything `plan` says about one request, in one store call. Calls `on_breach` of the policies that refuse."""
-        link = self.link
-        buckets, store = link.named, link.store
-        if buckets is None or store is None:
-            buckets, store = await link.ready()
-        if plan.fixed is not None:
-            charged = fixed_charges(plan.fixed, visit.client.subject, buckets)
-        else:
-            charged = await drive(charges(plan, visit.request, visit, buckets))
-        if not charged:
-            return ()
-        flow = flows.admit(charged, self._ids.next(), self._workers, self.mode == "observe")
-        memory = link.memory
-        decisions = run(flow, memory, memory) if store is link.at_hand else await run_async(flow, store, memory)
-        for decision in decisions:
-            if not decision.allowed:
-                await _tell(charged, decisions, visit)
-                break
-        return decisions
-
-    async def take(self, charged: Sequence[Charge]) -> tuple[Decision, ...]:
-        """Charge, or refuse without charging; a store failure is decided by each policy. Mode `off` charges nothing."""
-        if self.mode == "off":
-            return tuple([flows.untouched(charge) for charge in charged])
-        return await self.link.drive(flows.admit(charged, self._ids.next(), self._workers, self.mode == "observe"))
-
-    async def peek(self, charges: Sequence[Charge]) -> tuple[Decision, ...]:
-        """What `admit` would decide. Raises: StoreError."""
-        return await self.link.drive(flows.peek(charges, self._ids.next()))
-
-    async def reset(self, charges: Sequence[Charge]) -> int:
-        """Forget buckets, return how many there were. Raises: StoreError."""
-        return await self.link.drive(flows.reset(charges))
-
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
         logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
         with suppress(StoreError):
-            await self.buckets()
-            await self.link.drive(flows.peek((), ""))  # loads the script
+            await self.link.buckets()
+            await self.link.drive(flows.peek((), flows.Terms("")))  # loads the script
 
     async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
+        """Finish what nobody waited for, and close the connections of the running event loop."""
+        await self.admission.settlement.finish()
         await self.link.aclose()
 
 
-class Ids:
-    """Decision ids: unique over processes, cheap to make. A forked child starts a series of its own."""
-
-    def __init__(self) -> None:
-        self._count = count(1)
-        self._restart()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._restart)
-
-    def _restart(self) -> None:
-        self._prefix = secrets.token_hex(6)
-
-    def next(self) -> str:
-        """A new id."""
-        return f"{self._prefix}-{next(self._count):x}"
-
-
-def _declared(limits: Any, name: str) -> tuple[Declaration, ...]:
-    return () if limits is None else (Declaration(limits, name=None),) if name == "default" else (Declaration(limits, shared=name),)
+def _declared(limits: Any, **options: Any) -> tuple[Declaration, ...]:
+    return () if limits is None else (Declaration(limits, **options),)
 
 
 def _application_limits(config: LockWatchConfig) -> tuple[Declaration, ...]:
     limits = () if config.application_limits is None else read_limits(config.application_limits)
     if config.rate_limit_requests is not None:
         limits += (Limit(config.rate_limit_requests, config.rate_limit_window_seconds),)
-    return _declared(limits or None, "application")
-
-
-async def _tell(charged: Sequence[Charge], decisions: Sequence[Decision], visit: Visit) -> None:
-    """Call `on_breach` of the policies that refuse."""
-    for charge, decision in zip(charged, decisions, strict=True):
-        if not decision.allowed and charge.policy.on_breach is not None:
-            told = charge.policy.on_breach(visit.request, decision)
-            if isawaitable(told):
-                await told
-
-
-async def drive(generator: Any) -> Any:
-    """Run a generator that yields awaitables, and return its result."""
-    try:
-        value = generator.send(None)
-        while True:
-            value = generator.send(await value)
-    except StopIteration as stop:
-        return stop.value
+    return (
+        *_declared(config.meta_limits, name="meta", shared="meta", role="penalty"),
+        *_declared(config.auth_failures, name="auth-failures", shared="auth-failures", role="look"),
+        *_declared(limits or None, shared="application"),
+    )

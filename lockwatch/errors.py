@@ -90,3 +90,8 @@ class StoreUnavailable(RequestRefused):
 
     code = "store_unavailable"
     status = 503
+
+
+def refusal(decisions: Sequence[Decision]) -> RequestRefused:
+    """The error that stands for refusing decisions: 503 when one refuses because the store is down, else 429."""
+    return StoreUnavailable(decisions) if any(d.unavailable for d in decisions) else RateLimited(decisions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lockwatch.config import LockWatchConfig
@@ -50,6 +50,14 @@ class Link:
         # Names for this process only, while the shared secret is out of reach.
         self._stray = Buckets(config.namespace, secrets.token_bytes(32))
         self._lock = threading.Lock()
+
+    @property
+    def workers(self) -> int:
+        """How many processes share a quota while the store is down."""
+        return self._config.processes
+
+    def every(self, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
+        """Run `job` now and then."""
 
     @property
     def name(self) -> str:

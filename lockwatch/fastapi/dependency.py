@@ -1,28 +1,38 @@
 """`RateLimit`: what a route declares."""
 
+from inspect import Parameter, Signature
 from typing import Any
 
 from starlette.requests import HTTPConnection
 
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine
-from lockwatch.fastapi.guard import Guard, check_late
+from lockwatch.fastapi.guard import Guard
+from lockwatch.fastapi.late import check_late
 from lockwatch.fastapi.refusal import ensure_handled
 from lockwatch.fastapi.visit import Visit
 from lockwatch.limits.declaration import Declaration
 
 _alone: list[Guard] = []
+_CONNECTION = Parameter("connection", Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection)
 
 
 class RateLimit(Declaration):
     """A limit as a FastAPI dependency: ``Depends(RateLimit("100/minute", key=by_user))``.
 
     Works on routes, routers, applications, WebSocket routes and inside other dependencies. It is enforced before the body is read
-    and before any dependency runs; here it only makes sure that it was. The arguments are those of `Declaration`.
+    and before any dependency runs, unless its key needs the body or is a dependency itself. The arguments are those of
+    `Declaration`.
     """
 
-    # No postponed annotations here: FastAPI reads this signature.
-    async def __call__(self, connection: HTTPConnection) -> None:
+    def __init__(self, limits: Any, **options: Any) -> None:
+        super().__init__(limits, **options)
+        parameters = [_CONNECTION]
+        if hasattr(self.key, "dependency"):
+            parameters.append(Parameter("subject", Parameter.POSITIONAL_OR_KEYWORD, default=self.key))
+        self.__signature__ = Signature(parameters)
+
+    async def __call__(self, connection: HTTPConnection, subject: Any = None) -> None:
         """Do nothing when this limit was checked, else check it. Raises: RateLimited, StoreUnavailable."""
         visit = connection.scope.get("lockwatch")
         if type(visit) is Visit:
@@ -32,7 +42,7 @@ class RateLimit(Declaration):
         else:
             visit = Visit(_guard_alone(), connection.scope)
         ensure_handled(connection.scope)
-        await check_late(visit.guard, visit, self, connection.scope)
+        await check_late(visit.guard, visit, self, connection, subject)
 
 
 def rate_limit(limits: Any, **options: Any) -> RateLimit:

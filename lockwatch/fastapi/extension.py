@@ -17,8 +17,9 @@ from lockwatch.fastapi.guard import Entrance, Guard, Threshold
 from lockwatch.fastapi.openapi import document
 from lockwatch.fastapi.plan import EXEMPT, MARK
 from lockwatch.fastapi.refusal import handle
-from lockwatch.limits.decision import Decision
-from lockwatch.limits.declaration import Declaration, Limits, make_plan
+from lockwatch.limits.decision import Decision, tightest
+from lockwatch.limits.declaration import Declaration, Limits
+from lockwatch.limits.plan import make_plan
 from lockwatch.limits.policy import Charge
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,19 +88,24 @@ class LockWatch:
             name: the bucket's name, shared by all that use it.
             subject: whom to count.
         """
-        return _tightest(await self.engine.take(await self._charges(name, subject, limits, cost)))
+        outcome = await self.engine.admission.take(await self._charges(name, subject, limits, cost))
+        return tightest(outcome.decisions)
 
     async def peek(self, name: str, subject: str, limits: Limits, cost: int = 1) -> Decision:
         """What `take` would decide, charging nothing. Raises: StoreError."""
-        return _tightest(await self.engine.peek(await self._charges(name, subject, limits, cost)))
+        return tightest(await self.engine.admission.peek(await self._charges(name, subject, limits, cost)))
 
     async def reset(self, name: str, subject: str, limits: Limits) -> bool:
         """Forget what `take` charged; whether there was anything. Raises: StoreError."""
-        return await self.engine.reset(await self._charges(name, subject, limits, 1)) > 0
+        return await self.engine.admission.reset(await self._charges(name, subject, limits, 1)) > 0
 
     def health(self) -> Health:
         """The state of this process's protections, as last seen."""
         return self.engine.health()
+
+    async def flush(self) -> None:
+        """Wait until everything decided so far is settled."""
+        await self.engine.admission.settlement.finish()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
@@ -109,11 +115,12 @@ class LockWatch:
     def override(self, *, mode: str) -> Iterator[None]:
         """For tests: another mode while the block runs, in the whole process."""
         LockWatchConfig(mode=mode)
-        before, self.engine.mode = self.engine.mode, mode
+        admission = self.engine.admission
+        before, admission.mode = admission.mode, mode
         try:
             yield
         finally:
-            self.engine.mode = before
+            admission.mode = before
 
     async def _charges(self, name: str, subject: str, limits: Limits, cost: int) -> Sequence[Charge]:
         if not isinstance(subject, str) or not subject:
@@ -122,8 +129,13 @@ class LockWatch:
             raise ValueError(f"cost={cost!r} is not a whole number of at least 0")
         if callable(limits):
             raise ConfigurationError("limits is callable, but there is no request to call it with; give limits like '100/hour'")
-        plan = make_plan((Declaration(limits, shared=name),), "GET", name, self.config.on_redis_failure)
-        buckets = await self.engine.buckets()
+        declaration = Declaration(limits, shared=name)
+        if any(limit.concurrent for limit in declaration.limits):
+            raise ConfigurationError(
+                "a concurrent limit ends with its request; declare it on a route, like RateLimit('20 concurrent')"
+            )
+        plan = make_plan((declaration,), "GET", name, self.config.on_redis_failure)
+        buckets = await self.engine.link.buckets()
         return [Charge(p, buckets.key(p, f"custom:{subject}"), cost) for step in plan.steps for p in step.policies]
 
 
@@ -153,10 +165,3 @@ def _join_lifespan(app: Any, engine: Engine) -> None:
             await engine.aclose()
 
     app.router.lifespan_context = both
-
-
-def _tightest(decisions: Sequence[Decision]) -> Decision:
-    if not decisions:
-        raise ValueError("these limits limit nothing: 'unlimited' needs no decision")
-    refusing = [d for d in decisions if d.refuses]
-    return refusing[0] if refusing else min(decisions, key=lambda d: d.remaining / (d.limit.amount or 1))

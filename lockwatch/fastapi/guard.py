@@ -7,20 +7,28 @@ met by the `RateLimit` dependency, and get their gate then.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockwatch.engine import Engine
-from lockwatch.errors import RateLimited, RequestRefused, StoreUnavailable
+from lockwatch.errors import RequestRefused
+from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, seen_in, walk
 from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.visit import STARTS, Visit, visit_in
-from lockwatch.limits.decision import Decision
-from lockwatch.limits.declaration import EXEMPT, UNMATCHED, Declaration, Plan, make_plan
+from lockwatch.keys import BodyKey
+from lockwatch.limits.declaration import Declaration
+from lockwatch.limits.flows import Outcome
+from lockwatch.limits.plan import EXEMPT, UNMATCHED, Plan, Step, make_plan
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WEBSOCKET"})
+
+
+_LEARNED: Final = 4096
+"""Paths whose plan is remembered, for known offenders."""
 
 
 class Guard:
@@ -29,7 +37,9 @@ class Guard:
     def __init__(self, engine: Engine, app: Any = None) -> None:
         self.engine = engine
         self.app = app
+        self.admission = engine.admission
         self.general = bool(engine.application or engine.defaults)
+        self.learned: dict[tuple[str, str, str], Plan] = {}
         self._counted = -1
         exempt = engine.config.exempt_paths
         self.exempts = bool(exempt)
@@ -68,20 +78,58 @@ class Guard:
         return make_plan(general, method_in(scope), UNMATCHED, self.engine.config.on_redis_failure)
 
     async def check(self, visit: Visit, plan: Plan) -> RequestRefused | None:
-        """Decide `plan` for a visit and record it; the refusal, when there is one."""
+        """Decide what `plan` says before the body is read, and record it on the visit; the refusal, when there is one."""
+        if self.engine.exempt and visit.comes_from(self.engine.exempt):
+            plan = EXEMPT
         visit.plan = plan
-        if not plan.steps:
-            return None
-        decisions = await self.engine.decide(plan, visit)
-        visit.decisions = visit.decisions + decisions if visit.decisions else decisions
-        for decision in decisions:
-            if not decision.allowed and not decision.shadow:
-                return refusal(visit.decisions)
-        return None
+        return visit.record(await self.admission.decide(plan, visit)) if plan.steps else None
+
+    async def check_body(self, visit: Visit, plan: Plan, scope: Scope, reading: Reading) -> RequestRefused | None:
+        """Decide what `plan` says with the body; a refusal gives back what was charged before it."""
+        body, too_long = await reading.read(scope)
+        steps, found = [], {}
+        for step in plan.later:
+            if isinstance(key := step.declaration.key, BodyKey):
+                steps.append(step)
+                found[step.declaration] = key.subject(await fields_of(key, scope, body, too_long), visit.client)
+        return await self.check_later(visit, plan, steps, found.__getitem__)
+
+    async def check_later(
+        self, visit: Visit, plan: Plan, steps: Sequence[Step], subject: Callable[[Declaration], str]
+    ) -> RequestRefused | None:
+        """Decide some steps of `plan` for subjects that are known by now; a refusal gives back what was charged before it."""
+        before = visit.receipts
+        taken = [decision.policy for decision in visit.decisions]
+        refused = visit.record(await self.admission.decide_late(plan, steps, visit, subject, taken))
+        if refused is not None and before:
+            visit.receipts = ()
+            await self.admission.settlement.give_back(before)
+        return refused
 
     async def refuse(self, refused: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request; the entrance adds the quota headers."""
         await answer(refused, scope, receive, send, self.app.exception_handlers)
+
+    def learn(self, visit: Visit, plan: Plan) -> None:
+        """Remember the plan of a refused request, so that the next one from a known offender is refused before routing."""
+        if plan.fixed is not None and visit.entry is not None:
+            if len(self.learned) >= _LEARNED:
+                self.learned.clear()
+            self.learned[visit.entry] = plan
+
+    def refused_before(self, visit: Visit, scope: Scope) -> RequestRefused | None:
+        """The refusal of a known offender on a path it was refused on. A browser is answered further in, within CORS."""
+        visit.entry = entry = (scope["method"], scope.get("root_path", ""), scope["path"])
+        plan = self.learned.get(entry)
+        if plan is None or any(name == b"origin" for name, _ in scope["headers"]):
+            return None
+        if self.engine.exempt and visit.comes_from(self.engine.exempt):
+            return None
+        outcome = self.admission.known(plan, visit)
+        if outcome is None:
+            return None
+        visit.plan = plan
+        return visit.record(outcome)
 
     def place_gates(self) -> None:
         """Put a gate before every route that has none yet; cheap when no route was added."""
@@ -89,6 +137,7 @@ class Guard:
         if len(routes) == self._counted:
             return
         self._counted = len(routes)
+        self.learned.clear()
         for seen in walk(routes, owner=self.app):
             if not (isinstance(seen.holder.app, Gate | Passage) and seen.holder.app.guard is self):
                 # A route object that cannot be changed keeps its app: its limits are met by their dependency, or on the way out.
@@ -115,8 +164,14 @@ class Gate:
         """Check the plan, then run the route."""
         visit = scope.get("lockwatch")
         if type(visit) is Visit and visit.guard is self.guard and visit.plan is None and not is_preflight(scope):
-            refused = await self.guard.check(visit, self._plan(scope, visit.prefix))
+            plan = self._plan(scope, visit.prefix)
+            refused = await self.guard.check(visit, plan)
+            if refused is None and plan.reads and visit.follows(plan):
+                reading = Reading(receive, plan.reads)
+                receive = reading.replay
+                refused = await self.guard.check_body(visit, plan, scope, reading)
             if refused is not None:
+                self.guard.learn(visit, plan)
                 await self.guard.refuse(refused, scope, receive, send)
                 return
         await self.app(scope, receive, send)
@@ -185,15 +240,29 @@ class Entrance:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        visit = Visit(self.guard, scope)
-        if self.guard.engine.mode == "off":
+        guard = self.guard
+        visit = Visit(guard, scope)
+        doorman = Doorman(guard, visit, scope, receive, send)
+        refused = None
+        if guard.admission.mode == "off":
             visit.plan = EXEMPT
         else:
-            self.guard.place_gates()
+            guard.place_gates()
+            if guard.admission.denied.known and scope["type"] == "http":
+                refused = guard.refused_before(visit, scope)
         try:
-            await self.app(scope, receive, Doorman(self.guard, visit, scope, receive, send).deliver)
+            if refused is None:
+                await self.app(scope, receive, doorman.deliver)
+            else:
+                await self._turn_away(refused, visit, doorman)
         finally:
             visit.end()
+
+    async def _turn_away(self, refused: RequestRefused, visit: Visit, doorman: Doorman) -> None:
+        scope = doorman.scope
+        scope.setdefault("app", self.guard.app)  # a handler of the application's may ask for it
+        await self.guard.admission.tell(Outcome(visit.known, visit.decisions), visit)
+        await self.guard.refuse(refused, scope, doorman.receive, doorman.deliver)
 
 
 class Doorman:
@@ -208,13 +277,21 @@ class Doorman:
 
     async def deliver(self, message: Message) -> None:
         """Send a message of the application's."""
-        if message["type"] in STARTS:
-            if self.visit.plan is None and self.guard.general and self.scope["type"] == "http":
+        visit, kind = self.visit, message["type"]
+        if kind in STARTS:
+            if visit.plan is None and self.guard.general and self.scope["type"] == "http":
                 await self._charge()
-            if self.announces:
-                self.visit.announce(message)
+            if not self.replaced:
+                self._start(message)
+        elif visit.receipts and kind == "http.response.body" and not message.get("more_body"):
+            visit.conclude(ended=True)
         if not self.replaced:
             await self.send(message)
+
+    def _start(self, message: Message) -> None:
+        self.visit.start(message)
+        if self.announces:
+            self.visit.announce(message)
 
     async def _charge(self) -> None:
         if is_preflight(self.scope):
@@ -225,29 +302,9 @@ class Doorman:
             self.replaced = True
 
     async def _send_refusal(self, message: Message) -> None:
-        if self.announces and message["type"] in STARTS:
-            self.visit.announce(message)
+        if message["type"] in STARTS:
+            self._start(message)
         await self.send(message)
-
-
-async def check_late(guard: Guard, visit: Visit, declaration: Declaration, scope: Scope) -> None:
-    """Enforce from inside a dependency what no gate has. Raises: RateLimited, StoreUnavailable."""
-    seen = seen_in(scope, visit.prefix)
-    plan = visit.plan
-    if plan is None:
-        guard.recount()
-        plan = guard.plan(seen, scope, visit.prefix, getattr(scope.get("app"), "dependency_overrides", {}))
-    if visit.plan is not None or not plan.settles(declaration):
-        template = UNMATCHED if seen is None else visit.prefix + seen.path
-        plan = make_plan((declaration,), method_in(scope), template, guard.engine.config.on_redis_failure)
-    refused = await guard.check(visit, plan)
-    if refused is not None:
-        raise refused
-
-
-def refusal(decisions: tuple[Decision, ...]) -> RequestRefused:
-    """The error that stands for refusing decisions: 503 when one refuses because the store is down, else 429."""
-    return StoreUnavailable(decisions) if any(d.unavailable for d in decisions) else RateLimited(decisions)
 
 
 def method_in(scope: Scope) -> str:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Scope
 
-from lockwatch.client import Client
+from lockwatch.client import Client, Network
+from lockwatch.errors import RequestRefused, refusal
 from lockwatch.headers import quota_headers
-from lockwatch.limits.decision import Decision
+from lockwatch.keys import by_ip
+from lockwatch.limits.decision import Decision, tightest
+from lockwatch.limits.declaration import Declaration
+from lockwatch.limits.flows import Outcome
+from lockwatch.limits.plan import Plan, make_plan
+from lockwatch.limits.policy import Charge, Receipt
 
 if TYPE_CHECKING:
     from lockwatch.fastapi.guard import Guard
-    from lockwatch.limits.declaration import Plan
 
 _ENDED: Scope = {"type": "http", "method": "GET", "path": "", "headers": (), "client": None, "state": {}}
+_ACCEPTED: Final = 101
+_FAILED: Final = 500
 STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
@@ -25,19 +33,41 @@ class Visit:
 
     Attributes:
         decisions: one `Decision` per policy, in the order they were declared; empty before.
+        receipts: what was charged and is still open: reservations, costs to settle, the request in flight.
+        status: of the response; None before it starts.
+        entry: method and path as they came in, noted while there are known offenders.
         plan: what applied to the request, None before its route is known.
         prefix: the templates of the mounts it passed.
         outer: another visit began within this one.
         inside: it came through every middleware of the application, to the router.
     """
 
-    __slots__ = ("_client", "_scope", "decisions", "guard", "inside", "outer", "plan", "prefix")
+    __slots__ = (
+        "_client",
+        "_scope",
+        "decisions",
+        "entry",
+        "guard",
+        "inside",
+        "known",
+        "outer",
+        "passed",
+        "plan",
+        "prefix",
+        "receipts",
+        "status",
+    )
 
     def __init__(self, guard: Guard, scope: Scope) -> None:
         self.guard = guard
         self._scope = scope
         self._client: Client | None = None
         self.decisions: tuple[Decision, ...] = ()
+        self.receipts: tuple[Receipt, ...] = ()
+        self.known: Sequence[Charge] = ()
+        self.passed: tuple[object, ...] = ()
+        self.status: int | None = None
+        self.entry: tuple[str, str, str] | None = None
         self.plan: Plan | None = None
         self.prefix = ""
         self.inside = False
@@ -48,9 +78,62 @@ class Visit:
         scope["lockwatch"] = self
         scope.setdefault("state", {})["lockwatch"] = self
 
+    def record(self, outcome: Outcome) -> RequestRefused | None:
+        """Note what was decided; the refusal, when there is one."""
+        decisions, receipts = outcome.decisions, outcome.receipts
+        self.decisions = self.decisions + decisions if self.decisions else decisions
+        if receipts:
+            self.receipts += receipts
+        for decision in decisions:
+            if not decision.allowed and not decision.shadow:
+                self.known = outcome.charges
+                return refusal(self.decisions)
+        return None
+
+    def follows(self, plan: Plan) -> bool:
+        """Whether `plan` is what applies; an exempt client follows none."""
+        return self.plan is plan
+
+    def start(self, message: Message) -> None:
+        """A response starts: its status decides reservations, and what it costs to be turned away."""
+        self.status = status = message.get("status", _ACCEPTED)
+        if self.receipts:
+            self.conclude(ended=False)
+        if status in (401, 403) and self.plan is not None and any(s.declaration.role == "look" for s in self.plan.steps):
+            self.guard.admission.charge_failure(self)
+
+    def conclude(self, ended: bool) -> None:
+        """Settle what the response decides, without waiting."""
+        self.receipts = self.guard.admission.settlement.conclude(self.receipts, self.status or _FAILED, ended)
+
     def end(self) -> None:
-        """Let go of the scope, which holds this visit: a cycle would keep the whole request until the garbage collector runs."""
+        """Conclude, and let go of the scope, which holds this visit: a cycle would keep the whole request until the garbage
+        collector runs.
+        """
+        if self.receipts:
+            self.conclude(ended=True)
         self._scope = _ENDED
+
+    async def settle(self, actual: int) -> None:
+        """Set the real cost of this request, for the limits that declare a `cost`: tokens, bytes, rows.
+
+        Call it when the cost is known; again, when it has changed. What is given back is there for others at once; what is
+        more than the estimate is charged even above the quota.
+
+        Raises: LookupError when no limit charged for this request has a cost to settle, ValueError, StoreError.
+        """
+        if not isinstance(actual, int) or isinstance(actual, bool) or actual < 0:
+            raise ValueError(f"the real cost is a whole number of at least 0, not {actual!r}")
+        self.receipts = await self.guard.admission.settlement.settle(self.receipts, actual)
+
+    async def take(self, limits: Any, *, key: Any = by_ip, cost: int = 1, name: str = "message") -> Decision:
+        """Charge a limit of your own on this route, for example for each message of an open WebSocket.
+
+        Returns the decision that refuses, else the one with the least left; nothing is refused for you.
+        """
+        method, _, template = (self.plan.scope if self.plan is not None else "").partition(":")
+        plan = make_plan((Declaration(limits, key=key, cost=cost, name=name),), method, template)
+        return tightest((await self.guard.admission.decide(plan, self)).decisions)
 
     def __repr__(self) -> str:
         return f"Visit(decisions={self.decisions!r})"
@@ -71,6 +154,17 @@ class Visit:
             if self._client.warning is not None:
                 engine.warn(self._client.warning)
         return self._client
+
+    def comes_from(self, networks: Sequence[Network]) -> bool:
+        """Whether the client's address is in one of `networks`."""
+        address = self.client.address
+        return address is not None and any(address in network for network in networks)
+
+    @property
+    def claims(self) -> Mapping[str, Any] | None:
+        """The claims of the request's token: what the application sets as `request.state.claims`."""
+        claims = self._scope["state"].get("claims")
+        return claims if isinstance(claims, Mapping) else None
 
     @property
     def user(self) -> str | None:

@@ -15,6 +15,7 @@ from lockwatch.limits.policy import ALGORITHMS, Policy
 SCHEMA: Final = "1"
 """Layout of keys and values; a release that changes it can share a store with the one before."""
 _REMEMBERED: Final = 8192
+_TENANTS: Final = 1024
 
 
 def derive_key(secret: bytes, purpose: str) -> bytes:
@@ -26,12 +27,25 @@ def derive_key(secret: bytes, purpose: str) -> bytes:
 class Buckets:
     """Names store keys. Remembers recently hashed subjects, at most 8,192 of them."""
 
-    __slots__ = ("_hashed", "_key", "_namespace")
+    __slots__ = ("_hashed", "_key", "_namespace", "_prefix", "_tenants")
 
     def __init__(self, namespace: str, secret: bytes) -> None:
         self._namespace = namespace
         self._key = derive_key(secret, "subject")
         self._hashed: dict[str, str] = {}
+        self._prefix = b""
+        self._tenants: dict[str, Buckets] = {}
+
+    def under(self, tenant: str) -> Buckets:
+        """The names of one tenant's keys: its subjects are nobody else's. Remembers at most 1,024 tenants."""
+        found = self._tenants.get(tenant)
+        if found is None:
+            if len(self._tenants) >= _TENANTS:
+                self._tenants.clear()
+            found = self._tenants[tenant] = Buckets.__new__(Buckets)
+            found._namespace, found._key, found._hashed, found._tenants = self._namespace, self._key, {}, {}
+            found._prefix = b"tenant\x00%b\x00" % tenant.encode("utf-8", "surrogatepass")
+        return found
 
     def __repr__(self) -> str:
         return f"Buckets(namespace={self._namespace!r})"
@@ -44,6 +58,6 @@ class Buckets:
     def _hash(self, subject: str) -> str:
         if len(self._hashed) >= _REMEMBERED:
             self._hashed.clear()
-        digest = blake2s(subject.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).hexdigest()
+        digest = blake2s(self._prefix + subject.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).hexdigest()
         self._hashed[subject] = digest
         return digest

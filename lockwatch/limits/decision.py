@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from lockwatch.limits.grammar import Limit
@@ -49,3 +50,14 @@ class Decision(NamedTuple):
     def unavailable(self) -> bool:
         """Whether it refuses because the store is down and the policy says deny, not because of a quota."""
         return self.refuses and self.degraded and self.retry_after is not None and self.reset_after == 0
+
+
+def tightest(decisions: Sequence[Decision]) -> Decision:
+    """The first decision that refuses, else the one with the least left relative to its quota.
+
+    Raises: ValueError when there is none.
+    """
+    if not decisions:
+        raise ValueError("these limits limit nothing: 'unlimited' needs no decision")
+    refusing = [d for d in decisions if d.refuses]
+    return refusing[0] if refusing else min(decisions, key=lambda d: d.remaining / (d.limit.amount or 1))

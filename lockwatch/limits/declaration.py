@@ -98,7 +98,7 @@ class Declaration:
     @property
     def every_limit(self) -> tuple[Limit, ...]:
         """Every limit it may apply, as far as they are known."""
-        return tuple([*self.limits, *(limit for limits in self.tiers.values() for limit in limits)])
+        return (*self.limits, *(limit for limits in self.tiers.values() for limit in limits))
 
     def _check(self) -> None:
         for option in ("key", "exempt_when", "on_breach"):

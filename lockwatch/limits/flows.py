@@ -12,11 +12,13 @@ from typing import Any, Final, NamedTuple
 
 from lockwatch.errors import StoreError, StoreFull
 from lockwatch.flow import Call, Flow, Reply
+from lockwatch.limits.buckets import SCHEMA
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.policy import HELD, LEASE, LOOSE, PENALTY, SHADOW, Charge, Policy, Receipt, numbers_of, share_of
 
 NEVER: Final = -1
 FIRM: Final = 0
+_EPOCH_LIFETIME_MS: Final = 86_400_000
 RETRY_WHEN_DENIED: Final = 1.0
 """Seconds a client is told to wait when the store is down and the policy says deny."""
 _SECOND: Final = 1e-6
@@ -110,6 +112,12 @@ def renew(receipts: Sequence[Receipt], split: bool = False) -> Flow[None]:
                 keys = tuple([_keys([r.charge])[-1] for r, _ in group])
                 numbers = [n for r, _ in group for n in (r.number, r.charge.cost, LEASE)]
                 yield Call("renew", keys, (0, *numbers), local)
+
+
+def epoch(namespace: str, add: int = 0) -> Flow[int]:
+    """How often buckets of a namespace were reset; `add` one more. Raises: StoreError."""
+    reply = yield Call("epoch", (f"{namespace}:{SCHEMA}:epoch",), (add, _EPOCH_LIFETIME_MS))
+    return reply[0]
 
 
 def untouched(charge: Charge) -> Decision:

@@ -49,7 +49,9 @@ class Plan:
 
     def settles(self, declaration: object) -> bool:
         """Whether deciding this plan decides `declaration`, without a word from its dependency."""
-        return self.exempt or any(step.declaration is declaration for step in self.steps)
+        if self.exempt or any(step.declaration is declaration for step in self.steps):
+            return True
+        return bool(self.later) and any(s.declaration is declaration and isinstance(s.declaration.key, BodyKey) for s in self.later)
 
     @property
     def reads(self) -> int:
@@ -178,9 +180,7 @@ def _limits(d: Declaration, request: Any, visit: Visit) -> Generator[Any, Any, t
     return limits
 
 
-def _charged(
-    plan: Plan, asked: Sequence[Asked], visit: Visit, buckets: Buckets, taken: Collection[str]
-) -> tuple[Charge, ...]:
+def _charged(plan: Plan, asked: Sequence[Asked], visit: Visit, buckets: Buckets, taken: Collection[str]) -> tuple[Charge, ...]:
     by = {a.step.declaration: a for a in asked}
     found = [(a.step.declaration, policy) for a in asked for policy in a.step.policies or _dynamic(plan, a)]
     client = visit.client.subject

@@ -10,7 +10,7 @@ import pytest
 from lockwatch.errors import RateLimited, StoreError, StoreTimeout, StoreUnavailable
 from lockwatch.flow import Call, Flow, Reply, T, run, run_async
 from lockwatch.limits import Decision, parse
-from lockwatch.limits.flows import admit, peek, reset
+from lockwatch.limits.flows import Outcome, Terms, admit, peek, reset
 from lockwatch.limits.policy import Charge, Policy, share_of
 from lockwatch.stores.memory import MemoryStore
 
@@ -33,32 +33,47 @@ def ended(flow: Flow[T], reply: Reply | StoreError) -> T:
     return result
 
 
+def decided(flow: Flow[Outcome], reply: Reply) -> tuple[Decision, ...]:
+    """The decisions of a flow that ends with this answer."""
+    return ended(flow, with_receipts(reply)).decisions
+
+
 def answered(charges: Sequence[Charge], reply: Reply, *, workers: int = 1, observe: bool = False) -> tuple[Decision, ...]:
-    flow = admit(charges, "d-1", workers, observe)
+    flow = admit(charges, Terms("d-1", workers, observe))
     next(flow)
-    return ended(flow, reply)
+    return ended(flow, with_receipts(reply)).decisions
+
+
+def with_receipts(reply: Reply) -> Reply:
+    """A reply of five numbers a charge, and no receipts."""
+    return [n for i in range(0, len(reply), 5) for n in (*reply[i : i + 5], 0)]
+
+
+def with_modes(*numbers: int) -> tuple[int, ...]:
+    """The numbers of a call about exact windows: `now`, then quota, window, cost and shadow for each charge."""
+    return (numbers[0], *[n for i in range(1, len(numbers), 4) for n in (numbers[i + 3], *numbers[i : i + 2], 0, numbers[i + 2])])
 
 
 def failed(charges: Sequence[Charge], *, workers: int = 1, observe: bool = False) -> tuple[Decision, ...]:
     """What is decided when the store fails and nothing is kept in this process."""
-    flow = admit(charges, "d-1", workers, observe)
+    flow = admit(charges, Terms("d-1", workers, observe))
     next(flow)
-    return ended(flow, DOWN)
+    return ended(flow, DOWN).decisions
 
 
 # ---------------------------------------------------------------------- admit
 def test_one_call_asks_for_everything() -> None:
     charges = [charge("100/minute"), charge("5/250ms", cost=3), charge("7/day", shadow=True)]
-    assert next(admit(charges, "d-1")) == Call(
+    assert next(admit(charges, Terms("d-1"))) == Call(
         "admit",
         ("key-of-100-per-minute", "key-of-5-per-250-ms", "key-of-7-per-day"),
-        (0, 100, 60 * SECOND, 1, 0, 5, SECOND // 4, 3, 0, 7, 86_400 * SECOND, 1, 1),
+        with_modes(0, 100, 60 * SECOND, 1, 0, 5, SECOND // 4, 3, 0, 7, 86_400 * SECOND, 1, 1),
     )
 
 
 def test_observing_asks_the_store_to_let_everything_pass() -> None:
-    call = next(admit([charge(), charge("7/day")], "d-1", observe=True))
-    assert call.args == (0, 100, 60 * SECOND, 1, 1, 7, 86_400 * SECOND, 1, 1)
+    call = next(admit([charge(), charge("7/day")], Terms("d-1", observe=True)))
+    assert call.args == with_modes(0, 100, 60 * SECOND, 1, 1, 7, 86_400 * SECOND, 1, 1)
 
 
 def test_what_fits_is_allowed() -> None:
@@ -111,9 +126,9 @@ def test_nothing_to_charge_is_nothing_decided() -> None:
 # -------------------------------------------------------------- peek and reset
 def test_peek_asks_the_same_and_says_peek() -> None:
     charges = [charge(cost=2), charge("7/day", shadow=True)]
-    flow = peek(charges, "d-2")
-    assert next(flow) == next(admit(charges, "d-1"))._replace(script="peek")
-    decisions = ended(flow, [1, 100, 0, 0, 0, 0, 0, SECOND, SECOND, SECOND])
+    flow = peek(charges, Terms("d-2"))
+    assert next(flow) == next(admit(charges, Terms("d-1")))._replace(script="peek")
+    decisions = decided(flow, [1, 100, 0, 0, 0, 0, 0, SECOND, SECOND, SECOND])
     assert [(d.allowed, d.remaining, d.cost, d.refuses, d.id) for d in decisions] == [
         (True, 100, 2, False, "d-2"),
         (False, 0, 1, False, "d-2"),
@@ -126,7 +141,7 @@ def test_reset_names_the_buckets_and_says_how_many_there_were() -> None:
     assert ended(flow, [2]) == 2
 
 
-@pytest.mark.parametrize("flow", [peek([charge(outage="allow")], "d"), reset([charge(outage="local")])])
+@pytest.mark.parametrize("flow", [peek([charge(outage="allow")], Terms("d")), reset([charge(outage="local")])])
 def test_only_admission_has_a_policy_for_outages(flow: Flow[object]) -> None:
     next(flow)
     with pytest.raises(StoreError, match="the store is down"):
@@ -151,14 +166,14 @@ def test_deny_refuses_for_a_second_and_says_that_nobody_was_asked() -> None:
 
 @pytest.mark.parametrize("error", [StoreError("x"), StoreTimeout("x")])
 def test_a_late_answer_is_an_outage_too(error: StoreError) -> None:
-    flow = admit([charge(outage="deny")], "d-1")
+    flow = admit([charge(outage="deny")], Terms("d-1"))
     next(flow)
-    assert ended(flow, error)[0].unavailable
+    assert ended(flow, error).decisions[0].unavailable
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), ValueError("a bug"), KeyboardInterrupt()])
 def test_a_bug_is_no_outage(error: BaseException) -> None:
-    flow = admit([charge(outage="allow")], "d-1")
+    flow = admit([charge(outage="allow")], Terms("d-1"))
     next(flow)
     with pytest.raises(type(error)):
         flow.throw(error)
@@ -166,15 +181,15 @@ def test_a_bug_is_no_outage(error: BaseException) -> None:
 
 def test_local_asks_this_process_for_its_share() -> None:
     charges = [charge("100/minute", cost=2, outage="local"), charge("7/day", shadow=True, outage="local")]
-    flow = admit(charges, "d-1", workers=4)
+    flow = admit(charges, Terms("d-1", workers=4))
     assert not next(flow).local
     assert flow.throw(DOWN) == Call(
         "admit",
         ("key-of-100-per-minute", "key-of-7-per-day"),
-        (0, 25, 60 * SECOND, 2, 0, 1, 86_400 * SECOND, 1, 1),
+        with_modes(0, 25, 60 * SECOND, 2, 0, 1, 86_400 * SECOND, 1, 1),
         local=True,
     )
-    decisions = ended(flow, [1, 23, 0, 60 * SECOND, 60 * SECOND, 0, 0, SECOND, SECOND, SECOND])
+    decisions = decided(flow, [1, 23, 0, 60 * SECOND, 60 * SECOND, 0, 0, SECOND, SECOND, SECOND])
     assert [(d.allowed, d.remaining, d.degraded, d.refuses) for d in decisions] == [
         (True, 23, True, False),
         (False, 0, True, False),
@@ -182,10 +197,10 @@ def test_local_asks_this_process_for_its_share() -> None:
 
 
 def test_a_local_refusal_is_a_quota_not_an_outage() -> None:
-    flow = admit([charge(outage="local")], "d-1", workers=4)
+    flow = admit([charge(outage="local")], Terms("d-1", workers=4))
     next(flow)
     flow.throw(DOWN)
-    (decision,) = ended(flow, [0, 0, 5 * SECOND, 60 * SECOND, 5 * SECOND])
+    (decision,) = decided(flow, [0, 0, 5 * SECOND, 60 * SECOND, 5 * SECOND])
     assert (decision.refuses, decision.unavailable, decision.degraded) == (True, False, True)
     assert RateLimited([decision]).retry_after == 5
 
@@ -200,10 +215,10 @@ def test_a_share_is_at_least_one_unless_nothing_is_allowed(amount: int, workers:
 
 def test_each_policy_says_itself_what_an_outage_means() -> None:
     charges = [charge("a=5/minute", outage="allow"), charge("b=5/minute", outage="local"), charge("c=5/minute", outage="allow")]
-    flow = admit(charges, "d-1")
+    flow = admit(charges, Terms("d-1"))
     next(flow)
     assert flow.throw(DOWN).keys == ("key-of-b",)
-    decisions = ended(flow, [0, 0, SECOND, SECOND, SECOND])
+    decisions = decided(flow, [0, 0, SECOND, SECOND, SECOND])
     assert [(d.policy, d.allowed, d.degraded) for d in decisions] == [("a", True, True), ("b", False, True), ("c", True, True)]
 
 
@@ -216,25 +231,25 @@ def test_deny_wins_and_nothing_is_charged_locally() -> None:
 
 def test_deny_in_shadow_refuses_nothing() -> None:
     charges = [charge("a=5/minute", outage="local"), charge("b=5/minute", outage="deny", shadow=True)]
-    flow = admit(charges, "d-1")
+    flow = admit(charges, Terms("d-1"))
     next(flow)
     assert flow.throw(DOWN).keys == ("key-of-a",)
-    decisions = ended(flow, [1, 4, 0, SECOND, SECOND])
+    decisions = decided(flow, [1, 4, 0, SECOND, SECOND])
     assert [(d.allowed, d.refuses) for d in decisions] == [(True, False), (False, False)]
 
 
 def test_deny_while_observing_refuses_nothing() -> None:
     charges = [charge("a=5/minute", outage="local"), charge("b=5/minute", outage="deny")]
-    flow = admit(charges, "d-1", observe=True)
+    flow = admit(charges, Terms("d-1", observe=True))
     next(flow)
     local = flow.throw(DOWN)
-    assert (local.keys, local.args[4]) == (("key-of-a",), 1)
-    decisions = ended(flow, [1, 4, 0, SECOND, SECOND])
+    assert (local.keys, local.args[1]) == (("key-of-a",), 1)
+    decisions = decided(flow, [1, 4, 0, SECOND, SECOND])
     assert [(d.allowed, d.refuses, d.degraded) for d in decisions] == [(True, False, True), (False, False, True)]
 
 
 def test_the_local_store_failing_as_well_is_not_hidden() -> None:
-    flow = admit([charge(outage="local")], "d-1")
+    flow = admit([charge(outage="local")], Terms("d-1"))
     next(flow)
     assert flow.throw(DOWN).local
     with pytest.raises(StoreError, match="this one too"):
@@ -269,11 +284,12 @@ async def test_both_drivers_decide_the_same() -> None:
 
     charges = [charge("2/minute"), charge("5/day", cost=2)]
     store, local = stores()
-    blocking = [run(admit(charges, "d-1"), store, local) for _ in range(4)]
+    blocking = [run(admit(charges, Terms("d-1")), store, local) for _ in range(4)]
     store, local = stores()
-    awaited = [await run_async(admit(charges, "d-1"), Awaited(store), local) for _ in range(4)]
+    awaited = [await run_async(admit(charges, Terms("d-1")), Awaited(store), local) for _ in range(4)]
     assert blocking == awaited
-    assert [[d.allowed for d in found] for found in blocking] == [[True, True], [True, True], [False, False], [False, False]]
+    allowed = [[d.allowed for d in found.decisions] for found in blocking]
+    assert allowed == [[True, True], [True, True], [False, False], [False, False]]
     assert len(local) == 0
 
 
@@ -281,16 +297,17 @@ async def test_both_drivers_turn_to_this_process_when_the_store_fails() -> None:
     charges = [charge("4/minute", outage="local")]
     for_blocking, for_awaited = MemoryStore(clock=lambda: SECOND), MemoryStore(clock=lambda: SECOND)
     down = Failing()
-    blocking = [run(admit(charges, "d-1", workers=2), down, for_blocking) for _ in range(3)]
-    awaited = [await run_async(admit(charges, "d-1", workers=2), Awaited(down), for_awaited) for _ in range(3)]
+    blocking = [run(admit(charges, Terms("d-1", workers=2)), down, for_blocking) for _ in range(3)]
+    awaited = [await run_async(admit(charges, Terms("d-1", workers=2)), Awaited(down), for_awaited) for _ in range(3)]
     assert blocking == awaited
-    assert [(d.allowed, d.remaining, d.degraded) for (d,) in blocking] == [(True, 1, True), (True, 0, True), (False, 0, True)]
+    first = [found.decisions[0] for found in blocking]
+    assert [(d.allowed, d.remaining, d.degraded) for d in first] == [(True, 1, True), (True, 0, True), (False, 0, True)]
     assert down.asked == 6
 
 
 async def test_both_drivers_let_an_error_without_a_policy_through() -> None:
     with pytest.raises(StoreError, match="no peek"):
-        run(peek([charge()], "d-1"), Failing(), MemoryStore())
+        run(peek([charge()], Terms("d-1")), Failing(), MemoryStore())
     with pytest.raises(StoreError, match="no reset"):
         await run_async(reset([charge()]), Awaited(Failing()), MemoryStore())
 
@@ -299,8 +316,8 @@ def test_reset_and_peek_through_a_store() -> None:
     store = MemoryStore(clock=lambda: 5 * SECOND)
     charges = [charge("2/minute"), charge("5/day")]
     assert run(reset(charges), store, store) == 0
-    run(admit(charges, "d-1"), store, store)
-    assert [d.remaining for d in run(peek(charges, "d-2"), store, store)] == [1, 4]
-    assert [d.remaining for d in run(peek(charges, "d-3"), store, store)] == [1, 4]
+    run(admit(charges, Terms("d-1")), store, store)
+    assert [d.remaining for d in run(peek(charges, Terms("d-2")), store, store).decisions] == [1, 4]
+    assert [d.remaining for d in run(peek(charges, Terms("d-3")), store, store).decisions] == [1, 4]
     assert run(reset(charges), store, store) == 2
-    assert [d.remaining for d in run(peek(charges, "d-4"), store, store)] == [2, 5]
+    assert [d.remaining for d in run(peek(charges, Terms("d-4")), store, store).decisions] == [2, 5]

@@ -1,0 +1,189 @@
+"""Admission: what the rate limits of one engine say about a request. One store call is all that a request waits for."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from inspect import isawaitable
+from itertools import count
+from time import monotonic
+from typing import Any, Final
+
+from lockwatch.config import LockWatchConfig
+from lockwatch.errors import StoreError
+from lockwatch.flow import AsyncStore, run, run_async
+from lockwatch.keys import Visit
+from lockwatch.limits import flows
+from lockwatch.limits.buckets import Buckets
+from lockwatch.limits.decision import Decision
+from lockwatch.limits.declaration import Declaration
+from lockwatch.limits.denied import Denied
+from lockwatch.limits.flows import Outcome, Terms
+from lockwatch.limits.plan import Plan, Step, charges, charges_of, fixed_charges, make_plan
+from lockwatch.limits.policy import Charge
+from lockwatch.link import Link
+from lockwatch.settlement import Settlement
+
+NOTHING: Final = Outcome((), ())
+POLL: Final = 0.4
+"""Seconds between two questions for the epoch, while offenders are remembered."""
+
+
+class Admission:
+    """Decides, remembers offenders, and leaves what has to be settled to `settlement`.
+
+    Args:
+        config: validated settings.
+        link: the stores.
+
+    Attributes:
+        mode: ``enforce``, ``observe`` or ``off``.
+        denied: the known offenders.
+        settlement: what decisions leave behind.
+    """
+
+    def __init__(self, config: LockWatchConfig, link: Link) -> None:
+        self.mode = config.mode
+        self.denied = Denied()
+        self.settlement = Settlement(link)
+        self._link = link
+        self._tenant = config.tenant
+        self._namespace = config.namespace
+        self._ids = Ids()
+        failures = () if config.auth_failures is None else (Declaration(config.auth_failures, shared="auth-failures"),)
+        self._failures = make_plan(failures, "GET", "", config.on_redis_failure).fixed or ()
+
+    async def decide(self, plan: Plan, visit: Visit) -> Outcome:
+        """Everything `plan` says before the body is read, in one store call. Calls `on_breach` of the policies that refuse."""
+        link = self._link
+        buckets, store = link.named, link.store
+        if buckets is None or store is None:
+            buckets, store = await link.ready()
+        if self._tenant is not None:
+            buckets = self._of_tenant(buckets, visit)
+        if plan.fixed is not None:
+            charged = fixed_charges(plan.fixed, visit.client.subject, buckets)
+        else:
+            charged = await drive(charges(plan, visit.request, visit, buckets))
+        return await self._admit(charged, visit, store, bool(plan.later))
+
+    async def decide_late(
+        self, plan: Plan, steps: Sequence[Step], visit: Visit, subject: Callable[[Declaration], str], taken: Collection[str]
+    ) -> Outcome:
+        """What some steps of `plan` say once the body has been read; `taken` are the names that are on the response already."""
+        buckets, store = await self._link.ready()
+        if self._tenant is not None:
+            buckets = self._of_tenant(buckets, visit)
+        charged = await drive(charges_of(plan, steps, visit.request, visit, buckets, subject, taken))
+        return await self._admit(charged, visit, store, False)
+
+    def known(self, plan: Plan, visit: Visit) -> Outcome | None:
+        """The refusal of a known offender, for plans that ask the request nothing; None when the store has to be asked."""
+        named = self._link.named
+        if plan.fixed is None or named is None or self._tenant is not None or self.mode != "enforce":
+            return None
+        return self._denied(fixed_charges(plan.fixed, visit.client.subject, named))
+
+    async def tell(self, outcome: Outcome, visit: Visit) -> None:
+        """Call `on_breach` of the policies that refuse."""
+        for charge, decision in zip(outcome.charges, outcome.decisions, strict=True):
+            if not decision.allowed and charge.policy.on_breach is not None:
+                told = charge.policy.on_breach(visit.request, decision)
+                if isawaitable(told):
+                    await told
+
+    def charge_failure(self, visit: Visit) -> None:
+        """Charge a 401 or 403 to its address, without waiting."""
+        buckets = self._link.named
+        if buckets is None:
+            return
+        if self._tenant is not None:
+            buckets = self._of_tenant(buckets, visit)
+        charged = fixed_charges(self._failures, visit.client.subject, buckets)
+        self.settlement.later(flows.admit(charged, self._terms()))
+
+    async def take(self, charged: Sequence[Charge]) -> Outcome:
+        """Charge, or refuse without charging; a store failure is decided by each policy. Mode `off` charges nothing."""
+        if self.mode == "off":
+            return Outcome(charged, tuple([flows.untouched(charge) for charge in charged]))
+        return await self._link.drive(flows.admit(charged, self._terms()))
+
+    async def peek(self, charged: Sequence[Charge]) -> tuple[Decision, ...]:
+        """What `take` would decide. Raises: StoreError."""
+        return (await self._link.drive(flows.peek(charged, self._terms()))).decisions
+
+    async def reset(self, charged: Sequence[Charge]) -> int:
+        """Forget buckets, return how many there were; every process hears of it within a second. Raises: StoreError."""
+        found = await self._link.drive(flows.reset(charged, self._link.split))
+        await self._link.drive(flows.epoch(self._namespace, add=1))
+        self.denied.known.clear()
+        return found
+
+    async def _admit(self, charged: Sequence[Charge], visit: Visit, store: AsyncStore, loose: bool) -> Outcome:
+        if not charged:
+            return NOTHING
+        link = self._link
+        outcome = self._denied(charged) if self.denied.known and self.mode == "enforce" else None
+        if outcome is None:
+            terms = Terms(self._ids.next(), link.workers, self.mode == "observe", loose, link.split)
+            flow, memory = flows.admit(charged, terms), link.memory
+            outcome = run(flow, memory, memory) if store is link.at_hand else await run_async(flow, store, memory)
+            if outcome.receipts:
+                self.settlement.hold(outcome.receipts)
+        for decision in outcome.decisions:
+            if not decision.allowed:
+                self._remember(outcome)
+                await self.tell(outcome, visit)
+                break
+        return outcome
+
+    def _denied(self, charged: Sequence[Charge]) -> Outcome | None:
+        found = self.denied.find(charged, monotonic(), self._ids.next())
+        return None if found is None else Outcome((found[0],), (found[1],))
+
+    def _remember(self, outcome: Outcome) -> None:
+        if self._link.store is not self._link.at_hand and self.mode == "enforce":
+            self.denied.note(outcome.charges, outcome.decisions, monotonic())
+            if self.denied.known:
+                self._link.every(POLL, self._hear)
+
+    async def _hear(self) -> None:
+        """Ask for the epoch while anything is remembered that a reset would change."""
+        if self.denied.known:
+            with suppress(StoreError):
+                self.denied.hear(await self._link.drive(flows.epoch(self._namespace)), monotonic())
+
+    def _of_tenant(self, buckets: Buckets, visit: Visit) -> Buckets:
+        return buckets.under(str(self._tenant(visit.request))) if self._tenant is not None else buckets
+
+    def _terms(self) -> Terms:
+        return Terms(self._ids.next(), self._link.workers, self.mode == "observe", False, self._link.split)
+
+
+class Ids:
+    """Decision ids: unique over processes, cheap to make. A forked child starts a series of its own."""
+
+    def __init__(self) -> None:
+        self._count = count(1)
+        self._restart()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._restart)
+
+    def _restart(self) -> None:
+        self._prefix = secrets.token_hex(6)
+
+    def next(self) -> str:
+        """A new id."""
+        return f"{self._prefix}-{next(self._count):x}"
+
+
+async def drive(generator: Any) -> Any:
+    """Run a generator that yields awaitables, and return its result."""
+    try:
+        value = generator.send(None)
+        while True:
+            value = generator.send(await value)
+    except StopIteration as stop:
+        return stop.value
