@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lockwatch.config import LockWatchConfig
     from lockwatch.errors import ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable
     from lockwatch.fastapi import LockWatch, RateLimit, rate_limit
-    from lockwatch.keys import by_api_key, by_ip, by_user
+    from lockwatch.keys import by_api_key, by_claim, by_form, by_ip, by_json, by_user
     from lockwatch.keys import by_api_key as key_by_api_key
     from lockwatch.keys import by_ip as key_by_ip
     from lockwatch.keys import by_user as key_by_user_id
@@ -30,7 +30,10 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "by_api_key",
+    "by_claim",
+    "by_form",
     "by_ip",
+    "by_json",
     "by_user",
     "key_by_api_key",
     "key_by_ip",
@@ -42,7 +45,7 @@ _HOMES = {
     "lockwatch.config": "LockWatchConfig",
     "lockwatch.errors": "ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable",
     "lockwatch.fastapi": "LockWatch RateLimit rate_limit",
-    "lockwatch.keys": "by_api_key by_ip by_user",
+    "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
     "lockwatch.limits": "Decision Limit",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -75,7 +75,8 @@ def problem(refusal: RequestRefused, dialect: str, now: float) -> tuple[int, Raw
 def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
     limited = isinstance(refusal, RateLimited)
     violated = refusal.violated
-    again = f"try again in {wait} seconds" if wait is not None else "this request asks for more than the whole quota"
+    seconds = "1 second" if wait == 1 else f"{wait} seconds"
+    again = f"try again in {seconds}" if wait is not None else "this request asks for more than the whole quota"
     title = (
         "Request cannot be satisfied as assigned quota has been exceeded"
         if limited
@@ -95,6 +96,8 @@ def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
 
 
 def _prose(limit: Limit) -> str:
+    if limit.concurrent:
+        return f"{limit.amount} requests at once"
     return f"{limit.amount} per {limit.spelled_window.replace('-', ' ')}"
 
 

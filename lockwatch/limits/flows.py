@@ -160,7 +160,7 @@ def _outcome(charges: Sequence[Charge], reply: Reply, terms: Terms, workers: int
     decisions: list[Decision] = []
     receipts: tuple[Receipt, ...] = ()
     for charge, verdict, remaining, retry, reset_after, next_after, number in zip(
-        charges, numbers, numbers, numbers, numbers, numbers, numbers, strict=False
+        charges, numbers, numbers, numbers, numbers, numbers, numbers, strict=True
     ):
         policy, _, cost = charge
         if number:

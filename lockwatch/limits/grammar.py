@@ -97,7 +97,7 @@ class Limit:
             f"name={self.name!r} is not letters, digits, '_', '.' or '-' after a letter",
         )
         object.__setattr__(self, "window_us", round(self.window * MICROSECOND))
-        window = f";w={ceil(self.window)}" if self.window else ""
+        window = ';qu="concurrent-requests"' if self.concurrent else f";w={ceil(self.window)}"
         object.__setattr__(self, "parameters", f";q={self.amount}{window}".encode())
 
     @property

@@ -105,18 +105,19 @@ def _policies(d: Declaration, limit: Limit, bucket: str, scope: str, on_store_er
     )
     yield policy
     if d.key is by_api_key:
-        wide = replace(limit, amount=min(limit.amount * _ADDRESS_FACTOR, MAX_AMOUNT), name=None)
+        wide = replace(limit, amount=min(limit.amount * _ADDRESS_FACTOR, MAX_AMOUNT))
         bucket = f"{bucket}~address:{d.shared or scope}"
-        yield replace(policy, limit=wide, name=f"{policy.name}-by-address", bucket=bucket, by_address=True)
+        yield replace(policy, limit=wide, name=_wish(d, wide, by_address=True), bucket=bucket, by_address=True)
 
 
-def _wish(d: Declaration, limit: Limit) -> str:
-    return limit.name or d.name or limit.slug
+def _wish(d: Declaration, limit: Limit, by_address: bool = False) -> str:
+    name = limit.name or d.name or limit.slug
+    return f"{name}-by-address" if by_address else name
 
 
 def _named(pairs: Sequence[tuple[Declaration, Policy]], taken: Collection[str] = ()) -> list[tuple[Declaration, Policy]]:
     """The policies under names unique on a response: later ones get ``-2``, ``-3``."""
-    names = unique_names([*taken, *(policy.name for _, policy in pairs)])[len(taken) :]
+    names = unique_names([*taken, *(_wish(d, p.limit, p.by_address) for d, p in pairs)])[len(taken) :]
     return [(d, p if p.name == name else replace(p, name=name)) for (d, p), name in zip(pairs, names, strict=True)]
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lockwatch import ConfigurationError, Limit, by_api_key, by_ip, by_user
+from lockwatch import ConfigurationError, Limit, by_api_key, by_claim, by_form, by_ip, by_json, by_user
+from lockwatch.admission import drive
 from lockwatch.client import Client
-from lockwatch.engine import drive
 from lockwatch.limits.buckets import Buckets
 from lockwatch.limits.declaration import Declaration, read_limits
 from lockwatch.limits.plan import Plan, charges, make_plan
-from lockwatch.limits.policy import Charge
+from lockwatch.limits.policy import ALGORITHMS, Charge
 
 ADDRESS = "203.0.113.9"
 BUCKETS = Buckets("app", b"a secret of no importance")
@@ -26,10 +27,11 @@ BUCKETS = Buckets("app", b"a secret of no importance")
 class Guest:
     """A request, and what is known of it."""
 
-    def __init__(self, user: str | None = None, tier: str = "free", **headers: str) -> None:
+    def __init__(self, user: str | None = None, tier: str = "free", claims: Any = None, **headers: str) -> None:
         self.client = Client(ip_address(ADDRESS), f"ip:{ADDRESS}", ADDRESS)
         self.user = user
         self.tier = tier
+        self.claims = claims
         self._headers = {name.replace("_", "-").encode(): value for name, value in headers.items()}
 
     @property
@@ -371,7 +373,168 @@ def test_the_same_subject_has_the_same_key_however_many_came_between() -> None:
 )
 def test_a_key_says_whom_to_count(key: Any, guest: Guest, subject: str) -> None:
     plan = planned(Declaration("5/minute", key=key))
-    subjects(charged(plan, guest), subject)
+    subjects(charged(plan, guest)[:1], subject)
+
+
+@pytest.mark.parametrize(
+    ("guest", "found"),
+    [
+        (Guest(x_api_key="made-up"), [("5-per-minute", 5, "key:made-up"), ("50-per-minute-by-address", 50, f"ip:{ADDRESS}")]),
+        (Guest(), [("5-per-minute", 5, f"ip:{ADDRESS}")]),
+    ],
+)
+def test_an_unverified_api_key_charges_its_address_too(guest: Guest, found: list[tuple[str, int, str]]) -> None:
+    made = charged(planned(Declaration("5/minute", key=by_api_key)), guest)
+    assert [(c.policy.name, c.policy.limit.amount) for c in made] == [(name, amount) for name, amount, _ in found]
+    subjects(made, *[subject for *_, subject in found])
+    assert len({c.policy.bucket for c in made}) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("answer", "subject"),
+    [
+        (True, "key:k"),
+        ("acme", "owner:acme"),
+        (7, "owner:7"),
+        (None, f"ip:{ADDRESS}"),
+        (False, f"ip:{ADDRESS}"),
+        ("", f"ip:{ADDRESS}"),
+    ],
+)
+async def test_a_verified_api_key_is_counted_by_owner(answer: Any, subject: str) -> None:
+    async def later(key: str) -> Any:
+        return answer
+
+    for verify in (lambda key: answer, later):
+        plan = planned(Declaration("5/minute", key=by_api_key(verify=verify)))
+        subjects(await charged_async(plan, Guest(x_api_key="k")), subject)
+        subjects(await charged_async(plan, Guest()), f"ip:{ADDRESS}")
+
+
+def test_verify_is_never_asked_for_nothing_and_shows_no_key() -> None:
+    key = by_api_key(verify=lambda value: 1 / 0)
+    subjects(charged(planned(Declaration("5/minute", key=key)), Guest()), f"ip:{ADDRESS}")
+    with pytest.raises(TypeError, match="not list"):
+        charged(planned(Declaration("5/minute", key=by_api_key(verify=lambda value: [value]))), Guest(x_api_key="k"))
+    with pytest.raises(ConfigurationError, match="verify"):
+        by_api_key(verify="secret")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("claims", "subject"),
+    [
+        ({"plan": "pro"}, "claim:plan:pro"),
+        ({"plan": 7}, "claim:plan:7"),
+        ({"plan": ["pro"]}, f"ip:{ADDRESS}"),
+        ({"plan": ""}, f"ip:{ADDRESS}"),
+        ({}, f"ip:{ADDRESS}"),
+        (None, f"ip:{ADDRESS}"),
+    ],
+)
+def test_a_claim_says_whom_to_count(claims: Any, subject: str) -> None:
+    subjects(charged(planned(Declaration("5/minute", key=by_claim("plan"))), Guest(claims=claims)), subject)
+
+
+@pytest.mark.parametrize(
+    ("claims", "amount"), [({"plan": "pro"}, 600), ({"plan": "none"}, 10), ({"plan": 7}, 10), ({}, 10), (None, 10)]
+)
+def test_a_tier_says_which_limit_applies(claims: Any, amount: int) -> None:
+    tiers = {"pro": "600/min", "free": "60/min", "*": "10/min"}
+    for tier in ("plan", lambda guest: (guest.claims or {}).get("plan")):
+        (found,) = charged(planned(Declaration(tiers, tier=tier)), Guest(claims=claims))
+        assert found.policy.limit == Limit(amount, 60)
+    moved = [charged(planned(Declaration(tiers, tier="plan")), Guest(claims={"plan": p}))[0].key for p in ("pro", "free")]
+    assert moved[0] == moved[1]
+
+
+@pytest.mark.parametrize(
+    ("body", "subject"),
+    [
+        ({"email": " Ann@Example.com"}, "json:email:ann@example.com"),
+        ({"email": "\uff21nn@example.com"}, "json:email:ann@example.com"),
+        ({"email": 7}, "json:email:7"),
+        ({"email": True}, f"ip:{ADDRESS}"),
+        ({"email": None}, f"ip:{ADDRESS}"),
+        ({"email": ["a"]}, f"ip:{ADDRESS}"),
+        ({}, f"ip:{ADDRESS}"),
+        (None, "body:too-long"),
+    ],
+)
+def test_a_body_says_whom_to_count(body: Any, subject: str) -> None:
+    read = SimpleNamespace(fields=body or {}, too_long=body is None)
+    assert by_json("email").subject(read, Guest().client) == subject
+    with pytest.raises(LookupError, match="by_json"):
+        by_json("email")(Guest())
+
+
+@pytest.mark.parametrize("options", [{"name": ""}, {"name": "a", "max_bytes": 0}, {"name": "a", "max_bytes": 1.5}])
+def test_a_body_key_that_cannot_work_is_refused_when_it_is_made(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        by_form(options.pop("name"), **options)
+
+
+def test_keys_of_the_body_are_decided_later() -> None:
+    early, late = Declaration("5/minute"), Declaration("7/minute", key=by_json("email"))
+    plan = planned(late, early)
+    assert [s.declaration for s in plan.steps] == [early]
+    assert [s.declaration for s in plan.later] == [late]
+    assert plan.fixed is None
+    assert (plan.reads, planned(early).reads) == (65_536, 0)
+    assert plan.settles(late)
+    assert plan.settles(early)
+
+
+# ------------------------------------------------------------------- algorithms
+@pytest.mark.parametrize(
+    ("text", "algorithm", "found", "numbers"),
+    [
+        ("100/minute", "sliding-window", "sliding-window", (100, 60_000_000, 0)),
+        ("100/minute burst 20", "sliding-window", "gcra", (100, 60_000_000, 20)),
+        ("100/minute", "gcra", "gcra", (100, 60_000_000, 100)),
+        ("20 concurrent", "sliding-window", "concurrent", (20, 10_000_000, 0)),
+        ("20 concurrent", "fixed-window", "concurrent", (20, 10_000_000, 0)),
+        ("5/s", "sorted-set", "sorted-set", (5, 1_000_000, 0)),
+        ("5/s", "sliding-counter", "sliding-counter", (5, 1_000_000, 0)),
+        ("5/s", "fixed-window", "fixed-window", (5, 1_000_000, 0)),
+    ],
+)
+def test_the_limit_and_the_declaration_choose_the_algorithm(
+    text: str, algorithm: str, found: str, numbers: tuple[int, int, int]
+) -> None:
+    ((policy,),) = [step.policies for step in planned(Declaration(text, algorithm=algorithm)).steps]
+    assert (policy.algorithm, policy.numbers) == (found, numbers)
+
+
+def test_each_algorithm_has_buckets_of_its_own() -> None:
+    plans = [planned(Declaration("5/minute", algorithm=name)) for name in ALGORITHMS if name != "concurrent"]
+    plans.append(planned(Declaration("5 concurrent")))
+    assert len({charged(plan)[0].key for plan in plans}) == len(ALGORITHMS)
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "outage"),
+    [
+        ({}, 0, "allow"),
+        ({"shadow": True}, 1, "allow"),
+        ({"cost": 2}, 2, "allow"),
+        ({"cost": len}, 2, "allow"),
+        ({"cost": 0}, 0, "allow"),
+        ({"count": "failures"}, 6, "local"),
+        ({"count": lambda status: status == 401}, 6, "local"),
+        ({"count": "failures", "on_store_error": "deny"}, 6, "deny"),
+        ({"role": "penalty"}, 8, "allow"),
+        ({"role": "look"}, 16, "allow"),
+    ],
+)
+def test_what_is_declared_becomes_flags(options: dict[str, Any], flags: int, outage: str) -> None:
+    ((policy,),) = [step.policies for step in planned(Declaration("5/minute", **options)).steps]
+    assert (policy.mode, policy.on_store_error, policy.held) == (flags, outage, bool(flags & 4))
+
+
+def test_failures_are_what_is_not_a_success() -> None:
+    counts = Declaration("5/minute", count="failures").counts
+    assert counts is not None
+    assert [counts(status) for status in (101, 200, 304, 400, 401, 500)] == [False, False, False, True, True, True]
 
 
 def test_a_user_named_like_an_address_does_not_fill_its_bucket() -> None:
@@ -501,7 +664,7 @@ def test_a_tier_with_another_amount_keeps_the_bucket() -> None:
     assert charged(plan, Guest(tier="free"))[0].key == charged(plan, Guest(tier="pro"))[0].key
 
 
-@pytest.mark.parametrize("answer", ["5/minute burst 3", "5 concurrent", "", "soon", None, 5])
+@pytest.mark.parametrize("answer", ["1000003/year burst 1000003", "", "soon", None, 5])
 def test_limits_asked_for_that_cannot_work_are_refused(answer: Any) -> None:
     with pytest.raises(ConfigurationError):
         drained(planned(Declaration(lambda _: answer)))

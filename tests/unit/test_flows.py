@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from lockwatch.errors import RateLimited, StoreError, StoreTimeout, StoreUnavailable
+from lockwatch.errors import RateLimited, StoreError, StoreFull, StoreTimeout, StoreUnavailable
 from lockwatch.flow import Call, Flow, Reply, T, run, run_async
 from lockwatch.limits import Decision, parse
-from lockwatch.limits.flows import Outcome, Terms, admit, peek, reset
-from lockwatch.limits.policy import Charge, Policy, share_of
+from lockwatch.limits.flows import Outcome, Terms, admit, epoch, peek, renew, reset, settle
+from lockwatch.limits.leases import Leases, conclusions
+from lockwatch.limits.policy import Charge, Policy, Receipt, algorithm_for, share_of
 from lockwatch.stores.memory import MemoryStore
 
 SECOND = 1_000_000
@@ -254,6 +255,196 @@ def test_the_local_store_failing_as_well_is_not_hidden() -> None:
     assert flow.throw(DOWN).local
     with pytest.raises(StoreError, match="this one too"):
         flow.throw(StoreError("this one too"))
+
+
+# ------------------------------------------------- receipts, settling, renewing
+def reserved(text: str = "5/minute", key: str = "", subject: str = "s", cost: int = 1, **options: Any) -> Charge:
+    """A charge under one subject's hash tag."""
+    (limit,) = parse(text)
+    name = limit.name or limit.slug
+    policy = Policy(limit, name, "bucket", algorithm=algorithm_for(limit, "sliding-window"), **options)
+    return Charge(policy, key or f"lw:1:sw:{{{subject}}}:{name}", cost)
+
+
+def failed_status(status: int) -> bool:
+    return status >= 400
+
+
+FAILURES: dict[str, Any] = {"counts": failed_status}
+
+
+def receipt(charge: Charge, number: int = 77, local: bool = False) -> Receipt:
+    return Receipt(charge, number, charge.policy.mode, charge.policy.numbers, local, charge.cost)
+
+
+def test_a_reservation_names_the_set_of_open_ones_and_gets_a_receipt() -> None:
+    held = reserved(**FAILURES)
+    flow = admit([held, reserved("9/hour")], Terms("d-1"))
+    assert next(flow) == Call(
+        "admit",
+        ("lw:1:sw:{s}:5-per-minute", "lw:1:sw:{s}:5-per-minute:open", "lw:1:sw:{s}:9-per-hour"),
+        (0, 6, 5, 60 * SECOND, 0, 1, 0, 9, 3600 * SECOND, 0, 1),
+    )
+    outcome = ended(flow, [1, 4, 0, 1, 1, 77, 1, 8, 0, 1, 1, 0])
+    assert outcome.receipts == (receipt(held),)
+
+
+def test_terms_can_make_everything_given_back() -> None:
+    flow = admit([reserved()], Terms("d-1", loose=True))
+    assert next(flow).args[1] == 2
+    (found,) = ended(flow, [1, 4, 0, 1, 1, 55]).receipts
+    assert (found.number, found.mode) == (55, 2)
+
+
+def test_settling_says_what_was_charged_and_what_it_was_really() -> None:
+    held, estimated = reserved(**FAILURES), reserved("tokens=1000/hour", cost=100, settles=True)
+    flow = settle([(receipt(held), 0), (receipt(estimated, 88), 30)])
+    assert next(flow) == Call(
+        "settle",
+        ("lw:1:sw:{s}:5-per-minute", "lw:1:sw:{s}:5-per-minute:open", "lw:1:sw:{s}:tokens"),
+        (0, 6, 5, 60 * SECOND, 0, 77, 1, 0, 2, 1000, 3600 * SECOND, 0, 88, 100, 30),
+    )
+
+
+def test_what_was_charged_here_is_settled_here() -> None:
+    flow = settle([(receipt(reserved("a=5/minute", **FAILURES), local=True), 0), (receipt(reserved("b=5/minute", **FAILURES)), 0)])
+    first = next(flow)
+    second = flow.send([-1])
+    assert [(call.local, call.keys[0]) for call in (first, second)] == [(False, "lw:1:sw:{s}:b"), (True, "lw:1:sw:{s}:a")]
+
+
+def test_where_the_store_is_split_each_subject_is_settled_alone() -> None:
+    items = [(receipt(reserved(subject=subject, **FAILURES)), 0) for subject in ("a", "b", "a")]
+    flow = settle(items, split=True)
+    first = next(flow)
+    second = flow.send([-1, -1])
+    assert [len(call.keys) for call in (first, second)] == [4, 2]
+
+
+def test_only_what_lapses_is_renewed() -> None:
+    held, busy, plain = reserved(**FAILURES), reserved("20 concurrent"), reserved("9/hour", settles=True)
+    flow = renew([receipt(held), receipt(busy, 5), receipt(plain)])
+    assert next(flow) == Call(
+        "renew", ("lw:1:sw:{s}:5-per-minute:open", "lw:1:sw:{s}:20-concurrent"), (0, 77, 1, 10 * SECOND, 5, 1, 10 * SECOND)
+    )
+    assert next(renew([receipt(plain)]), None) is None
+
+
+def test_the_epoch_is_read_and_raised() -> None:
+    flow = epoch("shop", add=1)
+    assert next(flow) == Call("epoch", ("shop:1:epoch",), (1, 86_400_000))
+    assert ended(flow, [4]) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "ended_too", "settled", "left"),
+    [
+        (200, False, [("f", 0)], ["c", "t"]),
+        (401, False, [("f", 1)], ["c", "t"]),
+        (200, True, [("f", 0), ("c", 0)], ["t"]),
+        (500, True, [("f", 1), ("c", 0)], ["t"]),
+    ],
+)
+def test_a_response_decides_what_its_reservations_become(
+    status: int, ended_too: bool, settled: list[tuple[str, int]], left: list[str]
+) -> None:
+    receipts = [
+        receipt(reserved("f=5/minute", **FAILURES)),
+        receipt(reserved("c=20 concurrent")),
+        receipt(reserved("t=9/hour", settles=True)),
+        receipt(reserved("loose=9/hour")),
+    ]
+    still, items = conclusions(receipts, status, ended_too)
+    assert [(r.charge.policy.name, actual) for r, actual in items] == settled
+    assert [r.charge.policy.name for r in still] == left
+
+
+def test_leases_are_kept_while_they_are_under_way() -> None:
+    leases = Leases()
+    held, plain = receipt(reserved(**FAILURES)), receipt(reserved("9/hour", settles=True))
+    assert not leases.begin([plain], 0.0)
+    assert leases.begin([held, plain], 1.0)
+    assert leases.due(0.9) == []
+    assert leases.due(1.0) == [held]
+    leases.end([held, plain, held])
+    assert (leases.due(9.0), len(leases)) == ([], 0)
+
+
+# ------------------------------------------- a store that takes one subject at a time
+def apart(*texts: str, **options: Any) -> list[Charge]:
+    """Charges of one request for several subjects, the outermost first."""
+    return [reserved(text, subject=text.partition("=")[0], **options) for text in texts]
+
+
+SPLIT = Terms("d-1", split=True)
+
+
+def test_subjects_are_asked_one_after_the_other_the_outermost_last() -> None:
+    charges = apart("app=9/hour", "user=5/minute")
+    flow = admit(charges, SPLIT)
+    first = next(flow)
+    assert (first.keys, first.args[1]) == (("lw:1:sw:{user}:user",), 2)  # it may have to be given back
+    second = flow.send([1, 4, 0, 1, 1, 77])
+    assert (second.keys, second.args[1]) == (("lw:1:sw:{app}:app",), 0)
+    outcome = ended(flow, [1, 8, 0, 1, 1, 0])
+    assert [(d.policy, d.remaining) for d in outcome.decisions] == [("app", 8), ("user", 4)]
+    assert [r.number for r in outcome.receipts] == [77]
+
+
+def test_a_late_refusal_gives_back_what_was_charged_before_it() -> None:
+    flow = admit(apart("app=9/hour", "user=5/minute"), SPLIT)
+    next(flow)
+    flow.send([1, 4, 0, 1, 1, 77])
+    given_back = flow.send([0, 0, SECOND, SECOND, SECOND, 0])
+    assert (given_back.script, given_back.keys, given_back.args[5:]) == ("settle", ("lw:1:sw:{user}:user",), (77, 1, 0))
+    outcome = ended(flow, [-1])
+    assert [(d.policy, d.allowed) for d in outcome.decisions] == [("app", False), ("user", True)]
+    assert outcome.receipts == ()
+
+
+def test_an_early_refusal_asks_nobody_else() -> None:
+    flow = admit(apart("app=9/hour", "user=5/minute"), SPLIT)
+    next(flow)
+    outcome = ended(flow, [0, 0, SECOND, SECOND, SECOND, 0])
+    assert [(c.policy.name, d.allowed) for c, d in zip(outcome.charges, outcome.decisions, strict=True)] == [("user", False)]
+
+
+def test_a_store_that_fails_half_way_gives_back_and_leaves_it_to_the_policies() -> None:
+    flow = admit(apart("app=9/hour", "user=5/minute"), SPLIT)
+    next(flow)
+    flow.send([1, 4, 0, 1, 1, 77])
+    assert flow.throw(DOWN).script == "settle"
+    assert all(d.degraded for d in ended(flow, [-1]).decisions)
+
+
+def test_a_penalty_of_another_subject_is_charged_when_one_refuses() -> None:
+    meta = reserved("meta=9/hour", subject="meta", role="penalty")
+    flow = admit([meta, *apart("user=5/minute")], SPLIT)
+    next(flow)
+    punished = flow.send([0, 0, SECOND, SECOND, SECOND, 0])
+    assert (punished.keys, punished.args[1]) == (("lw:1:sw:{meta}:meta",), 0)
+    assert [d.policy for d in ended(flow, [1, 8, 0, 1, 1, 0]).decisions] == ["user"]
+
+
+def test_peek_and_reset_ask_each_subject() -> None:
+    charges = apart("app=9/hour", "user=5/minute")
+    flow = peek(charges, SPLIT)
+    assert next(flow).keys == ("lw:1:sw:{user}:user",)
+    assert flow.send([1, 4, 0, 1, 1, 0]).keys == ("lw:1:sw:{app}:app",)
+    assert [d.remaining for d in ended(flow, [1, 8, 0, 1, 1, 0]).decisions] == [8, 4]
+    forget = reset(charges, split=True)
+    next(forget)
+    forget.send([1])
+    assert ended(forget, [1]) == 2
+
+
+def test_a_full_store_is_no_reason_to_allow_everything() -> None:
+    charges = [charge("a=5/minute", outage="allow"), charge("b=5/minute", outage="local")]
+    flow = admit(charges, Terms("d-1", workers=5))
+    next(flow)
+    local = flow.throw(StoreFull("no memory left"))
+    assert (local.local, local.keys) == (True, ("key-of-a", "key-of-b"))
+    assert [d.allowed for d in decided(flow, [1, 0, 0, SECOND, SECOND, 0, 0, SECOND, SECOND, SECOND])] == [True, False]
 
 
 # -------------------------------------------------------------------- drivers
