@@ -52,7 +52,12 @@ class Admission:
         self._tenant = config.tenant
         self._namespace = config.namespace
         self._ids = Ids()
-        failures = () if config.auth_failures is None else (Declaration(config.auth_failures, shared="auth-failures"),)
+        self._hearing = False
+        failures = (
+            ()
+            if config.auth_failures is None
+            else (Declaration(config.auth_failures, name="auth-failures", shared="auth-failures"),)
+        )
         self._failures = make_plan(failures, "GET", "", config.on_redis_failure).fixed or ()
 
     async def decide(self, plan: Plan, visit: Visit) -> Outcome:
@@ -146,7 +151,8 @@ class Admission:
     def _remember(self, outcome: Outcome) -> None:
         if self._link.store is not self._link.at_hand and self.mode == "enforce":
             self.denied.note(outcome.charges, outcome.decisions, monotonic())
-            if self.denied.known:
+            if self.denied.known and not self._hearing:
+                self._hearing = True
                 self._link.every(POLL, self._hear)
 
     async def _hear(self) -> None:

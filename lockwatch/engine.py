@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from lockwatch.admission import Admission
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
 from lockwatch.limits import flows
-from lockwatch.limits.declaration import Declaration, read_limits
+from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
 from lockwatch.limits.grammar import Limit
 from lockwatch.link import Link
 
@@ -55,7 +54,8 @@ class Engine:
         self.config = config
         self.clients = Clients(trust(config.trusted_proxies), config.forwarded_header, config.ipv6_prefix)
         self.exempt = read_networks(config.exempt_networks, "exempt_networks")
-        self.application, self.defaults = _application_limits(config), _declared(config.default_limits)
+        self.application = _application_limits(config)
+        self.defaults = () if config.default_limits is None else (Declaration(config.default_limits),)
         self.warnings: list[str] = []
         self.link = Link(config, self.warn)
         self.admission = Admission(config, self.link)
@@ -110,16 +110,14 @@ class Engine:
         await self.link.aclose()
 
 
-def _declared(limits: Any, **options: Any) -> tuple[Declaration, ...]:
-    return () if limits is None else (Declaration(limits, **options),)
-
-
 def _application_limits(config: LockWatchConfig) -> tuple[Declaration, ...]:
+    """What stands before every route: the limit on refusals first, because it decides first what a refusal is called."""
+    found: list[Declaration] = []
+    if config.meta_limits is not None:
+        found.append(Penalty(config.meta_limits, name="meta", shared="meta"))
+    if config.auth_failures is not None:
+        found.append(Look(config.auth_failures, name="auth-failures", shared="auth-failures"))
     limits = () if config.application_limits is None else read_limits(config.application_limits)
     if config.rate_limit_requests is not None:
         limits += (Limit(config.rate_limit_requests, config.rate_limit_window_seconds),)
-    return (
-        *_declared(config.meta_limits, name="meta", shared="meta", role="penalty"),
-        *_declared(config.auth_failures, name="auth-failures", shared="auth-failures", role="look"),
-        *_declared(limits or None, shared="application"),
-    )
+    return (*found, Declaration(limits, shared="application")) if limits else tuple(found)

@@ -32,11 +32,13 @@ class Settlement:
     def __init__(self, link: Link) -> None:
         self.leases = Leases()
         self._link = link
+        self._renewing = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def hold(self, receipts: Sequence[Receipt]) -> None:
         """Renew those that lapse until they are concluded."""
-        if self.leases.begin(receipts, monotonic()):
+        if self.leases.begin(receipts, monotonic()) and not self._renewing:
+            self._renewing = True
             self._link.every(RENEWAL, self._renew)
 
     def conclude(self, receipts: Sequence[Receipt], status: int, ended: bool) -> tuple[Receipt, ...]:

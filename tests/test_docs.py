@@ -198,7 +198,7 @@ def test_the_readme_prints_the_two_commands() -> None:
 
 
 # ------------------------------------------------------------ tables
-CODE_ONLY = {"redis", "user"}
+CODE_ONLY = {"redis", "user", "tenant"}
 
 
 def test_the_configuration_table_is_complete_and_its_defaults_are_right() -> None:
@@ -215,6 +215,8 @@ def test_the_environment_variables_are_read() -> None:
         "secret_key": "0123456789abcdef",
         "default_limits": "5/minute",
         "application_limits": "5/minute",
+        "auth_failures": "5/minute",
+        "meta_limits": "5/minute",
         "forwarded_header": "forwarded",
         "ipv6_prefix": "56",
         "on_redis_failure": "deny",

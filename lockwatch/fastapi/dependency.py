@@ -25,8 +25,8 @@ class RateLimit(Declaration):
     `Declaration`.
     """
 
-    def __init__(self, limits: Any, **options: Any) -> None:
-        super().__init__(limits, **options)
+    def _check(self) -> None:
+        super()._check()
         parameters = [_CONNECTION]
         if hasattr(self.key, "dependency"):
             parameters.append(Parameter("subject", Parameter.POSITIONAL_OR_KEYWORD, default=self.key))

@@ -49,10 +49,11 @@ class Declaration:
             does not count everything, ``allow`` for the others.
         tier: a claim name or a callable taking the request, with `limits` a mapping; ``"*"`` stands for everyone else.
         on_breach: called with the request and the decision that refused.
-        role: ``limit``; the others are for lockwatch itself.
 
     Raises: ConfigurationError.
     """
+
+    role: Role = "limit"
 
     def __init__(
         self,
@@ -70,13 +71,12 @@ class Declaration:
         on_store_error: str | None = None,
         tier: str | Callable[[Any], Any] | None = None,
         on_breach: Callable[[Any, Decision], Any] | None = None,
-        role: Role = "limit",
     ) -> None:
         self.dynamic = limits if callable(limits) else None
         self.tiers = _read_tiers(limits, tier)
         self.limits = () if self.dynamic or self.tiers else read_limits(limits)
         self.key, self.name, self.shared, self.shadow, self.cost = key, name, shared, shadow, cost
-        self.exempt_when, self.on_breach, self.role, self.tier = exempt_when, on_breach, role, tier
+        self.exempt_when, self.on_breach, self.tier = exempt_when, on_breach, tier
         self.methods = (
             None if methods is None else frozenset(method_of(m) for m in ([methods] if isinstance(methods, str) else methods))
         )
@@ -128,6 +128,18 @@ class Declaration:
         listed = "; ".join(map(str, self.every_limit))
         limits = listed if self.dynamic is None else getattr(self.dynamic, "__qualname__", "callable")
         return f"{type(self).__name__}({limits!r}, key={getattr(self.key, '__qualname__', self.key)})"
+
+
+class Penalty(Declaration):
+    """A limit on refusals: charged when another limit refuses."""
+
+    role = "penalty"
+
+
+class Look(Declaration):
+    """A limit that is only looked at; something else charges it."""
+
+    role = "look"
 
 
 def method_of(method: str) -> str:

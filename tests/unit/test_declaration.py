@@ -16,7 +16,7 @@ from lockwatch import ConfigurationError, Limit, by_api_key, by_claim, by_form, 
 from lockwatch.admission import drive
 from lockwatch.client import Client
 from lockwatch.limits.buckets import Buckets
-from lockwatch.limits.declaration import Declaration, read_limits
+from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
 from lockwatch.limits.plan import Plan, charges, make_plan
 from lockwatch.limits.policy import ALGORITHMS, Charge
 
@@ -522,13 +522,17 @@ def test_each_algorithm_has_buckets_of_its_own() -> None:
         ({"count": "failures"}, 6, "local"),
         ({"count": lambda status: status == 401}, 6, "local"),
         ({"count": "failures", "on_store_error": "deny"}, 6, "deny"),
-        ({"role": "penalty"}, 8, "allow"),
-        ({"role": "look"}, 16, "allow"),
     ],
 )
 def test_what_is_declared_becomes_flags(options: dict[str, Any], flags: int, outage: str) -> None:
     ((policy,),) = [step.policies for step in planned(Declaration("5/minute", **options)).steps]
     assert (policy.mode, policy.on_store_error, policy.held) == (flags, outage, bool(flags & 4))
+
+
+@pytest.mark.parametrize(("kind", "flags"), [(Penalty, 8), (Look, 16)])
+def test_limits_on_refusals_and_failures_are_marked(kind: type[Declaration], flags: int) -> None:
+    ((policy,),) = [step.policies for step in planned(kind("5/minute")).steps]
+    assert (policy.mode, policy.role) == (flags, kind.role)
 
 
 def test_failures_are_what_is_not_a_success() -> None:
