@@ -36,11 +36,14 @@ class Health:
         status: ``ok`` or ``degraded``.
         mode: ``enforce``, ``observe`` or ``off``.
         store: ``memory``, or host and port.
-        store_ok: whether the last call to the store was answered.
+        store_ok: whether the store has answered everything for a second.
         store_error: what the last failure was, empty when there is none.
         buckets: buckets held in this process's memory.
         overflowed: how often a full memory store had to share a bucket.
-        warnings: what is wrong with the set-up.
+        warnings: what is wrong with the set-up, and calls the store failed one by one.
+        breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
+        workers: how many processes share a quota when the store is down.
+        worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
     """
 
     status: str
@@ -51,6 +54,9 @@ class Health:
     buckets: int
     overflowed: int
     warnings: tuple[str, ...]
+    breaker: str = "closed"
+    workers: int = 1
+    worker: str = "idle"
 
 
 class Engine:
@@ -67,7 +73,6 @@ class Engine:
         self.application, self.defaults = _application_limits(config), _declared(config.default_limits, "default")
         self.warnings: list[str] = []
         self.link = Link(config, self.warn)
-        self._workers = config.processes
         self._ids = Ids()
         if config.in_memory and config.processes > 1:
             self.warn(
@@ -89,16 +94,20 @@ class Engine:
     def health(self) -> Health:
         """A report on what was seen so far; it asks nobody."""
         link = self.link
-        healthy = not link.error and not self.warnings and not link.memory.overflowed
+        error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
+        healthy = not error and not warnings and not link.memory.overflowed
         return Health(
             "ok" if healthy else "degraded",
             self.mode,
             link.name,
-            not link.error,
-            link.error,
+            not error,
+            error,
             len(link.memory),
             link.memory.overflowed,
-            tuple(self.warnings),
+            warnings,
+            link.breaker.state,
+            link.workers,
+            link.worker,
         )
 
     async def buckets(self) -> Buckets:
@@ -117,7 +126,7 @@ class Engine:
             charged = await drive(charges(plan, visit.request, visit, buckets))
         if not charged:
             return ()
-        flow = flows.admit(charged, self._ids.next(), self._workers, self.mode == "observe")
+        flow = flows.admit(charged, self._ids.next(), link.workers, self.mode == "observe")
         memory = link.memory
         decisions = run(flow, memory, memory) if store is link.at_hand else await run_async(flow, store, memory)
         for decision in decisions:
@@ -130,7 +139,7 @@ class Engine:
         """Charge, or refuse without charging; a store failure is decided by each policy. Mode `off` charges nothing."""
         if self.mode == "off":
             return tuple([flows.untouched(charge) for charge in charged])
-        return await self.link.drive(flows.admit(charged, self._ids.next(), self._workers, self.mode == "observe"))
+        return await self.link.drive(flows.admit(charged, self._ids.next(), self.link.workers, self.mode == "observe"))
 
     async def peek(self, charges: Sequence[Charge]) -> tuple[Decision, ...]:
         """What `admit` would decide. Raises: StoreError."""
