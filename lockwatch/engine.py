@@ -26,11 +26,14 @@ class Health:
         status: ``ok`` or ``degraded``.
         mode: ``enforce``, ``observe`` or ``off``.
         store: ``memory``, or host and port.
-        store_ok: whether the last call to the store was answered.
+        store_ok: whether the store has answered everything for a second.
         store_error: what the last failure was, empty when there is none.
         buckets: buckets held in this process's memory.
         overflowed: how often a full memory store had to share a bucket.
-        warnings: what is wrong with the set-up.
+        warnings: what is wrong with the set-up, and calls the store failed one by one.
+        breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
+        workers: how many processes share a quota when the store is down.
+        worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
     """
 
     status: str
@@ -41,6 +44,9 @@ class Health:
     buckets: int
     overflowed: int
     warnings: tuple[str, ...]
+    breaker: str = "closed"
+    workers: int = 1
+    worker: str = "idle"
 
 
 class Engine:
@@ -84,16 +90,20 @@ class Engine:
     def health(self) -> Health:
         """A report on what was seen so far; it asks nobody."""
         link = self.link
-        healthy = not link.error and not self.warnings and not link.memory.overflowed
+        error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
+        healthy = not error and not warnings and not link.memory.overflowed
         return Health(
             "ok" if healthy else "degraded",
             self.mode,
             link.name,
-            not link.error,
-            link.error,
+            not error,
+            error,
             len(link.memory),
             link.memory.overflowed,
-            tuple(self.warnings),
+            warnings,
+            link.breaker.state,
+            link.workers,
+            link.worker,
         )
 
     async def open(self) -> None:

@@ -4,7 +4,9 @@
      +- ConfigurationError     a setting, a limit or a URL that cannot work (also a ValueError)
      +- StoreError             the store did not answer, or answered with an error
      |   +- StoreTimeout       it did not answer within the deadline
-     |   +- StoreFull          it has no memory left to write with
+     |   +- StoreRefused       it is there, and answered with an error
+     |       +- StoreFull      it has no memory left
+     |       +- CallFailed     this call alone failed, the store works
      +- RequestRefused         a request lockwatch answers itself
          +- RateLimited        429: a quota is exhausted
          +- StoreUnavailable   503: the store is down and the policy says deny
@@ -48,10 +50,22 @@ class StoreTimeout(StoreError):
     code = "store_timeout"
 
 
-class StoreFull(StoreError):
-    """The store has no memory left: it answers, and writes nothing."""
+class StoreRefused(StoreError):
+    """The store is there and answered that it cannot serve: a replica, a missing right, a cluster that is down."""
+
+    code = "store_refused"
+
+
+class StoreFull(StoreRefused):
+    """The store has no memory left and evicts nothing."""
 
     code = "store_full"
+
+
+class CallFailed(StoreRefused):
+    """This call alone failed, because of what its keys hold or a bug of ours; the store works."""
+
+    code = "call_failed"
 
 
 class RequestRefused(LockwatchError):

@@ -1,25 +1,35 @@
-"""An engine's link to its store: opens it late, names what is kept in it, notes how it does."""
+"""An engine's link to its store: opens it late, names what is kept in it, counts who shares it."""
 
 from __future__ import annotations
 
-import logging
+import os
 import secrets
-import threading
+import time
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
+from lockwatch import native
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
 from lockwatch.flow import AsyncStore, Call, Flow, Store, run_async
 from lockwatch.limits.buckets import SCHEMA, Buckets
+from lockwatch.notes import Notes
+from lockwatch.stores.breaker import Breaker, Guarded, Reporting
 from lockwatch.stores.memory import MemoryStore
+from lockwatch.worker import Job, Work, shared
 
 if TYPE_CHECKING:
     from lockwatch.stores.connect import Address
 
 T = TypeVar("T")
-logger = logging.getLogger("lockwatch")
+Report: TypeAlias = Callable[[StoreError | None], None]
+HEARTBEAT: Final = 3.0
+"""Seconds between two signs of life."""
+LIFETIME_US: Final = 10_000_000
+"""Microseconds of silence after which a process no longer shares a quota."""
 _SECRET_LIFETIME_MS: Final = 400 * 86_400_000
+_links: weakref.WeakSet[Link] = weakref.WeakSet()
 
 
 class Link:
@@ -28,36 +38,40 @@ class Link:
     Args:
         config: validated settings.
         warn: told of set-up problems.
+        clock: seconds; never steps back.
 
     Attributes:
         memory: buckets of this process, for local decisions or for all of them.
         at_hand: the same memory for event loops; `store` is this very object when buckets live nowhere else.
-        store: the store for event loops, None until it was opened.
+        store: the store for event loops; None until it is used, and after it was closed.
         named: names of store keys, None until the namespace's secret is known.
-        error: what the last failure of the store was, empty when there is none.
+        workers: how many processes share a quota, as far as this one knows.
+        notes: how the store does.
+        breaker: whether the store is asked.
     """
 
-    def __init__(self, config: LockWatchConfig, warn: Callable[[str], None]) -> None:
+    store: AsyncStore | None
+    _opened: AsyncStore | None
+    _blocking: Store | None
+    _jobs: list[Job]
+
+    def __init__(self, config: LockWatchConfig, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self.memory = MemoryStore(config.max_buckets)
         self.at_hand = Immediate(self.memory)
-        self.store: AsyncStore | None = None
         self.named = _buckets(config)
-        self.error = ""
+        self.workers = config.processes
         self._config = config
         self._warn = warn
+        self._clock = clock
         self._address = None if config.in_memory else _address(config)
-        self._blocking: Store | None = None
+        self.notes = Notes(self.name)
+        self.breaker = Breaker(config.store_timeout)
         # Names for this process only, while the shared secret is out of reach.
         self._stray = Buckets(config.namespace, secrets.token_bytes(32))
-        self._lock = threading.Lock()
-
-    @property
-    def workers(self) -> int:
-        """How many processes share a quota while the store is down."""
-        return self._config.processes
-
-    def every(self, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
-        """Run `job` now and then."""
+        self._chores: list[tuple[str, float, Work]] = []
+        self._inherited: list[object] = []
+        self._reset()
+        _links.add(self)
 
     @property
     def name(self) -> str:
@@ -68,6 +82,11 @@ class Link:
     def split(self) -> bool:
         """Whether the buckets of one call may live on several servers, which no script can charge together."""
         return bool(getattr(self.store, "split", False))
+
+    @property
+    def worker(self) -> str:
+        """What the thread in the background does for this process: ``idle``, ``running``, or why it cannot run."""
+        return shared().state
 
     async def ready(self) -> tuple[Buckets, AsyncStore]:
         """Names and a store to go on with, whatever happens: a store that fails, when even the secret cannot be had."""
@@ -89,45 +108,89 @@ class Link:
         """The store for event loops, opened when it is needed first."""
         if self.store is None:
             with self._lock:
-                self.store = self.store or (self.at_hand if self._address is None else self._open_async(self._address))
+                self.store = self._open()
+                self._set_to_work(self.store)
         return self.store
 
     def sync_store(self) -> Store:
         """The store for blocking code, opened when it is needed first."""
         if self._blocking is None:
             with self._lock:
-                self._blocking = self._blocking or (self.memory if self._address is None else self._open_sync(self._address))
+                self._blocking = self._open_blocking()
+                self._set_to_work(self._open())
         return self._blocking
 
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop, and those of blocking code that are idle."""
-        if isinstance(self._blocking, Noted):
-            self._blocking.close()
-        close = getattr(self.store, "aclose", None)
-        if close is not None:
-            await close()
+    def every(self, seconds: float, job: Callable[[], Awaitable[None]], name: str = "") -> None:
+        """Have `job` called in the background, on another thread's event loop, while this link is in use.
 
-    def note(self, failure: StoreError | None) -> None:
-        """Note how the store does: one log line per transition."""
-        if failure is None and not self.error:
-            return
+        A bound method does not keep its object alive. A job that raises is logged, once until it succeeds again.
+        """
         with self._lock:
-            before, self.error = self.error, "" if failure is None else str(failure)
-        if failure is None and before:
-            logger.warning("lockwatch: the store at %s answers again", self.name)
-        elif failure is not None and not before:
-            logger.error("lockwatch: the store at %s fails: %s", self.name, failure)
+            chore = (name or getattr(job, "__name__", "job"), seconds, job)
+            self._chores.append(chore)
+            if self._jobs:
+                self._jobs.append(shared().every(*chore))
 
-    def _open_async(self, address: Address) -> AsyncStore:
-        from lockwatch.stores.redis_async import AsyncRedisStore
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop and of this process's background; the next use opens them again."""
+        with self._lock:
+            jobs, store, blocking = self._jobs, self._opened, self._blocking
+            self._jobs, self.store, self._blocking = [], None, None
+        for job in jobs:
+            job.cancel()
+        if isinstance(blocking, Guarded):
+            blocking.close()
+        if isinstance(store, Guarded):
+            await store.aclose()
 
-        config = self._config
-        return AsyncRedisStore(address, config.store_timeout, lanes=min(4, config.store_connections), report=self.note)
+    def forked(self) -> None:
+        """Begin anew in a child process. What the parent has open is the parent's: kept, so that nobody closes it."""
+        self._inherited.append((self._opened, self._blocking))
+        self._reset()
+        self.notes.forked()
+        self.breaker.forked()
 
-    def _open_sync(self, address: Address) -> Store:
+    def _reset(self) -> None:
+        self._lock = native.lock()
+        self._id = secrets.randbits(53)
+        self._jobs = []
+        self.store = self._opened = self._blocking = None
+
+    def _set_to_work(self, store: AsyncStore) -> None:
+        """Begin what is done in the background, if it has not begun. The lock is held."""
+        if not self._jobs:
+            self._jobs = [shared().every(*chore) for chore in self._chores]
+            if self._address is not None and self._address.kind != "fake" and isinstance(store, Guarded):
+                # The job keeps the store, not the link: the background's connections are closed even if nobody closes the link.
+                self._jobs.append(shared().every("heartbeat", HEARTBEAT, self._beat, ending=store.aclose))
+
+    async def _beat(self) -> None:
+        """Tell the store that this process lives, and learn how many do."""
+        beat = Call("workers", (f"{self._config.namespace}:{SCHEMA}:workers",), (0, self._id, LIFETIME_US))
+        try:
+            living = (await self.async_store().call(beat))[0]
+        except StoreError:
+            return  # noted where it was heard; what was known last is kept
+        self.workers = self._config.workers or max(self._config.processes, living)
+
+    def _open(self) -> AsyncStore:
+        if self._address is None:
+            return self.at_hand
+        if self._opened is None:
+            from lockwatch.stores.redis_async import AsyncRedisStore
+
+            deadline, lanes = self._config.store_timeout, min(4, self._config.store_connections)
+            store = AsyncRedisStore(self._address, deadline, lanes=lanes, report=_reporter(self.breaker, self.notes, self._clock))
+            self._opened = Guarded(store, self.breaker, self._clock)
+        return self._opened
+
+    def _open_blocking(self) -> Store:
+        if self._address is None:
+            return self.memory
         from lockwatch.stores.redis_sync import RedisStore
 
-        return Noted(RedisStore(address, self._config.store_timeout, self._config.store_connections), self.note)
+        store = RedisStore(self._address, self._config.store_timeout, self._config.store_connections)
+        return Guarded(Reporting(store, _reporter(self.breaker, self.notes, self._clock)), self.breaker, self._clock)
 
     def _keep_secret(self, numbers: Sequence[int]) -> Buckets:
         self.named = Buckets(self._config.namespace, b"".join(n.to_bytes(4, "big") for n in numbers))
@@ -160,26 +223,15 @@ class Failing:
         raise self._error
 
 
-class Noted:
-    """A blocking store whose successes and failures are noted."""
+def _reporter(breaker: Breaker, notes: Notes, clock: Callable[[], float]) -> Report:
+    """Tells both how a call ended. It does not know the link, which nobody has to close."""
 
-    def __init__(self, store: Any, note: Callable[[StoreError | None], None]) -> None:
-        self._store = store
-        self._note = note
+    def report(failure: StoreError | None) -> None:
+        now = clock()
+        breaker.heard(failure, now)
+        notes.heard(failure, now)
 
-    def call(self, call: Call) -> Sequence[int]:
-        """Run one script. Raises: StoreError."""
-        try:
-            reply: Sequence[int] = self._store.call(call)
-        except StoreError as failure:
-            self._note(failure)
-            raise
-        self._note(None)
-        return reply
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        self._store.close()
+    return report
 
 
 def _shared_secret(namespace: str) -> Flow[Sequence[int]]:
@@ -199,3 +251,12 @@ def _address(config: LockWatchConfig) -> Address:
     if config.redis is not None and config.redis_url:
         raise ConfigurationError("both redis and redis_url are set; keep one")
     return address_of(config.redis or config.redis_url)
+
+
+def _forked() -> None:
+    for link in list(_links):
+        link.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

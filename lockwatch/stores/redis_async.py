@@ -100,7 +100,7 @@ class _Lane:
             text = await self._ask(calls)
             self._clean = True
         except (RedisError, OSError, asyncio.IncompleteReadError) as error:
-            raise StoreError(f"the store failed: {type(error).__name__}: {str(error)[:200]}") from error
+            raise wire.failure(error, "the store") from error
         return wire.replies(text, len(calls))
 
     async def _ask(self, calls: list[Call]) -> Any:
@@ -188,13 +188,19 @@ class _Batcher:
             replies = task.result()
             for item, reply in zip(items, replies, strict=True):
                 _answer(item, reply)
-            error = next((reply for reply in replies if isinstance(reply, StoreError)), None)
+            self._tell([reply for reply in replies if isinstance(reply, StoreError)])
         else:
             _fail(items, error)
-        if self._report is not None and (error is None or isinstance(error, StoreError)):
-            self._report(error)
+            if isinstance(error, StoreError) and not task.cancelled():  # who cancelled it has told
+                self._tell([error])
         if self._waiting:
             self._dispatch()
+
+    def _tell(self, failures: list[StoreError]) -> None:
+        """Report a batch: one failure of each kind, or that there was none."""
+        if self._report is not None:
+            for failure in {type(failure): failure for failure in failures}.values() or (None,):
+                self._report(failure)
 
     def _tick(self) -> None:
         """Fail what is overdue, every few milliseconds while anything is under way."""
@@ -212,9 +218,9 @@ class _Batcher:
             self._wait(now)
 
     def _give_up(self, items: list[_Item], message: str) -> None:
-        if items and self._report is not None:
-            self._report(StoreTimeout(message))
-        _fail(items, StoreTimeout(message))
+        if items:
+            self._tell([StoreTimeout(message)])
+            _fail(items, StoreTimeout(message))
 
     async def _keep(self) -> AsyncGenerator[None, None]:
         try:

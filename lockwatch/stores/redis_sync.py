@@ -43,7 +43,7 @@ class RedisStore:
             raise StoreTimeout(f"no answer from {self.address} within the deadline") from error
         except (RedisError, OSError) as error:
             connection.disconnect()
-            raise StoreError(f"{self.address} failed: {type(error).__name__}: {str(error)[:200]}") from error
+            raise wire.failure(error, str(self.address)) from error
         except BaseException:
             connection.disconnect()  # an unread reply must never answer the next caller
             raise

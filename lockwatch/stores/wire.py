@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from hashlib import sha1
 from importlib.resources import files
 from typing import Final
 
-from lockwatch.errors import StoreError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ResponseError
+
+from lockwatch.errors import CallFailed, StoreError, StoreFull, StoreRefused
 from lockwatch.flow import Call, Reply
 
+_CODE: Final = re.compile(r"(?:@?user_script: ?\d+: )?-?([A-Z]+)\b")
+"""The code an error begins with; Redis 6.2 puts the line of the script in front of it."""
+_STATES: Final = frozenset(
+    ["READONLY", "NOPERM", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "LOADING", "BUSY"]
+)
+"""Codes that speak of the server, not of the call."""
+_RIGHTS: Final = re.compile("ACL failure|user executing the script")
+"""What servers without a code of its own for it say about a missing right."""
 _SOURCES: Final = ("prelude", "window", "admit", "keys", "dispatch")
 
 
@@ -59,10 +70,29 @@ def replies(text: object, expected: int) -> list[Reply | StoreError]:
     return [_reply(line) for line in lines]
 
 
+def failure(error: Exception, what: str) -> StoreError:
+    """What `error`, raised while `what` was asked as a whole, means."""
+    message = f"{what} failed: {type(error).__name__}: {str(error)[:200]}"
+    if isinstance(error, OutOfMemoryError):
+        return StoreFull(message)
+    return StoreRefused(message) if isinstance(error, ResponseError | BusyLoadingError) else StoreError(message)
+
+
 def _reply(line: str) -> Reply | StoreError:
     if line[:1] == "!":
-        return StoreError(f"the store refused a call: {line[1:200]}")
+        return _refusal(line[1:201])
     try:
         return [int(number) for number in line.split()]
     except ValueError:
-        return StoreError("the store answered a call with something else than numbers")
+        return CallFailed("the store answered a call with something else than numbers")
+
+
+def _refusal(text: str) -> StoreError:
+    """What the error of one call means: it may be about the server all the same, where only the write inside was refused."""
+    found = _CODE.match(text)
+    code = found[1] if found else ""
+    if code == "OOM":
+        return StoreFull(f"the store has no memory left: {text}")
+    if code in _STATES or _RIGHTS.search(text):
+        return StoreRefused(f"the store refused a call: {text}")
+    return CallFailed(f"a call failed alone: {text}")

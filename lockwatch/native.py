@@ -1,0 +1,56 @@
+"""Threads and locks of the operating system, also where gevent has put its own in their place. Standard library only.
+
+An event loop in a green thread would be everybody's running loop: each `async def` view would fail.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+
+def lock() -> Any:
+    """A lock that works between native threads."""
+    return _original("_thread", "allocate_lock")()
+
+
+def ident() -> int:
+    """Which native thread this is."""
+    found: int = _original("_thread", "get_ident")()
+    return found
+
+
+def start(target: Callable[[], None], name: str) -> None:
+    """Run `target` in a daemon thread."""
+    if _patched():
+        _original("_thread", "start_new_thread")(target, ())
+    else:
+        threading.Thread(target=target, name=name, daemon=True).start()
+
+
+def obstacle() -> str:
+    """Why no thread can run beside the requests of this process; empty when one can."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None and not {_text(key) for key in getattr(uwsgi, "opt", {})} & {"enable-threads", "threads"}:
+        return "uWSGI runs without threads; start it with --enable-threads"
+    patcher = sys.modules.get("eventlet.patcher")
+    if patcher is not None and patcher.is_monkey_patched("thread"):
+        return "eventlet has replaced threads, and an event loop cannot run in its own"
+    return ""
+
+
+def _patched() -> bool:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
+
+
+def _original(module: str, name: str) -> Any:
+    monkey = sys.modules.get("gevent.monkey")
+    return getattr(import_module(module), name) if monkey is None else monkey.get_original(module, name)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
