@@ -38,9 +38,11 @@ _PRIVATE: Final = (
     "fe80::/10",
 )
 _PORT = re.compile(r":\d{1,5}\Z")
-_VALUE = r'(?:"(?:[^"\\]|\\.)*"|[^\s",;\\]*)'
-_PAIR = re.compile(rf"\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*({_VALUE})\s*(?:;|\Z)")
-_ELEMENT = re.compile(rf"(?:\s*[A-Za-z][A-Za-z0-9_-]*\s*=\s*{_VALUE}\s*(?:;\s*|\Z))+\Z")
+# Possessive throughout: with backtracking, blanks that two quantifiers can share take time exponential in the pairs.
+_VALUE = r'(?:"(?:[^"\\]|\\.)*+"|[^\s",;\\]*+)'
+_NAMED = r"\s*+[A-Za-z][A-Za-z0-9_-]*+\s*+=\s*+"
+_PAIR = re.compile(rf"\s*+([A-Za-z][A-Za-z0-9_-]*+)\s*+=\s*+({_VALUE})\s*+(?:;|\Z)")
+_ELEMENT = re.compile(rf"(?:{_NAMED}{_VALUE}\s*+(?:;\s*+|\Z))++\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +203,12 @@ class Clients:
 
     def _behind(self, peer: Address | None, headers: Headers) -> Client:
         """Walk from the right through what trusted hops vouch for."""
-        nearest = peer
-        for distance, text in enumerate(self._forwarded(headers), start=1):
-            if nearest is not None and not self._trusted.holds(nearest, distance - 1):
-                break
-            address = read_address(text)
+        nearest, distance, hops = peer, 0, self._forwarded(headers)
+        while nearest is None or self._trusted.holds(nearest, distance):
+            address = read_address(next(hops, ""))
             if address is None:
                 break  # what a trusted hop could not name, nobody to the left of it can vouch for
-            nearest = address
+            nearest, distance = address, distance + 1
         return self._client(nearest, str(peer) if peer else None)
 
     def _forwarded(self, headers: Headers) -> Iterator[str]:
@@ -239,12 +239,12 @@ def _elements(line: str) -> Iterator[str]:
         if not tail.strip():
             yield ""  # a proxy that says nothing vouches for nobody
             tail = ""
+        elif len(tail) > MAX_ELEMENT:
+            break
         elif _ELEMENT.match(tail):
             found = [value for name, value in _PAIR.findall(tail) if name.lower() == "for"]
             yield found[0].strip('"') if len(found) == 1 else ""
             tail = ""
-        elif len(tail) > MAX_ELEMENT:
-            break
         if comma < 0:
             break
         end = comma

@@ -501,7 +501,23 @@ def test_resolving_never_raises(trusted: Any, requests: list[tuple[str | None, l
 
 
 @pytest.mark.parametrize(
-    "written", [b'"' * 60_000, b'"\\' * 30_000, b'"a' * 30_000, b"," * 60_000, b"for=" * 15_000, b";for" * 15_000]
+    "written",
+    [
+        b'"' * 60_000,
+        b'"\\' * 30_000,
+        b'"a' * 30_000,
+        b"," * 60_000,
+        b"for=" * 15_000,
+        b";for" * 15_000,
+        b"for=a;    " * 40 + b"!",
+        b"for=    ;" * 40 + b"!",
+        b'for="a"  ;  ' * 40 + b"!",
+        b"for  =  a;" * 40 + b"!",
+        b"for=a;   " * 6_000 + b"!",
+        b" " * 60_000 + b"!",
+        b"a=b," * 15_000 + b"!",
+    ],
+    ids=lambda written: written[:10].decode(),
 )
 @pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded"])
 @pytest.mark.timeout(10)
@@ -509,3 +525,5 @@ def test_an_absurd_header_is_read_at_once(written: bytes, header: str) -> None:
     clients = Clients(trust(["10.0.0.0/8"]), header)
     for _ in range(20):
         assert clients.resolve("10.0.0.1", [(header.encode(), written)]).subject == "ip:10.0.0.1"
+        beside = written + (b", for=198.51.100.1" if header == "forwarded" else b", 198.51.100.1")
+        assert clients.resolve("10.0.0.1", [(header.encode(), beside)]).subject == "ip:198.51.100.1"
