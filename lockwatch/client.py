@@ -37,6 +37,8 @@ _PRIVATE: Final = (
     "fc00::/7",
     "fe80::/10",
 )
+_NAT64: Final = 0x64FF9B << 64
+"""The upper 96 bits of 64:ff9b::/96 (RFC 6052): an IPv4 client that came through a translator."""
 _PORT = re.compile(r":\d{1,5}\Z")
 # Possessive throughout: with backtracking, blanks that two quantifiers can share take time exponential in the pairs.
 _VALUE = r'(?:"(?:[^"\\]|\\.)*+"|[^\s",;\\]*+)'
@@ -107,7 +109,7 @@ def _network(word: object) -> Network:
 
 
 def read_address(text: str) -> Address | None:
-    """Read one address as proxies write it: with a port, brackets or a zone, IPv4-mapped. None when it is none of that."""
+    """Read one address as proxies write it: with a port, brackets or a zone, IPv4-mapped or behind NAT64. None when it is not."""
     text = text.strip().strip('"').strip()
     if text.startswith("["):
         text, _, rest = text[1:].partition("]")
@@ -119,7 +121,15 @@ def read_address(text: str) -> Address | None:
         address = ip_address(text.partition("%")[0] if ":" in text else text)
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
+    return address if isinstance(address, IPv4Address) else address.ipv4_mapped or _translated(address) or address
+
+
+def _translated(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 client behind NAT64, where all are in one /64. Never a private address: RFC 6052 forbids to translate those."""
+    if int(address) >> 32 != _NAT64:
+        return None
+    inside = IPv4Address(int(address) & 0xFFFF_FFFF)
+    return inside if inside.is_global else None
 
 
 def subject_of(address: Address, ipv6_prefix: int) -> str:
