@@ -24,6 +24,8 @@ UNKNOWN: Final = "unknown"
 MAX_HOPS: Final = 40
 MAX_ELEMENT: Final = 2048
 _REMEMBERED: Final = 8192
+_MAX_PEER: Final = 64
+"""Characters of a peer that is remembered; an address with a zone has fewer, but a server may pass on what a header says."""
 _WATCHED: Final = 100
 """How many requests of a private peer are looked at; a proxy shows itself at the first."""
 _FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
@@ -155,7 +157,7 @@ class Clients:
         self._prefix = ipv6_prefix
         self._peers: dict[str, Client] = {}
         self._watched: dict[str, int] = {}
-        self._warned = False
+        self._warned = self._unknown = False
         self._private = trust("private")
 
     def resolve(self, peer: str | None, headers: Headers, rewritten: bool = False) -> Client:
@@ -178,17 +180,19 @@ class Clients:
             self._watched.clear()
         address = read_address(peer) if peer else None
         client = self._client(address, peer)
-        if address is None and not self._trusted.hops:
-            message = (
-                f"a request has no client address (peer {(peer or '')[:60]!r}): all such requests share one bucket; "
-                "behind a unix socket set trusted_proxies to the number of proxies, e.g. trusted_proxies=1"
-            )
+        if len(peer or "") <= _MAX_PEER:
             self._peers[peer or ""] = client
-            return Client(client.address, client.subject, client.peer, message)
-        if address is not None and not self._warned and self._private.holds(address, 1):
-            self._watched[peer or ""] = _WATCHED
-        self._peers[peer or ""] = client
-        return client
+            if address is not None and not self._warned and self._private.holds(address, 1):
+                self._watched[peer or ""] = _WATCHED
+        return client if address is not None or self._unknown or self._trusted.hops else self._warn_unknown(client)
+
+    def _warn_unknown(self, client: Client) -> Client:
+        self._unknown = True
+        message = (
+            f"a request has no client address (peer {(client.peer or '')[:60]!r}): all such requests share one bucket; "
+            "behind a unix socket set trusted_proxies to the number of proxies, e.g. trusted_proxies=1"
+        )
+        return Client(client.address, client.subject, client.peer, message)
 
     def _watch(self, client: Client, headers: Headers) -> Client:
         """Look at the first requests of a private peer: is it a proxy nobody told us about?"""

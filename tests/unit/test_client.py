@@ -410,6 +410,13 @@ def test_a_request_without_an_address_is_unknown_and_warned_of_once(peer: str | 
     assert found[0].warning
 
 
+def test_peers_a_server_took_from_a_header_are_warned_of_once_and_not_remembered_at_length() -> None:
+    clients = Clients(trust("none"))
+    made_up = [*(f"{i}" + "x" * 50_000 for i in range(20)), *(f"fe80::{i}%" + "y" * 50_000 for i in range(1, 20))]
+    assert len([c for c in (clients.resolve(peer, xff("192.0.2.1")) for peer in made_up) if c.warning]) == 1
+    assert sum(len(str(held)) for held in vars(clients).values()) < 10_000
+
+
 @pytest.mark.parametrize("header", [b"x-forwarded-for", b"forwarded", b"x-real-ip"])
 @pytest.mark.parametrize(
     ("peer", "setting"), [("10.0.0.7", "10.0.0.7/32"), ("fd00::7", "fd00::7/128"), ("127.0.0.1", "127.0.0.1/32")]
