@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -336,6 +337,17 @@ def test_the_same_subject_has_the_same_key_however_many_came_between() -> None:
     before = held.key(policy, "first")
     assert len({held.key(policy, str(i)) for i in range(20_000)}) == 20_000
     assert held.key(policy, "first") == before == BUCKETS.key(policy, "first")
+
+
+def test_subjects_of_any_length_take_little_memory() -> None:
+    (policy, _), *_ = planned(Declaration("5/minute")).fixed or ()
+    held = Buckets("app", b"a secret of no importance")
+    tracemalloc.start()
+    try:
+        assert len({held.key(policy, f"key:{i}" + "x" * 60_000) for i in range(200)}) == 200
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
