@@ -147,8 +147,11 @@ def make_plan(declarations: Sequence[Declaration], method: str, template: str, o
     fallback = on_store_error or "allow"
     unique = list(dict.fromkeys(d for d in declarations if d.methods is None or method in d.methods))
     pairs = [(d, limit) for d in unique for limit in d.limits]
-    buckets = unique_names([identity(limit, d.name) for d, limit in pairs], mark="~")
-    named = _named([(d, _policy(d, limit, b, scope, fallback)) for (d, limit), b in zip(pairs, buckets, strict=True)])
+    # Unique where a bucket is shared or not, apart: a neighbour must not move a shared limit to a bucket of its own.
+    buckets = unique_names([f"{d.shared or ''}:{identity(limit, d.name)}" for d, limit in pairs], mark="~")
+    named = _named(
+        [(d, _policy(d, limit, b.partition(":")[2], scope, fallback)) for (d, limit), b in zip(pairs, buckets, strict=True)]
+    )
     steps = tuple([Step(d, tuple([p for owner, p in named if owner is d])) for d in unique])
     return Plan(steps, scope, fallback, _fixed(named) if all(map(_asks_nothing, unique)) else None)
 
@@ -213,7 +216,9 @@ def _charged(plan: Plan, asked: Sequence[Asked], buckets: Buckets) -> tuple[Char
 def _dynamic(plan: Plan, position: int, asked: Asked) -> list[Policy]:
     """The policies of limits decided per request; their buckets are their own, whatever the rest of the plan does."""
     d = asked.declaration
-    names = unique_names([f"{identity(limit, d.name)}~d{position}" for limit in asked.limits], mark="~")
+    others = [step.declaration for step in plan.steps[:position]]
+    before = sum(other.dynamic is not None and other.shared == d.shared for other in others)
+    names = unique_names([f"{identity(limit, d.name)}~d{before}" for limit in asked.limits], mark="~")
     return [_policy(d, limit, name, plan.scope, plan.on_store_error) for limit, name in zip(asked.limits, names, strict=True)]
 
 
