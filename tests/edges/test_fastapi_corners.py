@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse
-from starlette.routing import Host
+from starlette.routing import Host, Router
 from starlette.types import Receive, Scope, Send
 
 from lockwatch import LockWatch, RateLimit
@@ -22,6 +22,78 @@ def limited(limit: str = ONE, **options: Any) -> Any:
 
 async def statuses(app: Any, *requests: tuple[str, str], **extra: Any) -> list[int]:
     return [(await http(app, method, path, **extra)).status for method, path in requests]
+
+
+# ------------------------------------------------------------------ late routes
+async def test_a_late_decorated_route_of_an_included_router_is_limited() -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app)
+    router = APIRouter()
+    app.include_router(router)
+    assert await statuses(app, ("GET", "/late")) == [404]
+
+    @router.get("/late")
+    @lockwatch.limit(ONE)
+    async def late() -> None: ...
+
+    assert await statuses(app, ("GET", "/late"), ("GET", "/late")) == [200, 429]
+
+
+async def test_a_late_route_leaves_the_gates_of_its_neighbours_where_they_are() -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app)
+    inner, outer = APIRouter(), APIRouter()
+    outer.include_router(inner)
+    app.include_router(outer)
+    ran: list[str] = []
+
+    @inner.post("/dependency", dependencies=[limited()])
+    async def dependency(x: dict[str, Any]) -> None: ...
+
+    @inner.get("/decorator")
+    @lockwatch.limit(ONE)
+    async def decorator() -> None:
+        ran.append("decorator")
+
+    assert await statuses(app, ("POST", "/dependency"), ("GET", "/decorator")) == [422, 200]
+
+    @inner.get("/late")
+    async def late() -> None: ...
+
+    refused = await http(app, "POST", "/dependency", body=b"{}")
+    assert (refused.status, refused.reads) == (429, 0)
+    assert await statuses(app, ("GET", "/decorator")) == [429]
+    assert ran == ["decorator"]
+
+
+async def test_a_late_route_of_a_mounted_application_is_limited_before_it_runs() -> None:
+    app, sub = FastAPI(), FastAPI()
+    lockwatch = LockWatch(app, application_limits=ONE)
+    app.mount("/sub", sub)
+    ran: list[str] = []
+    assert await statuses(app, ("GET", "/")) == [404]
+
+    @sub.get("/late")
+    @lockwatch.limit("5/minute")
+    async def late() -> None:
+        ran.append("late")
+
+    assert await statuses(app, ("GET", "/sub/late")) == [429]
+    assert ran == []
+
+
+async def test_routes_of_a_router_that_was_mounted_empty_are_limited() -> None:
+    app, router = FastAPI(), Router()
+    lockwatch = LockWatch(app)
+    app.mount("/sub", router)
+    assert await statuses(app, ("GET", "/sub/late")) == [404]
+
+    @lockwatch.limit(ONE)
+    async def late(request: Any) -> PlainTextResponse:
+        return PlainTextResponse("late")
+
+    router.add_route("/late", late)
+    assert await statuses(app, ("GET", "/sub/late"), ("GET", "/sub/late")) == [200, 429]
 
 
 # ----------------------------------------------------------------------- mounts
@@ -98,3 +170,24 @@ async def test_the_limits_of_the_outer_application_come_before_a_mounted_one_wit
     app.mount("/sub", sub)
     assert await statuses(app, *[("GET", "/sub/x")] * 3) == [200, 200, 429]
     assert ran == ["x", "x"]
+
+
+async def test_applications_that_share_routes_each_have_one_gate_before_them() -> None:
+    shared = FastAPI()
+
+    @shared.get("/x", dependencies=[limited("100/minute")])
+    async def x() -> None: ...
+
+    apps = [FastAPI(), FastAPI()]
+    for app in apps:
+        LockWatch(app, default_limits="100/minute")
+        app.mount("/shared", shared)
+    for turn in range(10):
+        for app in apps:
+            assert await statuses(app, ("GET", "/shared/x")) == [200]
+            app.add_api_route(f"/{turn}", x)
+    route: Any = next(route for route in shared.routes if getattr(route, "path", "") == "/x")
+    depth, inside = 0, route.app
+    while hasattr(type(inside), "__slots__"):
+        depth, inside = depth + 1, inside.app
+    assert depth == 2
