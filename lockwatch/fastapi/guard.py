@@ -242,14 +242,19 @@ class Doorman:
 
 async def check_late(guard: Guard, visit: Visit, declaration: Declaration, scope: Scope) -> None:
     """Enforce from inside a dependency what no gate has. Raises: RateLimited, StoreUnavailable."""
+    if is_preflight(scope):
+        return
     seen = seen_in(scope, visit.prefix)
     plan = visit.plan
+    general: tuple[Declaration, ...] = ()
     if plan is None:
-        guard.recount()
+        if seen is not None:
+            guard.recount()
         plan = guard.plan(seen, scope, visit.prefix, getattr(scope.get("app"), "dependency_overrides", {}))
+        general = () if guard.is_exempt(scope) else guard.engine.application
     if visit.plan is not None or not plan.settles(declaration):
         template = UNMATCHED if seen is None else visit.prefix + seen.path
-        plan = make_plan((declaration,), method_in(scope), template, guard.engine.config.on_redis_failure)
+        plan = make_plan((*general, declaration), method_in(scope), template, guard.engine.config.on_redis_failure)
     refused = await guard.check(visit, plan)
     if refused is not None:
         raise refused

@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse
-from starlette.routing import Host, Router
+from starlette.requests import HTTPConnection
+from starlette.routing import BaseRoute, Host, Match, Router
 from starlette.types import Receive, Scope, Send
 
 from lockwatch import LockWatch, RateLimit
@@ -191,3 +192,45 @@ async def test_applications_that_share_routes_each_have_one_gate_before_them() -
     while hasattr(type(inside), "__slots__"):
         depth, inside = depth + 1, inside.app
     assert depth == 2
+
+
+# ------------------------------------------------- what only a dependency can see
+class Bare(BaseRoute):
+    """A route without an application of its own, as FastAPI serves frontends: no gate can stand before it."""
+
+    def __init__(self, *limits: RateLimit) -> None:
+        self.limits = limits
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return Match.FULL if scope["path"] == "/bare" else Match.NONE, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for limit in self.limits:
+            await limit(HTTPConnection(scope))
+        await PlainTextResponse("bare")(scope, receive, send)
+
+
+async def test_what_only_a_dependency_limits_counts_for_the_application_too() -> None:
+    app = FastAPI()
+    LockWatch(app, application_limits="3/minute")
+    app.router.routes.append(Bare(RateLimit("9/hour"), RateLimit("2/minute")))
+    seen = [await http(app, "GET", "/bare") for _ in range(3)]
+    assert [s.status for s in seen] == [200, 200, 429]
+    assert [s.split(";")[0] for s in (seen[0].header("ratelimit") or "").split(", ")] == [
+        '"3-per-minute"',
+        '"9-per-hour"',
+        '"2-per-minute"',
+    ]
+    assert await statuses(app, ("GET", "/nowhere")) == [429]
+
+
+async def test_a_preflight_that_the_application_answers_itself_is_not_limited() -> None:
+    app = FastAPI(dependencies=[limited()])
+    LockWatch(app, application_limits=ONE)
+
+    @app.options("/{path:path}")
+    async def preflight(path: str) -> None: ...
+
+    asked = {"origin": "https://shop.example.com", "access-control-request-method": "POST"}
+    assert await statuses(app, *[("OPTIONS", "/x")] * 3, headers=asked) == [200] * 3
+    assert await statuses(app, *[("OPTIONS", "/x")] * 2) == [200, 429]
