@@ -60,7 +60,7 @@ class Guard:
         """What applies to a response no gate has seen: of a route added late, of none, or of a middleware outside of ours."""
         seen = seen_in(scope, visit.prefix)
         if visit.inside or seen is not None:
-            if seen is not None and seen.methods and scope["method"] not in seen.methods:
+            if seen is not None and seen.methods and scope.get("method") not in seen.methods:
                 seen = None  # 405
             if seen is not None:
                 self.recount()
@@ -218,10 +218,11 @@ class Doorman:
 
     async def deliver(self, message: Message) -> None:
         """Send a message of the application's."""
-        if message["type"] in STARTS:
-            if self.visit.plan is None and self.guard.general and self.scope["type"] == "http":
+        starts = message["type"] in STARTS
+        if starts or message["type"] == "websocket.close":
+            if self.visit.plan is None and (self.guard.general or seen_in(self.scope, "") is not None):
                 await self._charge()
-            if self.announces:
+            if starts and self.announces:
                 self.visit.announce(message)
         if not self.replaced:
             await self.send(message)

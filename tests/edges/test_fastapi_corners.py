@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse
 from starlette.requests import HTTPConnection
@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Host, Match, Router
 from starlette.types import Receive, Scope, Send
 
 from lockwatch import LockWatch, RateLimit
-from tests.edges.asgi import http
+from tests.edges.asgi import http, websocket
 
 ONE = "1/minute"
 
@@ -95,6 +95,23 @@ async def test_routes_of_a_router_that_was_mounted_empty_are_limited() -> None:
 
     router.add_route("/late", late)
     assert await statuses(app, ("GET", "/sub/late"), ("GET", "/sub/late")) == [200, 429]
+
+
+async def test_a_decorated_route_put_in_the_place_of_another_is_limited_at_the_latest_on_its_way_out() -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app)
+
+    @app.get("/x")
+    async def before() -> None: ...
+
+    assert await statuses(app, ("GET", "/x")) == [200]
+
+    @lockwatch.limit(ONE)
+    async def after() -> None: ...
+
+    app.router.routes.pop()
+    app.get("/x")(after)
+    assert await statuses(app, *[("GET", "/x")] * 3) == [200, 429, 429]
 
 
 # ----------------------------------------------------------------------- mounts
@@ -234,3 +251,37 @@ async def test_a_preflight_that_the_application_answers_itself_is_not_limited() 
     asked = {"origin": "https://shop.example.com", "access-control-request-method": "POST"}
     assert await statuses(app, *[("OPTIONS", "/x")] * 3, headers=asked) == [200] * 3
     assert await statuses(app, *[("OPTIONS", "/x")] * 2) == [200, 429]
+
+
+# ------------------------------------------------------------------ WebSockets
+async def test_handshakes_that_match_no_route_count_for_the_application() -> None:
+    app = FastAPI()
+    LockWatch(app, application_limits="2/minute")
+    denial: dict[str, Any] = {"websocket.http.response": {}}
+    seen = [await websocket(app, "/nowhere", extensions=denial) for _ in range(3)]
+    assert [(s.closed, s.status, s.accepted) for s in seen] == [(1000, 0, False), (1000, 0, False), (None, 429, False)]
+    assert (await websocket(app, "/nowhere")).closed == 1008
+    assert await statuses(app, ("GET", "/nowhere")) == [429]
+
+
+async def test_a_decorated_websocket_put_in_the_place_of_another_is_refused_when_it_accepts() -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app)
+
+    @app.websocket("/x")
+    async def before(socket: WebSocket) -> None:
+        await socket.close()
+
+    await websocket(app, "/x")
+
+    @lockwatch.limit("0/minute")
+    async def after(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text("secret")
+        await socket.close()
+
+    app.router.routes.pop()
+    app.websocket("/x")(after)
+    for _ in range(2):
+        refused = await websocket(app, "/x")
+        assert (refused.accepted, refused.closed) == (False, 1008)
