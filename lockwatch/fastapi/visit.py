@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Scope
 
-from lockwatch.client import Client
+from lockwatch.client import UNKNOWN, Client
 from lockwatch.headers import quota_headers
 from lockwatch.limits.decision import Decision
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lockwatch.limits.declaration import Plan
 
 _ENDED: Scope = {"type": "http", "method": "GET", "path": "", "headers": (), "client": None, "state": {}}
+_NOBODY = Client(None, f"ip:{UNKNOWN}", None)
 STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 
@@ -64,6 +65,8 @@ class Visit:
     def client(self) -> Client:
         """Who sent the request."""
         if self._client is None:
+            if self._scope is _ENDED:
+                return _NOBODY
             peer = self._scope.get("client")
             host, port = peer or (None, None)
             engine = self.guard.engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse
 from starlette.requests import HTTPConnection
@@ -285,3 +285,18 @@ async def test_a_decorated_websocket_put_in_the_place_of_another_is_refused_when
     for _ in range(2):
         refused = await websocket(app, "/x")
         assert (refused.accepted, refused.closed) == (False, 1008)
+
+
+# ------------------------------------------------------------------ afterwards
+async def test_what_is_asked_of_a_request_that_has_ended_is_no_problem_of_the_set_up() -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app)
+    kept: list[Any] = []
+
+    @app.get("/x")
+    async def x(request: Request) -> None:
+        kept.append(request.state.lockwatch)
+
+    assert await statuses(app, ("GET", "/x")) == [200]
+    assert (kept[0].client.address, kept[0].user, kept[0].header(b"host")) == (None, None, None)
+    assert lockwatch.health().warnings == ()
