@@ -24,6 +24,8 @@ UNKNOWN: Final = "unknown"
 MAX_HOPS: Final = 40
 MAX_ELEMENT: Final = 2048
 _REMEMBERED: Final = 8192
+_MAX_PEER: Final = 64
+"""Characters of a peer that is remembered; an address with a zone has fewer, but a server may pass on what a header says."""
 _WATCHED: Final = 100
 """How many requests of a private peer are looked at; a proxy shows itself at the first."""
 _FORWARDED: Final = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
@@ -37,10 +39,14 @@ _PRIVATE: Final = (
     "fc00::/7",
     "fe80::/10",
 )
+_NAT64: Final = 0x64FF9B << 64
+"""The upper 96 bits of 64:ff9b::/96 (RFC 6052): an IPv4 client that came through a translator."""
 _PORT = re.compile(r":\d{1,5}\Z")
-_VALUE = r'(?:"(?:[^"\\]|\\.)*"|[^\s",;\\]*)'
-_PAIR = re.compile(rf"\s*([A-Za-z][A-Za-z0-9_-]*)\s*=\s*({_VALUE})\s*(?:;|\Z)")
-_ELEMENT = re.compile(rf"(?:\s*[A-Za-z][A-Za-z0-9_-]*\s*=\s*{_VALUE}\s*(?:;\s*|\Z))+\Z")
+# Possessive throughout: with backtracking, blanks that two quantifiers can share take time exponential in the pairs.
+_VALUE = r'(?:"(?:[^"\\]|\\.)*+"|[^\s",;\\]*+)'
+_NAMED = r"\s*+[A-Za-z][A-Za-z0-9_-]*+\s*+=\s*+"
+_PAIR = re.compile(rf"\s*+([A-Za-z][A-Za-z0-9_-]*+)\s*+=\s*+({_VALUE})\s*+(?:;|\Z)")
+_ELEMENT = re.compile(rf"(?:{_NAMED}{_VALUE}\s*+(?:;\s*+|\Z))++\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,7 @@ def _network(word: object, option: str, example: str) -> Network:
 
 
 def read_address(text: str) -> Address | None:
-    """Read one address as proxies write it: with a port, brackets or a zone, IPv4-mapped. None when it is none of that."""
+    """Read one address as proxies write it: with a port, brackets or a zone, IPv4-mapped or behind NAT64. None when it is not."""
     text = text.strip().strip('"').strip()
     if text.startswith("["):
         text, _, rest = text[1:].partition("]")
@@ -124,7 +130,15 @@ def read_address(text: str) -> Address | None:
         address = ip_address(text.partition("%")[0] if ":" in text else text)
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
+    return address if isinstance(address, IPv4Address) else address.ipv4_mapped or _translated(address) or address
+
+
+def _translated(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 client behind NAT64, where all are in one /64. Never a private address: RFC 6052 forbids to translate those."""
+    if int(address) >> 32 != _NAT64:
+        return None
+    inside = IPv4Address(int(address) & 0xFFFF_FFFF)
+    return inside if inside.is_global else None
 
 
 def subject_of(address: Address, ipv6_prefix: int) -> str:
@@ -150,7 +164,7 @@ class Clients:
         self._prefix = ipv6_prefix
         self._peers: dict[str, Client] = {}
         self._watched: dict[str, int] = {}
-        self._warned = False
+        self._warned = self._unknown = False
         self._private = trust("private")
 
     def resolve(self, peer: str | None, headers: Headers, rewritten: bool = False) -> Client:
@@ -173,17 +187,19 @@ class Clients:
             self._watched.clear()
         address = read_address(peer) if peer else None
         client = self._client(address, peer)
-        if address is None and not self._trusted.hops:
-            message = (
-                f"a request has no client address (peer {(peer or '')[:60]!r}): all such requests share one bucket; "
-                "behind a unix socket set trusted_proxies to the number of proxies, e.g. trusted_proxies=1"
-            )
+        if len(peer or "") <= _MAX_PEER:
             self._peers[peer or ""] = client
-            return Client(client.address, client.subject, client.peer, message)
-        if address is not None and not self._warned and self._private.holds(address, 1):
-            self._watched[peer or ""] = _WATCHED
-        self._peers[peer or ""] = client
-        return client
+            if address is not None and not self._warned and self._private.holds(address, 1):
+                self._watched[peer or ""] = _WATCHED
+        return client if address is not None or self._unknown or self._trusted.hops else self._warn_unknown(client)
+
+    def _warn_unknown(self, client: Client) -> Client:
+        self._unknown = True
+        message = (
+            f"a request has no client address (peer {(client.peer or '')[:60]!r}): all such requests share one bucket; "
+            "behind a unix socket set trusted_proxies to the number of proxies, e.g. trusted_proxies=1"
+        )
+        return Client(client.address, client.subject, client.peer, message)
 
     def _watch(self, client: Client, headers: Headers) -> Client:
         """Look at the first requests of a private peer: is it a proxy nobody told us about?"""
@@ -208,14 +224,12 @@ class Clients:
 
     def _behind(self, peer: Address | None, headers: Headers) -> Client:
         """Walk from the right through what trusted hops vouch for."""
-        nearest = peer
-        for distance, text in enumerate(self._forwarded(headers), start=1):
-            if nearest is not None and not self._trusted.holds(nearest, distance - 1):
-                break
-            address = read_address(text)
+        nearest, distance, hops = peer, 0, self._forwarded(headers)
+        while nearest is None or self._trusted.holds(nearest, distance):
+            address = read_address(next(hops, ""))
             if address is None:
                 break  # what a trusted hop could not name, nobody to the left of it can vouch for
-            nearest = address
+            nearest, distance = address, distance + 1
         return self._client(nearest, str(peer) if peer else None)
 
     def _forwarded(self, headers: Headers) -> Iterator[str]:
@@ -246,12 +260,12 @@ def _elements(line: str) -> Iterator[str]:
         if not tail.strip():
             yield ""  # a proxy that says nothing vouches for nobody
             tail = ""
+        elif len(tail) > MAX_ELEMENT:
+            break
         elif _ELEMENT.match(tail):
             found = [value for name, value in _PAIR.findall(tail) if name.lower() == "for"]
             yield found[0].strip('"') if len(found) == 1 else ""
             tail = ""
-        elif len(tail) > MAX_ELEMENT:
-            break
         if comma < 0:
             break
         end = comma

@@ -100,7 +100,7 @@ class LockWatchConfig:
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.exempt_paths, str):
-            object.__setattr__(self, "exempt_paths", (self.exempt_paths,))
+            object.__setattr__(self, "exempt_paths", _listed(self.exempt_paths))
         _check_choices(self)
         _check_texts(self)
         for name in ("user", "tenant"):
@@ -172,6 +172,9 @@ def _check_texts(config: LockWatchConfig) -> None:
     name = config.namespace
     if not isinstance(name, str) or not name or any(c in name for c in "{}: \n"):
         raise ConfigurationError(f"namespace={name!r} is not text without '{{', '}}', ':' and space; a correct one is 'shop-api'")
+    for path in config.exempt_paths:
+        if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1]:
+            raise ConfigurationError(f"exempt_paths: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")
     if any(not isinstance(secret, str) or len(secret) < 16 for secret in config.secrets):
         raise ConfigurationError(
             "secret_key is not text of at least 16 characters; make one with: "
@@ -203,13 +206,17 @@ def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple
 
 def _convert(name: str, text: str, variable: str) -> Any:
     if name in ("exempt_paths", "exempt_networks", "secret_key"):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return _listed(text)
     if name not in _RANGES:
         return text
     try:
         return float(text) if name in _FLOATS else int(text)
     except ValueError:
         raise ConfigurationError(f"{variable}={text[:40]!r} is not a number") from None
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _file(path: str, variable: str) -> str:

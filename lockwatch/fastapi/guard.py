@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lockwatch.engine import Engine
 from lockwatch.errors import RequestRefused
 from lockwatch.fastapi.body import Reading, fields_of
-from lockwatch.fastapi.plan import Seen, declared, seen_in, walk
+from lockwatch.fastapi.plan import Seen, declared, seen_in, tables, walk
 from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.visit import STARTS, Visit, visit_in
 from lockwatch.keys import BodyKey
@@ -41,6 +41,7 @@ class Guard:
         self.general = bool(engine.application or engine.defaults)
         self.learned: dict[tuple[str, str, str], Plan] = {}
         self._counted = -1
+        self._tables: tuple[list[Any], ...] = ()
         exempt = engine.config.exempt_paths
         self.exempts = bool(exempt)
         self._exempt = frozenset(p for p in exempt if not p.endswith("*"))
@@ -67,9 +68,9 @@ class Guard:
 
     def plan_ungated(self, scope: Scope, visit: Visit) -> Plan:
         """What applies to a response no gate has seen: of a route added late, of none, or of a middleware outside of ours."""
-        if visit.inside:
-            seen = seen_in(scope, visit.prefix)
-            if seen is not None and seen.methods and scope["method"] not in seen.methods:
+        seen = seen_in(scope, visit.prefix)
+        if visit.inside or seen is not None:
+            if seen is not None and seen.methods and scope.get("method") not in seen.methods:
                 seen = None  # 405
             if seen is not None:
                 self.recount()
@@ -133,16 +134,25 @@ class Guard:
 
     def place_gates(self) -> None:
         """Put a gate before every route that has none yet; cheap when no route was added."""
-        routes = self.app.router.routes
-        if len(routes) == self._counted:
+        if sum(map(len, self._tables)) == self._counted:
             return
-        self._counted = len(routes)
+        routes = self.app.router.routes
         self.learned.clear()
+        self._tables = tuple(tables(routes))
         for seen in walk(routes, owner=self.app):
-            if not (isinstance(seen.holder.app, Gate | Passage) and seen.holder.app.guard is self):
+            if not self._guards(seen.holder.app):
                 # A route object that cannot be changed keeps its app: its limits are met by their dependency, or on the way out.
                 with suppress(AttributeError):
                     seen.holder.app = (Passage if seen.passage else Gate)(self, seen, seen.holder.app)
+        self._counted = sum(map(len, self._tables))
+
+    def _guards(self, app: Any) -> bool:
+        """Whether a gate of ours stands before `app`, be it behind those of other applications that share the route."""
+        while isinstance(app, Gate | Passage):
+            if app.guard is self:
+                return True
+            app = app.app
+        return False
 
     def recount(self) -> None:
         """Look at the routes again before the next request: one was met that has no gate."""
@@ -278,10 +288,10 @@ class Doorman:
     async def deliver(self, message: Message) -> None:
         """Send a message of the application's."""
         visit, kind = self.visit, message["type"]
-        if kind in STARTS:
-            if visit.plan is None and self.guard.general and self.scope["type"] == "http":
+        if kind in STARTS or kind == "websocket.close":
+            if visit.plan is None and (self.guard.general or seen_in(self.scope, "") is not None):
                 await self._charge()
-            if not self.replaced:
+            if kind in STARTS and not self.replaced:
                 self._start(message)
         elif visit.receipts and kind == "http.response.body" and not message.get("more_body"):
             visit.conclude(ended=True)

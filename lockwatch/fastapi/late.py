@@ -7,7 +7,7 @@ from starlette.types import Scope
 
 from lockwatch.errors import RequestRefused
 from lockwatch.fastapi.body import fields_of
-from lockwatch.fastapi.guard import Guard, method_in
+from lockwatch.fastapi.guard import Guard, is_preflight, method_in
 from lockwatch.fastapi.plan import seen_in
 from lockwatch.fastapi.visit import Visit
 from lockwatch.keys import BodyKey, subject_of
@@ -20,7 +20,7 @@ async def check_late(guard: Guard, visit: Visit, declaration: Declaration, conne
 
     Raises: RateLimited, StoreUnavailable.
     """
-    if declaration in visit.passed:
+    if declaration in visit.passed or is_preflight(connection.scope):
         return
     visit.passed += (declaration,)
     refused = None
@@ -55,10 +55,13 @@ def _among(plan: Plan, declaration: Declaration) -> bool:
 def _plan(guard: Guard, visit: Visit, declaration: Declaration, scope: Scope) -> Plan:
     """The plan of the route when nothing was decided yet, else one of `declaration` alone."""
     seen = seen_in(scope, visit.prefix)
+    general: tuple[Declaration, ...] = ()
     if visit.plan is None:
-        guard.recount()
+        if seen is not None:
+            guard.recount()
         plan = guard.plan(seen, scope, visit.prefix, getattr(scope.get("app"), "dependency_overrides", {}))
         if plan.settles(declaration) or _among(plan, declaration):
             return plan
+        general = () if guard.is_exempt(scope) else guard.engine.application
     template = UNMATCHED if seen is None else visit.prefix + seen.path
-    return make_plan((declaration,), method_in(scope), template, guard.engine.config.on_redis_failure)
+    return make_plan((*general, declaration), method_in(scope), template, guard.engine.config.on_redis_failure)

@@ -66,19 +66,44 @@ def walk(routes: Iterable[BaseRoute], prefix: str = "", owner: Any = None) -> It
 
 
 def _walk_mount(mount: Any, prefix: str, owner: Any) -> Iterator[Seen]:
-    path = str(getattr(mount, "path", ""))  # a Host has none
+    path = str(getattr(mount, "path", None) or getattr(mount, "host", ""))
     inside = _innermost(mount.app)
-    if not mount.routes:
+    routes = routes_of(inside)
+    if routes is None:
         yield Seen(mount, prefix, f"{path}/{{path}}", overrides=owner)
         return
     yield Seen(mount, prefix, path, passage=True)
-    yield from walk(mount.routes, prefix + path, inside if hasattr(inside, "dependency_overrides") else owner)
+    yield from walk(routes, prefix + path, inside if hasattr(inside, "dependency_overrides") else owner)
 
 
 def _innermost(app: Any) -> Any:
-    while not hasattr(app, "dependency_overrides") and hasattr(app, "app"):
+    """The application with routes inside middlewares, else what is inside them all."""
+    while not hasattr(app, "routes") and hasattr(app, "app"):
         app = app.app
     return app
+
+
+def routes_of(app: Any) -> list[BaseRoute] | None:
+    """The routes of an application that can be walked into.
+
+    None where there are none, or of another framework, or where the application has a LockWatch of its own.
+    """
+    routes = getattr(app, "routes", None)
+    if not isinstance(routes, list) or not all(isinstance(route, BaseRoute) for route in routes):
+        return None
+    return None if getattr(getattr(app, "state", None), "lockwatch", None) is not None else routes
+
+
+def tables(routes: list[BaseRoute]) -> Iterator[list[BaseRoute]]:
+    """The lists that `walk` finds its routes in: one of them grows when a route is added, however deep."""
+    yield routes
+    for route in routes:
+        if isinstance(route, (Mount, Host)):
+            inner = routes_of(_innermost(route.app))
+        else:
+            inner = getattr(getattr(route, "original_router", None), "routes", None)
+        if inner is not None:
+            yield from tables(inner)
 
 
 def _seen(holder: Any, prefix: str, owner: Any) -> Seen:
@@ -122,5 +147,7 @@ def seen_in(scope: Scope, prefix: str) -> Seen | None:
     """The route in a scope after routing, as the walk would have found it; None when there is none."""
     context = (scope.get("fastapi") or {}).get("effective_route_context")
     # For an included Starlette route or WebSocket the context only points at what runs.
-    holder = getattr(context, "starlette_route", None) or context or scope.get("route")
+    holder = getattr(context, "starlette_route", None) or context
+    if holder is None or isinstance(holder, (Mount, Host)):
+        holder = scope.get("route")
     return None if holder is None else _seen(holder, prefix, scope.get("app"))

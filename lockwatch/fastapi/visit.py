@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Scope
 
-from lockwatch.client import Client, Network
+from lockwatch.client import UNKNOWN, Client, Network
 from lockwatch.errors import RequestRefused, refusal
 from lockwatch.headers import quota_headers
 from lockwatch.keys import by_ip
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lockwatch.fastapi.guard import Guard
 
 _ENDED: Scope = {"type": "http", "method": "GET", "path": "", "headers": (), "client": None, "state": {}}
+_NOBODY = Client(None, f"ip:{UNKNOWN}", None)
 _ACCEPTED: Final = 101
 _FAILED: Final = 500
 STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
@@ -147,6 +148,8 @@ class Visit:
     def client(self) -> Client:
         """Who sent the request."""
         if self._client is None:
+            if self._scope is _ENDED:
+                return _NOBODY
             peer = self._scope.get("client")
             host, port = peer or (None, None)
             engine = self.guard.engine

@@ -16,6 +16,8 @@ SCHEMA: Final = "1"
 """Layout of keys and values; a release that changes it can share a store with the one before."""
 _REMEMBERED: Final = 8192
 _TENANTS: Final = 1024
+_MAX_REMEMBERED: Final = 256
+"""Characters of a subject that is remembered; a client chooses how long its API key is."""
 
 
 def derive_key(secret: bytes, purpose: str) -> bytes:
@@ -25,7 +27,7 @@ def derive_key(secret: bytes, purpose: str) -> bytes:
 
 
 class Buckets:
-    """Names store keys. Remembers recently hashed subjects, at most 8,192 of them."""
+    """Names store keys. Remembers recently hashed subjects, at most 8,192 of at most 256 characters."""
 
     __slots__ = ("_hashed", "_key", "_namespace", "_prefix", "_tenants")
 
@@ -56,8 +58,9 @@ class Buckets:
         return f"{self._namespace}:{SCHEMA}:{ALGORITHMS[policy.algorithm]}:{{{hashed}}}:{policy.bucket}"
 
     def _hash(self, subject: str) -> str:
-        if len(self._hashed) >= _REMEMBERED:
-            self._hashed.clear()
         digest = blake2s(self._prefix + subject.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).hexdigest()
-        self._hashed[subject] = digest
+        if len(subject) <= _MAX_REMEMBERED:
+            if len(self._hashed) >= _REMEMBERED:
+                self._hashed.clear()
+            self._hashed[subject] = digest
         return digest

@@ -78,9 +78,14 @@ def make_plan(declarations: Sequence[Declaration], method: str, template: str, o
     scope = f"{method}:{template}"
     unique = list(dict.fromkeys(d for d in declarations if d.methods is None or method in d.methods))
     pairs = [(d, limit) for d in unique for limit in d.limits]
-    buckets = unique_names([identity(limit, d.name) for d, limit in pairs], mark="~")
+    # Unique where a bucket is shared or not, apart: a neighbour must not move a shared limit to a bucket of its own.
+    buckets = unique_names([f"{d.shared or ''}:{identity(limit, d.name)}" for d, limit in pairs], mark="~")
     named = _named(
-        [(d, p) for (d, limit), b in zip(pairs, buckets, strict=True) for p in _policies(d, limit, b, scope, on_store_error)]
+        [
+            (d, policy)
+            for (d, limit), bucket in zip(pairs, buckets, strict=True)
+            for policy in _policies(d, limit, bucket.partition(":")[2], scope, on_store_error)
+        ]
     )
     steps = [Step(d, tuple([p for owner, p in named if owner is d])) for d in unique]
     first = tuple([s for s in steps if not s.declaration.late])
@@ -197,8 +202,10 @@ def _charged(plan: Plan, asked: Sequence[Asked], visit: Visit, buckets: Buckets,
 def _dynamic(plan: Plan, asked: Asked) -> list[Policy]:
     """The policies of limits decided per request; their buckets are their own, whatever the rest of the plan does."""
     d = asked.step.declaration
-    position = [*plan.steps, *plan.later].index(asked.step)
-    names = unique_names([f"{identity(limit, d.name)}~d{position}" for limit in asked.limits], mark="~")
+    steps = [*plan.steps, *plan.later]
+    others = [step.declaration for step in steps[: steps.index(asked.step)]]
+    before = sum(not other.limits and other.shared == d.shared for other in others)
+    names = unique_names([f"{identity(limit, d.name)}~d{before}" for limit in asked.limits], mark="~")
     return [
         policy
         for limit, name in zip(asked.limits, names, strict=True)

@@ -447,6 +447,7 @@ def test_the_memory_store_warns_where_there_are_several_processes(monkeypatch: p
 
 def test_exempt_paths_may_be_one_text() -> None:
     assert LockWatch(exempt_paths="/health").config.exempt_paths == ("/health",)
+    assert LockWatch(exempt_paths="/health, /static/*").config.exempt_paths == ("/health", "/static/*")
 
 
 def test_a_config_object_and_options_combine() -> None:

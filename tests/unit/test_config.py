@@ -78,6 +78,10 @@ def read(environ: dict[str, str] | None = None, /, **options: Any) -> LockWatchC
         ("max_buckets", None, "1 to"),
         ("rate_limit_window_seconds", None, "0.001 to"),
         ("namespace", None, "'shop-api'"),
+        ("exempt_paths", "healthz", "'/healthz'"),
+        ("exempt_paths", ("/healthz", "*"), "'/static/*'"),
+        ("exempt_paths", ["/*/health"], "'/static/*'"),
+        ("exempt_paths", (b"/healthz",), "'/healthz'"),
         ("secret_key", "too-short", "secrets.token_urlsafe(32)"),
         ("secret_key", "", "secrets.token_urlsafe(32)"),
         ("secret_key", (SECRET, "too-short"), "secrets.token_urlsafe(32)"),
@@ -112,6 +116,7 @@ def test_a_value_that_cannot_work_is_refused_by_name_with_what_would(option: str
         ("LOCKWATCH_RATE_LIMIT_WINDOW_SECONDS", "1m"),
         ("LOCKWATCH_NAMESPACE", "a:b"),
         ("LOCKWATCH_SECRET_KEY", "too-short"),
+        ("LOCKWATCH_EXEMPT_PATHS", "/healthz, metrics"),
     ],
 )
 def test_a_variable_that_cannot_work_is_refused_by_name(variable: str, text: str) -> None:

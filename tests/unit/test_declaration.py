@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -257,6 +258,21 @@ def test_two_limits_of_one_route_never_share_a_bucket_with_another_route() -> No
     assert not set(buckets(named)) & set(buckets(planned(Declaration("5/minute", name="api"), template="/v-2")))
 
 
+@pytest.mark.parametrize("limits", ["5/minute", lambda _: "5/minute"], ids=["fixed", "dynamic"])
+def test_a_shared_bucket_is_one_whatever_else_a_route_declares(limits: Any) -> None:
+    shared = Declaration(limits, shared="api")
+    alone = charged(planned(shared, template="/a"))
+    beside = charged(planned(Declaration("7/minute; 9/minute"), Declaration(lambda _: "3/minute"), shared, template="/b"))
+    assert alone[0].key == beside[-1].key
+    assert len({c.key for c in beside}) == 4
+
+
+@pytest.mark.parametrize("limits", ["5/minute", lambda _: "5/minute"], ids=["fixed", "dynamic"])
+def test_the_bucket_of_a_route_is_one_whether_a_shared_limit_comes_before_it_or_not(limits: Any) -> None:
+    mine, application = Declaration(limits), Declaration("9/minute", shared="application")
+    assert charged(planned(mine))[0].key == charged(planned(application, mine))[1].key
+
+
 # --------------------------------------------------------------------- methods
 def test_a_declaration_applies_to_its_methods_only() -> None:
     declared = Declaration("5/minute", methods=["post", "PUT"])
@@ -347,6 +363,17 @@ def test_the_same_subject_has_the_same_key_however_many_came_between() -> None:
     before = held.key(policy, "first")
     assert len({held.key(policy, str(i)) for i in range(20_000)}) == 20_000
     assert held.key(policy, "first") == before == BUCKETS.key(policy, "first")
+
+
+def test_subjects_of_any_length_take_little_memory() -> None:
+    (policy, _), *_ = planned(Declaration("5/minute")).fixed or ()
+    held = Buckets("app", b"a secret of no importance")
+    tracemalloc.start()
+    try:
+        assert len({held.key(policy, f"key:{i}" + "x" * 60_000) for i in range(200)}) == 200
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
