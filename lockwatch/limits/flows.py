@@ -1,7 +1,7 @@
 """The flows of rate limiting: admit, peek, reset. Pure: they yield calls and return decisions.
 
-Scripts take ``(now, then quota, window, cost, shadow per key)`` and answer five numbers per key:
-``(verdict, remaining, retry_after, reset_after, next_after)`` in microseconds. A `now` of 0 means the store's own clock.
+Scripts take ``(now, then mode, quota, window, burst, cost per key)`` and answer six numbers per key:
+``(verdict, remaining, retry_after, reset_after, next_after, receipt)`` in microseconds. A `now` of 0 means the store's own clock.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def _arguments(charges: Sequence[Charge], observe: bool) -> tuple[int, ...]:
     arguments = [0]
     for policy, _, cost in charges:
         limit = policy.limit
-        arguments += (limit.amount, limit.window_us, cost, policy.shadow or observe)
+        arguments += (policy.shadow or observe, limit.amount, limit.window_us, 0, cost)
     return tuple(arguments)
 
 
 def _decisions(
     charges: Sequence[Charge], reply: Reply, decision_id: str, observe: bool, degraded: bool = False
 ) -> tuple[Decision, ...]:
-    numbers = iter(reply)  # five for each charge
+    numbers = iter(reply)  # six for each charge
     return tuple(
         [
             Decision(
@@ -81,8 +81,8 @@ def _decisions(
                 decision_id,
                 next_after * _SECOND,
             )
-            for (policy, _, cost), verdict, remaining, retry, reset_after, next_after in zip(
-                charges, numbers, numbers, numbers, numbers, numbers, strict=False
+            for (policy, _, cost), verdict, remaining, retry, reset_after, next_after, _receipt in zip(
+                charges, numbers, numbers, numbers, numbers, numbers, numbers, strict=False
             )
         ]
     )
@@ -96,7 +96,7 @@ def _without_store(charges: Sequence[Charge], decision_id: str, workers: int, ob
     if kept and not denied:
         arguments = [0]
         for policy, _, cost in kept:
-            arguments += (share_of(policy.limit, workers), policy.limit.window_us, cost, policy.shadow or observe)
+            arguments += (policy.shadow or observe, share_of(policy.limit, workers), policy.limit.window_us, 0, cost)
         reply = yield Call("admit", tuple([c.key for c in kept]), tuple(arguments), local=True)
         replies = {c.key: d for c, d in zip(kept, _decisions(kept, reply, decision_id, observe, degraded=True), strict=True)}
     return tuple(replies.get(c.key) or _undecided(c, decision_id, observe) for c in charges)

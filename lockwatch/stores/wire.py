@@ -11,7 +11,11 @@ from typing import Final
 from lockwatch.errors import StoreError
 from lockwatch.flow import Call, Reply
 
-_SOURCES: Final = ("prelude", "window", "admit", "keys", "dispatch")
+_SOURCES: Final = (
+    *("prelude", "window", "scalar", "open"),
+    *("sliding_window", "sorted_set", "sliding_counter", "gcra", "fixed_window", "concurrent"),
+    *("admit", "settle", "keys", "dispatch"),
+)
 
 
 @cache

@@ -52,24 +52,24 @@ def test_one_call_asks_for_everything() -> None:
     assert next(admit(charges, "d-1")) == Call(
         "admit",
         ("key-of-100-per-minute", "key-of-5-per-250-ms", "key-of-7-per-day"),
-        (0, 100, 60 * SECOND, 1, 0, 5, SECOND // 4, 3, 0, 7, 86_400 * SECOND, 1, 1),
+        (0, 0, 100, 60 * SECOND, 0, 1, 0, 5, SECOND // 4, 0, 3, 1, 7, 86_400 * SECOND, 0, 1),
     )
 
 
 def test_observing_asks_the_store_to_let_everything_pass() -> None:
     call = next(admit([charge(), charge("7/day")], "d-1", observe=True))
-    assert call.args == (0, 100, 60 * SECOND, 1, 1, 7, 86_400 * SECOND, 1, 1)
+    assert call.args == (0, 1, 100, 60 * SECOND, 0, 1, 1, 7, 86_400 * SECOND, 0, 1)
 
 
 def test_what_fits_is_allowed() -> None:
-    (decision,) = answered([charge(cost=2)], [1, 41, 0, 60 * SECOND, 12_500_000])
+    (decision,) = answered([charge(cost=2)], [1, 41, 0, 60 * SECOND, 12_500_000, 0])
     assert decision == Decision(True, "100-per-minute", parse("100/minute")[0], 41, 0, 60, 2, False, False, "d-1", 12.5)
     assert not decision.refuses
     assert not decision.unavailable
 
 
 def test_what_does_not_fit_is_refused_until_it_does() -> None:
-    (decision,) = answered([charge(cost=2)], [0, 1, 12_500_001, 59 * SECOND, 3 * SECOND])
+    (decision,) = answered([charge(cost=2)], [0, 1, 12_500_001, 59 * SECOND, 3 * SECOND, 0])
     assert (decision.allowed, decision.remaining) == (False, 1)
     assert decision.retry_after == pytest.approx(12.500001, abs=1e-9)
     assert (decision.reset_after, decision.next_after) == (59, 3)
@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_refused_until_it_does() -> None:
 
 
 def test_what_never_fits_says_so() -> None:
-    (decision,) = answered([charge(cost=101)], [0, 100, -1, 0, 0])
+    (decision,) = answered([charge(cost=101)], [0, 100, -1, 0, 0, 0])
     assert decision.retry_after is None
     assert decision.refuses
     assert not decision.unavailable
@@ -87,7 +87,7 @@ def test_what_never_fits_says_so() -> None:
 
 def test_decisions_come_in_the_order_of_the_charges_under_one_id() -> None:
     charges = [charge("a=1/minute"), charge("b=2/minute"), charge("c=3/minute")]
-    reply = [1, 0, 0, 60 * SECOND, 60 * SECOND, 0, 2, 5 * SECOND, 6 * SECOND, 7 * SECOND, 1, 3, 0, 0, 0]
+    reply = [1, 0, 0, 60 * SECOND, 60 * SECOND, 0, 0, 2, 5 * SECOND, 6 * SECOND, 7 * SECOND, 0, 1, 3, 0, 0, 0, 0]
     decisions = answered(charges, reply)
     assert [(d.policy, d.allowed, d.remaining) for d in decisions] == [("a", True, 0), ("b", False, 2), ("c", True, 3)]
     assert [(d.retry_after, d.reset_after, d.next_after) for d in decisions] == [(0, 60, 60), (5, 6, 7), (0, 0, 0)]
@@ -95,12 +95,12 @@ def test_decisions_come_in_the_order_of_the_charges_under_one_id() -> None:
 
 
 def test_a_shadow_policy_reports_and_never_refuses() -> None:
-    (decision,) = answered([charge(shadow=True)], [0, 0, SECOND, SECOND, SECOND])
+    (decision,) = answered([charge(shadow=True)], [0, 0, SECOND, SECOND, SECOND, 0])
     assert (decision.allowed, decision.shadow, decision.refuses) == (False, True, False)
 
 
 def test_observing_reports_and_never_refuses() -> None:
-    decisions = answered([charge(), charge("7/day")], [0, 0, SECOND, SECOND, SECOND] * 2, observe=True)
+    decisions = answered([charge(), charge("7/day")], [0, 0, SECOND, SECOND, SECOND, 0] * 2, observe=True)
     assert [(d.allowed, d.shadow, d.refuses) for d in decisions] == [(False, True, False)] * 2
 
 
@@ -113,7 +113,7 @@ def test_peek_asks_the_same_and_says_peek() -> None:
     charges = [charge(cost=2), charge("7/day", shadow=True)]
     flow = peek(charges, "d-2")
     assert next(flow) == next(admit(charges, "d-1"))._replace(script="peek")
-    decisions = ended(flow, [1, 100, 0, 0, 0, 0, 0, SECOND, SECOND, SECOND])
+    decisions = ended(flow, [1, 100, 0, 0, 0, 0, 0, 0, SECOND, SECOND, SECOND, 0])
     assert [(d.allowed, d.remaining, d.cost, d.refuses, d.id) for d in decisions] == [
         (True, 100, 2, False, "d-2"),
         (False, 0, 1, False, "d-2"),
@@ -171,10 +171,10 @@ def test_local_asks_this_process_for_its_share() -> None:
     assert flow.throw(DOWN) == Call(
         "admit",
         ("key-of-100-per-minute", "key-of-7-per-day"),
-        (0, 25, 60 * SECOND, 2, 0, 1, 86_400 * SECOND, 1, 1),
+        (0, 0, 25, 60 * SECOND, 0, 2, 1, 1, 86_400 * SECOND, 0, 1),
         local=True,
     )
-    decisions = ended(flow, [1, 23, 0, 60 * SECOND, 60 * SECOND, 0, 0, SECOND, SECOND, SECOND])
+    decisions = ended(flow, [1, 23, 0, 60 * SECOND, 60 * SECOND, 0, 0, 0, SECOND, SECOND, SECOND, 0])
     assert [(d.allowed, d.remaining, d.degraded, d.refuses) for d in decisions] == [
         (True, 23, True, False),
         (False, 0, True, False),
@@ -185,7 +185,7 @@ def test_a_local_refusal_is_a_quota_not_an_outage() -> None:
     flow = admit([charge(outage="local")], "d-1", workers=4)
     next(flow)
     flow.throw(DOWN)
-    (decision,) = ended(flow, [0, 0, 5 * SECOND, 60 * SECOND, 5 * SECOND])
+    (decision,) = ended(flow, [0, 0, 5 * SECOND, 60 * SECOND, 5 * SECOND, 0])
     assert (decision.refuses, decision.unavailable, decision.degraded) == (True, False, True)
     assert RateLimited([decision]).retry_after == 5
 
@@ -203,7 +203,7 @@ def test_each_policy_says_itself_what_an_outage_means() -> None:
     flow = admit(charges, "d-1")
     next(flow)
     assert flow.throw(DOWN).keys == ("key-of-b",)
-    decisions = ended(flow, [0, 0, SECOND, SECOND, SECOND])
+    decisions = ended(flow, [0, 0, SECOND, SECOND, SECOND, 0])
     assert [(d.policy, d.allowed, d.degraded) for d in decisions] == [("a", True, True), ("b", False, True), ("c", True, True)]
 
 
@@ -219,7 +219,7 @@ def test_deny_in_shadow_refuses_nothing() -> None:
     flow = admit(charges, "d-1")
     next(flow)
     assert flow.throw(DOWN).keys == ("key-of-a",)
-    decisions = ended(flow, [1, 4, 0, SECOND, SECOND])
+    decisions = ended(flow, [1, 4, 0, SECOND, SECOND, 0])
     assert [(d.allowed, d.refuses) for d in decisions] == [(True, False), (False, False)]
 
 
@@ -228,8 +228,8 @@ def test_deny_while_observing_refuses_nothing() -> None:
     flow = admit(charges, "d-1", observe=True)
     next(flow)
     local = flow.throw(DOWN)
-    assert (local.keys, local.args[4]) == (("key-of-a",), 1)
-    decisions = ended(flow, [1, 4, 0, SECOND, SECOND])
+    assert (local.keys, local.args[1]) == (("key-of-a",), 1)
+    decisions = ended(flow, [1, 4, 0, SECOND, SECOND, 0])
     assert [(d.allowed, d.refuses, d.degraded) for d in decisions] == [(True, False, True), (False, False, True)]
 
 
