@@ -22,7 +22,11 @@ _STATES: Final = frozenset(
 """Codes that speak of the server, not of the call."""
 _RIGHTS: Final = re.compile("ACL failure|user executing the script")
 """What servers without a code of its own for it say about a missing right."""
-_SOURCES: Final = ("prelude", "window", "admit", "keys", "dispatch")
+_SOURCES: Final = (
+    *("prelude", "window", "scalar", "open"),
+    *("sliding_window", "sorted_set", "sliding_counter", "gcra", "fixed_window", "concurrent"),
+    *("admit", "settle", "keys", "dispatch"),
+)
 
 
 @cache

@@ -32,7 +32,7 @@ def tables(url: str, checks: int) -> list[Table]:
 def _bytes(url: str, client: Any) -> tuple[tuple[str, ...], ...]:
     store, rows, worst = RedisStore(address_of(url), 5.0), [], (0.0, 0, 0)
     for admitted in range(1, _QUOTA + 1):
-        store.call(Call("admit", ("bench:bytes",), (0, _QUOTA, _HOUR, 1, 0)))
+        store.call(Call("admit", ("bench:bytes",), (0, 0, _QUOTA, _HOUR, 0, 1)))
         size = int(client.memory_usage("bench:bytes"))
         if admitted in _SEEN_AT:
             rows.append((f"{admitted:,}", f"{size:,}", f"{size / admitted:.1f}"))

@@ -24,6 +24,11 @@ REAL: Final = ("redis", "redis-async")
 KINDS: Final = ("memory", "fake", "fake-async", *REAL)
 BATCH: Final = 64
 """How many calls of one tick travel together, and in order."""
+SHADOW, LOOSE, HELD, PENALTY, LOOK = 1, 2, 4, 8, 16
+FLAGS: Final = 32
+"""A mode is an algorithm times this, and flags."""
+WINDOW, SET, COUNTER, GCRA, FIXED, CONCURRENT = range(6)
+NAMES: Final = ("sliding-window", "sorted-set", "sliding-counter", "gcra", "fixed-window", "concurrent")
 PATIENT: Final = 10.0
 """A deadline no test here is about."""
 
@@ -36,6 +41,7 @@ class Verdict(NamedTuple):
     retry: int
     reset: int
     following: int
+    receipt: int = 0
 
 
 class Ask(NamedTuple):
@@ -46,6 +52,18 @@ class Ask(NamedTuple):
     span: int
     cost: int = 1
     shadow: int = 0
+    mode: int = 0
+    burst: int = 0
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Its bucket, and its open reservations if it has any."""
+        return (self.key, held_by(self.key)) if self.mode & HELD and self.mode // FLAGS != CONCURRENT else (self.key,)
+
+    @property
+    def limit(self) -> tuple[int, int, int, int]:
+        """Mode, quota, span and burst."""
+        return (self.mode | self.shadow, self.quota, self.span, self.burst)
 
 
 def fake(name: str) -> Any:
@@ -67,14 +85,25 @@ def make_store(kind: str, url: str) -> MemoryStore | RedisStore | AsyncRedisStor
 
 def admit(now: int, *asks: Ask, script: str = "admit") -> Call:
     """The call that asks for all of `asks`."""
-    numbers = [number for _, quota, span, cost, shadow in asks for number in (quota, span, cost, shadow)]
-    return Call(script, tuple([ask.key for ask in asks]), (now, *numbers))
+    numbers = [number for ask in asks for number in (*ask.limit, ask.cost)]
+    return Call(script, tuple([key for ask in asks for key in ask.keys]), (now, *numbers))
+
+
+def settle(now: int, *items: tuple[Ask, int, int]) -> Call:
+    """The call that settles charges: what was asked, its receipt, what it came to."""
+    numbers = [number for ask, receipt, actual in items for number in (*ask.limit, receipt, ask.cost, actual)]
+    return Call("settle", tuple([key for ask, _, _ in items for key in ask.keys]), (now, *numbers))
+
+
+def held_by(key: str) -> str:
+    """Where the open reservations of a bucket are."""
+    return f"{key}:open"
 
 
 def verdicts(reply: Reply) -> list[Verdict]:
     """A reply, bucket by bucket."""
-    assert len(reply) % 5 == 0
-    return [Verdict(*reply[i : i + 5]) for i in range(0, len(reply), 5)]
+    assert len(reply) % 6 == 0
+    return [Verdict(*reply[i : i + 6]) for i in range(0, len(reply), 6)]
 
 
 class Bench:

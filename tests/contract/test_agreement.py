@@ -73,7 +73,7 @@ class Log:
         return sum(cost for at, cost, _ in self.admitted if at > horizon)
 
     def judge(self, now: Fraction, quota: int, cost: int) -> list[int]:
-        """The five numbers of a reply."""
+        """The six numbers of a reply; nothing is given back here."""
         used = self.used(now)
         horizon = now - self.span
         counting = [at for at, _, _ in self.admitted if at > horizon]
@@ -81,7 +81,7 @@ class Log:
         following = counting[0] + self.span - now if counting else Fraction(0)
         fits = cost == 0 or used + cost <= quota
         retry = Fraction(0) if fits else self._wait(now, counting, quota, cost)
-        return [int(fits), max(0, quota - used), *map(microseconds, (retry, reset, following))]
+        return [int(fits), max(0, quota - used), *map(microseconds, (retry, reset, following)), 0]
 
     def _wait(self, now: Fraction, counting: Sequence[Fraction], quota: int, cost: int) -> Fraction:
         """Until the first moment at which something expires and it fits."""

@@ -29,7 +29,7 @@ class Table:
 
     def take_all(self, *asks: Ask) -> list[Verdict]:
         reply = self.store.call(admit(0, *asks))
-        return [Verdict(*reply[i : i + 5]) for i in range(0, len(reply), 5)]
+        return [Verdict(*reply[i : i + 6]) for i in range(0, len(reply), 6)]
 
     def peek(self, key: str, quota: int, span: int = TEN) -> Verdict:
         return Verdict(*self.store.call(admit(0, Ask(key, quota, span), script="peek")))

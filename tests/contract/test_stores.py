@@ -507,7 +507,7 @@ async def test_a_key_that_is_something_else_fails_alone(real: Bench, script: str
     with redis.Redis.from_url(real.url) as client:
         client.rpush("list", "not ours")
         first, second, third = await real.outcomes([admit(real.now, Ask(k, 5, TEN), script=script) for k in ("a", "list", "b")])
-        assert first == third == ([1, 4, 0, TEN, TEN] if script == "admit" else [1, 5, 0, 0, 0])
+        assert first == third == ([1, 4, 0, TEN, TEN, 0] if script == "admit" else [1, 5, 0, 0, 0, 0])
         assert isinstance(second, StoreError)
         assert "WRONGTYPE" in str(second)
         assert client.lrange("list", 0, -1) == [b"not ours"]

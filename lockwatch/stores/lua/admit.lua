@@ -1,51 +1,86 @@
 -- admit: charge every bucket, or none of them when one refuses that may. peek: the same, charging none.
--- KEYS one bucket per limit. Numbers: now (0: the server's), then quota, span, cost, shadow (1: may not refuse) per key.
--- Reply, per key: verdict (1 allowed), remaining, retry_after (-1: never), reset_after, next_after; microseconds.
-local FIVE = '%d %.0f %.0f %.0f %.0f'
+-- KEYS, per charge: its bucket; after that of a HELD charge (not concurrent) its open reservations.
+-- Numbers: now (0: the server's), then per charge mode, quota, span, burst, cost. mode = algorithm * 32 + flags:
+--   1 SHADOW never refuses; 2 LOOSE may be given back; 4 HELD is LOOSE, with a lease; 8 PENALTY is charged when another refuses;
+--   16 LOOK may refuse, is never charged
+-- Reply, per charge: verdict (1 allowed, 0 refused and nothing but time or a reset changes that, 2 refused), remaining, retry_after
+-- (-1: never), reset_after, next_after (microseconds), receipt (0: none).
+local SIX = '%d %.0f %.0f %.0f %.0f %.0f'
+local PLAIN = '%d %.0f %.0f %.0f %.0f 0'
 
--- What `cost` would get now: verdict, its line of the reply, the opened window, the time to record it at.
-local function judge(key, now, quota, span, cost)
+-- The common case, written out: one sliding window, nothing to be given back.
+local function decide_one(key, numbers, write)
+  local now, quota, span, cost = now_us(numbers[1]), numbers[3], numbers[4], numbers[6]
   local w, left, reset, upcoming = ring.open(key), quota, 0, 0
   if w then
     w, now = ring.steady(w, now, span)
     ring.expire(w, now, span)
-    if w.count > 0 then
-      left, reset, upcoming = quota - ring.used(w), w.last + span - now, span - w.age
-    end
+    if w.count > 0 then left, reset, upcoming = quota - ring.used(w), w.last + span - now, span - w.age end
   end
-  if cost <= left or (cost == 0 and left < quota) then
-    return 1, format(FIVE, 1, max(0, left), 0, reset, upcoming), w, now
+  if cost > left and cost > 0 then
+    if cost > quota then return format(PLAIN, 0, max(0, left), -1, reset, upcoming) end
+    return format(PLAIN, w.loose and 2 or 0, max(0, left), span - ring.release(w, now, cost - left), reset, upcoming)
   end
-  local retry = cost <= quota and span - ring.release(w, now, cost - left) or -1
-  return 0, format(FIVE, 0, max(0, left), retry, reset, upcoming), w, now
+  if write and cost > 0 then
+    w = w or ring.fresh(key)
+    ring.add(w, now, span, quota, cost)
+    left, reset = left - cost, w.last + span - now
+    if upcoming == 0 then upcoming = reset end
+  end
+  return format(PLAIN, 1, max(0, left), 0, reset, upcoming)
 end
 
-local function charge(key, w, now, quota, span, cost)
-  w = w or ring.fresh(key)
-  local upcoming = w.count > 0 and span - w.age or span
-  ring.add(w, now, span, quota, cost)
-  return format(FIVE, 1, quota - ring.used(w), 0, span, upcoming)
+-- Numbers and keys as charges; `size` numbers each, all of which begin with mode, quota, span and burst.
+local function read_charges(keys, numbers, size)
+  local charges, taken = {}, 0
+  for i = 2, #numbers, size do
+    local mode = numbers[i]
+    local flags = mode % 32
+    local held = flags % 8 >= 4
+    taken = taken + 1
+    local c = {
+      kind = (mode - flags) / 32, key = keys[taken], quota = numbers[i + 1], span = numbers[i + 2], burst = numbers[i + 3],
+      shadow = flags % 2 == 1, loose = held or flags % 4 >= 2, penalty = flags % 16 >= 8, look = flags >= 16,
+      at = i + 4, cost = numbers[i + 4], receipt = 0, retry = 0,
+    }
+    if held and c.kind ~= 5 then taken, c.open = taken + 1, keys[taken + 1] end
+    charges[#charges + 1] = c
+  end
+  return charges
 end
 
-local function decide_one(key, numbers, write)
-  local quota, span, cost = numbers[2], numbers[3], numbers[4]
-  local verdict, line, w, now = judge(key, now_us(numbers[1]), quota, span, cost)
-  if write and verdict == 1 and cost > 0 then return charge(key, w, now, quota, span, cost) end
-  return line
+-- What a charge would get now.
+local function judge(c, now)
+  local a = algorithm(c.kind)
+  if c.open then open.sweep(c, now) end
+  a.open(c, now)
+  if c.cost <= c.left or c.cost == 0 then
+    c.verdict = 1
+  elseif c.cost > c.capacity then
+    c.verdict, c.retry = 0, -1
+  else
+    c.verdict, c.retry = c.firm and 0 or 2, a.wait(c)
+  end
+end
+
+local function charge(c, now)
+  local receipt = algorithm(c.kind).charge(c, c.cost, c.loose)
+  if c.loose or c.kind == 5 then c.receipt = receipt end
+  if c.open then open.add(c, now, c.cost) end
 end
 
 local function decide(keys, numbers, write)
-  if #keys == 1 then return decide_one(keys[1], numbers, write) end
-  local now, lines, verdicts, windows, clocks, refused = now_us(numbers[1]), {}, {}, {}, {}, false
-  for i = 1, #keys do
-    verdicts[i], lines[i], windows[i], clocks[i] = judge(keys[i], now, numbers[i * 4 - 2], numbers[i * 4 - 1], numbers[i * 4])
-    refused = refused or (verdicts[i] == 0 and numbers[i * 4 + 1] == 0)
+  if #numbers == 6 and numbers[2] < 2 then return decide_one(keys[1], numbers, write) end
+  local now, charges, lines, refused, penalised = now_us(numbers[1]), read_charges(keys, numbers, 5), {}, false, false
+  for _, c in ipairs(charges) do
+    judge(c, now)
+    local refuses = c.verdict ~= 1 and not c.shadow
+    refused, penalised = refused or (refuses and not c.penalty), penalised or (refuses and c.penalty)
   end
-  for i = 1, (write and not refused) and #keys or 0 do
-    local cost = numbers[i * 4]
-    if verdicts[i] == 1 and cost > 0 then
-      lines[i] = charge(keys[i], windows[i], clocks[i], numbers[i * 4 - 2], numbers[i * 4 - 1], cost)
-    end
+  for i, c in ipairs(charges) do
+    local due = write and c.penalty == refused and (refused or not penalised)
+    if due and c.verdict == 1 and c.cost > 0 and not c.look then charge(c, now) end
+    lines[i] = format(SIX, c.verdict, max(0, c.left), c.retry, c.reset, c.next, c.receipt)
   end
   return table.concat(lines, ' ')
 end

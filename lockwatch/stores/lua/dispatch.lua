@@ -2,14 +2,14 @@
 local taken, lines = 0, {}
 
 -- One key and one limit is what most calls are: one pattern reads it.
-local ONE = '^(%l+) 1 (%d+) (%d+) (%d+) (%d+) (%d+)$'
+local ONE = '^(%l+) 1 (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
 
 local function run(text)
   local keys, numbers = {}, {}
-  local script, a, b, c, d, e = match(text, ONE)
+  local script, a, b, c, d, e, f = match(text, ONE)
   if script then
     taken = taken + 1
-    return scripts[script]({KEYS[taken]}, {tonumber(a), tonumber(b), tonumber(c), tonumber(d), tonumber(e)})
+    return scripts[script]({KEYS[taken]}, {tonumber(a), tonumber(b), tonumber(c), tonumber(d), tonumber(e), tonumber(f)})
   end
   local words = string.gmatch(text, '%S+')
   script = words()

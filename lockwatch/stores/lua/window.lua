@@ -1,12 +1,13 @@
 -- The exact sliding window, packed: one string per bucket, a header and a ring of admissions.
 --
--- Header, 40 bytes: stamp width and total width (1 each), slots in the ring, slot of the oldest admission, admissions (4 each),
--- span, time of the newest (7 each), total before the oldest, total after the newest (6 each).
+-- Header, 40 bytes: stamp width (8 more once a charge may be given back) and total width (1 each), slots in the ring, slot of the
+-- oldest admission, admissions (4 each), span, time of the newest (7 each), total before the oldest, total after the newest (6 each).
 -- Slot: when (microseconds) and the running total after it, both modulo 256^width. The moduli are at least four windows and
 -- two quotas, and everything that counts is younger than two windows, so ages and differences are exact.
 -- A ring starts at 8 slots and doubles; 100/minute takes 6 bytes an admission, 1,000/hour 7. A cost is one slot, not many.
 local HEADER = 40
 local READ = 1024
+local LOOSE = 8
 local TOTALS = 256 ^ 6
 local ring = {}
 
@@ -28,8 +29,9 @@ function ring.open(key)
   -- All of the header in one call; a call per field takes twice as long.
   local stamp, total, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, A, B, C, D, E, F, G, H, I, J, K, L
     = byte(text, 1, HEADER)
+  local loose = stamp >= LOOSE
   return {
-    key = key, text = text, stamp = stamp, total = total, age = 0,
+    key = key, text = text, stamp = loose and stamp - LOOSE or stamp, total = total, age = 0, loose = loose,
     slots = ((a * 256 + b) * 256 + c) * 256 + d,
     head = ((e * 256 + f) * 256 + g) * 256 + h,
     count = ((i * 256 + j) * 256 + k) * 256 + l,
@@ -84,7 +86,7 @@ function ring.used(w) return (w.sum - w.base) % TOTALS end
 -- Forget what is at least a span old. Only in `w`: nothing is written before something is admitted.
 function ring.expire(w, now, span)
   if w.last + min(span, w.span) <= now then
-    w.count, w.base, w.sum, w.head = 0, 0, 0, 0
+    w.count, w.base, w.sum, w.head, w.loose = 0, 0, 0, 0, false
     return
   end
   w.age = age_of(w, 0, now)
@@ -101,7 +103,7 @@ function ring.release(w, now, need)
 end
 
 local function header(w)
-  return char(w.stamp, w.total) .. pack(w.slots, 4) .. pack(w.head, 4) .. pack(w.count, 4) .. pack(w.span, 7)
+  return char(w.loose and w.stamp + LOOSE or w.stamp, w.total) .. pack(w.slots, 4) .. pack(w.head, 4) .. pack(w.count, 4) .. pack(w.span, 7)
     .. pack(w.last, 7) .. pack(w.base, 6) .. pack(w.sum, 6)
 end
 
@@ -140,8 +142,10 @@ local function rebuild(w, now, stamp, total, quota)
   w.text = rep('\0', HEADER) .. entries .. rep('\0', (slots - w.count) * (stamp + total))
 end
 
--- Record an admission and set the key to expire when nothing in it counts any more.
-function ring.add(w, now, span, quota, cost)
+-- Record an admission and set the key to expire when nothing in it counts any more. Once one may be given back, each has a
+-- stamp of its own, which names it.
+function ring.add(w, now, span, quota, cost, loose)
+  if loose or w.loose then now, w.loose = max(now, w.last + 1), true end
   local stamp, total = stamp_width(span), total_width(max(quota, ring.used(w) + cost))
   local whole = #w.text < READ
   if w.stamp ~= stamp or w.total ~= total or w.count >= w.slots then
@@ -150,7 +154,7 @@ function ring.add(w, now, span, quota, cost)
   end
   w.last, w.span, w.sum, w.count = now, span, (w.sum + cost) % TOTALS, w.count + 1
   local at, added = offset(w, w.count - 1), entry(now, stamp, w.sum, total)
-  local lifetime = max(1, ceil(span / 1000)) + patience
+  local lifetime = milliseconds(span)
   if whole then
     call('SET', w.key, header(w) .. sub(w.text, HEADER + 1, at) .. added .. sub(w.text, at + #added + 1), 'PX', lifetime)
   else
@@ -165,6 +169,6 @@ function ring.steady(w, now, span)
   if now >= w.last then return w, now end
   if w.last - now <= span then return w, w.last end
   local used = ring.used(w)
-  ring.add(ring.fresh(w.key), now, span, used, used)
+  ring.add(ring.fresh(w.key), now, span, used, used, w.loose)
   return ring.open(w.key), now
 end
