@@ -107,7 +107,7 @@ class Admission:
         if self._tenant is not None:
             buckets = self._of_tenant(buckets, visit)
         charged = fixed_charges(self._failures, visit.client.subject, buckets)
-        self.settlement.later(flows.admit(charged, self._terms()))
+        self.settlement.later([flows.charge(charged)])
 
     async def take(self, charged: Sequence[Charge]) -> Outcome:
         """Charge, or refuse without charging; a store failure is decided by each policy. Mode `off` charges nothing."""

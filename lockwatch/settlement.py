@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from lockwatch.errors import StoreError
-from lockwatch.flow import Flow, run
+from lockwatch.flow import Call, Reply
 from lockwatch.limits import flows
 from lockwatch.limits.leases import Leases, conclusions
 from lockwatch.limits.policy import Receipt
@@ -20,7 +20,7 @@ RENEWAL: Final = 3.0
 
 
 class Settlement:
-    """The open receipts of one process, and the flows nobody waits for.
+    """The open receipts of one process, and the calls nobody waits for.
 
     Args:
         link: the stores.
@@ -33,7 +33,7 @@ class Settlement:
         self.leases = Leases()
         self._link = link
         self._renewing = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._awaited: set[asyncio.Future[Reply]] = set()
 
     def hold(self, receipts: Sequence[Receipt]) -> None:
         """Renew those that lapse until they are concluded."""
@@ -41,17 +41,12 @@ class Settlement:
             self._renewing = True
             self._link.every(RENEWAL, self._renew)
 
-    def conclude(self, receipts: Sequence[Receipt], status: int, ended: bool) -> tuple[Receipt, ...]:
-        """Settle what a response decides; returns what is still open after it.
-
-        Args:
-            status: of the response; 500 for a request that ended without one.
-            ended: nothing more comes: the request is not in flight any more.
-        """
-        left, items = conclusions(receipts, status, ended)
+    def conclude(self, receipts: Sequence[Receipt], status: int, ended: bool, actual: int | None) -> tuple[Receipt, ...]:
+        """Settle what a response decides; returns what is still open after it. For the arguments see `conclusions`."""
+        left, items = conclusions(receipts, status, ended, actual)
         if items:
             self.leases.end([receipt for receipt, _ in items])
-            self.later(flows.settle(items, self._link.split))
+            self.later(flows.settlements(items, self._link.split))
         return left
 
     async def give_back(self, receipts: Sequence[Receipt]) -> None:
@@ -60,37 +55,32 @@ class Settlement:
         with suppress(StoreError):
             await self._link.drive(flows.settle([(receipt, 0) for receipt in receipts], self._link.split))
 
-    async def settle(self, receipts: Sequence[Receipt], actual: int) -> tuple[Receipt, ...]:
-        """Set what a request cost; returns the receipts as they stand then.
-
-        Raises: LookupError when nothing on its route has a cost to settle, StoreError.
+    def later(self, calls: Iterable[Call]) -> None:
+        """Make calls that nobody waits for, in order, before any call made after them. A store that fails loses them: it is noted
+        by the link, and what the store did not hear lapses.
         """
-        meant = [receipt for receipt in receipts if receipt.charge.policy.settles]
-        if not meant:
-            raise LookupError(
-                "no limit charged for this request has a cost to settle; declare one with cost=, like RateLimit(..., cost=estimate)"
-            )
-        await self._link.drive(flows.settle([(receipt, actual) for receipt in meant], self._link.split))
-        return tuple([r._replace(charged=actual) if r.charge.policy.settles else r for r in receipts])
-
-    def later(self, flow: Flow[Any]) -> None:
-        """Run a flow that nobody waits for. A store that fails is noted by the link, and what it did not hear lapses."""
         link = self._link
-        if link.store is link.at_hand:
-            run(flow, link.memory, link.memory)
-            return
-        task = asyncio.get_running_loop().create_task(self._quietly(flow))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for call in calls:
+            if call.local or link.store is link.at_hand:
+                link.memory.call(call)
+            else:
+                with suppress(StoreError):
+                    self._watch(asyncio.ensure_future(link.async_store().call(call)))
 
     async def finish(self) -> None:
         """Wait for what the running event loop has still to settle."""
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*[task for task in self._tasks if task.get_loop() is loop])
+        await asyncio.gather(*[answer for answer in self._awaited if answer.get_loop() is loop], return_exceptions=True)
 
-    async def _quietly(self, flow: Flow[Any]) -> None:
-        with suppress(StoreError):
-            await self._link.drive(flow)
+    def _watch(self, answer: asyncio.Future[Reply]) -> None:
+        self._awaited.add(answer)
+        answer.add_done_callback(self._forget)
+
+    def _forget(self, answer: asyncio.Future[Reply]) -> None:
+        self._awaited.discard(answer)
+        error = None if answer.cancelled() else answer.exception()
+        if error is not None and not isinstance(error, StoreError):
+            raise error
 
     async def _renew(self) -> None:
         due = self.leases.due(monotonic() - RENEWAL)

@@ -217,6 +217,7 @@ def test_the_environment_variables_are_read() -> None:
         "application_limits": "5/minute",
         "auth_failures": "5/minute",
         "meta_limits": "5/minute",
+        "exempt_paths": "/healthz",
         "forwarded_header": "forwarded",
         "ipv6_prefix": "56",
         "on_redis_failure": "deny",

@@ -35,6 +35,8 @@ class Visit:
     Attributes:
         decisions: one `Decision` per policy, in the order they were declared; empty before.
         receipts: what was charged and is still open: reservations, costs to settle, the request in flight.
+        actual: what the request cost really; None as long as nobody said so.
+        ended: whether its response has ended.
         status: of the response; None before it starts.
         entry: method and path as they came in, noted while there are known offenders.
         plan: what applied to the request, None before its route is known.
@@ -46,7 +48,9 @@ class Visit:
     __slots__ = (
         "_client",
         "_scope",
+        "actual",
         "decisions",
+        "ended",
         "entry",
         "guard",
         "inside",
@@ -68,6 +72,8 @@ class Visit:
         self.known: Sequence[Charge] = ()
         self.passed: tuple[object, ...] = ()
         self.status: int | None = None
+        self.actual: int | None = None
+        self.ended = False
         self.entry: tuple[str, str, str] | None = None
         self.plan: Plan | None = None
         self.prefix = ""
@@ -105,7 +111,9 @@ class Visit:
 
     def conclude(self, ended: bool) -> None:
         """Settle what the response decides, without waiting."""
-        self.receipts = self.guard.admission.settlement.conclude(self.receipts, self.status or _FAILED, ended)
+        self.ended = ended
+        settlement = self.guard.admission.settlement
+        self.receipts = settlement.conclude(self.receipts, self.status or _FAILED, ended, self.actual)
 
     def end(self) -> None:
         """Conclude, and let go of the scope, which holds this visit: a cycle would keep the whole request until the garbage
@@ -118,14 +126,20 @@ class Visit:
     async def settle(self, actual: int) -> None:
         """Set the real cost of this request, for the limits that declare a `cost`: tokens, bytes, rows.
 
-        Call it when the cost is known; again, when it has changed. What is given back is there for others at once; what is
-        more than the estimate is charged even above the quota.
+        It takes effect when the response has ended; until then the last call counts. Less than was charged is given back, more is
+        charged whatever the quota.
 
-        Raises: LookupError when no limit charged for this request has a cost to settle, ValueError, StoreError.
+        Raises: LookupError when no limit of the route has a cost to settle, ValueError.
         """
         if not isinstance(actual, int) or isinstance(actual, bool) or actual < 0:
             raise ValueError(f"the real cost is a whole number of at least 0, not {actual!r}")
-        self.receipts = await self.guard.admission.settlement.settle(self.receipts, actual)
+        if self.plan is not None and not self.plan.exempt and not self.plan.has_costs:
+            raise LookupError(
+                "no limit of this route has a cost to settle; declare one with cost=, like RateLimit(..., cost=estimate)"
+            )
+        self.actual = actual
+        if self.ended and self.receipts:
+            self.conclude(ended=True)
 
     async def take(self, limits: Any, *, key: Any = by_ip, cost: int = 1, name: str = "message") -> Decision:
         """Charge a limit of your own on this route, for example for each message of an open WebSocket.

@@ -90,17 +90,28 @@ def reset(charges: Sequence[Charge], split: bool = False) -> Flow[int]:
     return found
 
 
-def settle(items: Iterable[tuple[Receipt, int]], split: bool = False) -> Flow[None]:
-    """Set what was charged to what it really was: 0 gives it back, more is charged whatever the quota. Raises: StoreError.
+def settlements(items: Iterable[tuple[Receipt, int]], split: bool = False) -> list[Call]:
+    """The calls that set what was charged to what it really was: 0 gives it back, more is charged whatever the quota.
 
     A settlement that comes after the window rolled over changes nothing, and so does one made twice.
     """
     listed = list(items)
+    calls: list[Call] = []
     for local in (False, True):
         meant = [item for item in listed if item[0].local is local]
-        for group in _by_tag(meant) if split and not local else [meant]:
-            if group:
-                yield _settlement(group, local)
+        calls += [_settlement(group, local) for group in (_by_tag(meant) if split and not local else [meant]) if group]
+    return calls
+
+
+def settle(items: Iterable[tuple[Receipt, int]], split: bool = False) -> Flow[None]:
+    """Make `settlements`, one after the other. Raises: StoreError."""
+    for call in settlements(items, split):
+        yield call  # noqa: UP028  # replies are sent in, which a list cannot take
+
+
+def charge(charges: Sequence[Charge]) -> Call:
+    """The call that charges buckets of one subject, for nobody who waits for the answer."""
+    return _call("admit", charges, Terms(""))
 
 
 def renew(receipts: Sequence[Receipt], split: bool = False) -> Flow[None]:

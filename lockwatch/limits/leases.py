@@ -32,27 +32,39 @@ class Leases:
         return [receipt for receipt, began in list(self._open.items()) if began <= before]
 
 
-def conclusions(receipts: Sequence[Receipt], status: int, ended: bool) -> tuple[tuple[Receipt, ...], list[tuple[Receipt, int]]]:
+def conclusions(
+    receipts: Sequence[Receipt], status: int, ended: bool, actual: int | None
+) -> tuple[tuple[Receipt, ...], list[tuple[Receipt, int]]]:
     """What stays open after a response, and what is settled at which cost.
 
     Args:
-        status: of the response.
+        status: of the response; 500 for a request that ended without one.
         ended: whether the request has ended, so that it is not in flight any more.
+        actual: what it cost really, None as long as nobody said so.
     """
     left: list[Receipt] = []
     items: list[tuple[Receipt, int]] = []
     for receipt in receipts:
-        counts = receipt.charge.policy.counts
-        if in_flight(receipt):
-            if ended:
-                items.append((receipt, 0))
-            else:
-                left.append(receipt)
-        elif counts is not None:
-            items.append((receipt, receipt.charged if counts(status) else 0))
-        elif receipt.charge.policy.settles:
+        cost = _concluded(receipt, status, ended, actual)
+        if cost is not None:
+            items.append((receipt, cost))
+        elif in_flight(receipt) or receipt.charge.policy.settles:
             left.append(receipt)
     return tuple(left), items
+
+
+def _concluded(receipt: Receipt, status: int, ended: bool, actual: int | None) -> int | None:
+    """What a receipt turns out to be, None when that is not known yet. A receipt is settled once."""
+    policy = receipt.charge.policy
+    if in_flight(receipt):
+        return 0 if ended else None
+    if policy.counts is not None and not policy.counts(status):
+        return 0
+    if not policy.settles:
+        return receipt.charged if policy.counts is not None else None
+    if not ended or actual is None:
+        return receipt.charged if ended and policy.counts is not None else None
+    return actual
 
 
 def in_flight(receipt: Receipt) -> bool:

@@ -54,6 +54,11 @@ class Plan:
         return bool(self.later) and any(s.declaration is declaration and isinstance(s.declaration.key, BodyKey) for s in self.later)
 
     @property
+    def has_costs(self) -> bool:
+        """Whether `settle` changes anything."""
+        return any(step.declaration.settles for step in (*self.steps, *self.later))
+
+    @property
     def reads(self) -> int:
         """How many bytes of the body its keys want at most; 0 when none does."""
         keys = [step.declaration.key for step in self.later]

@@ -201,7 +201,7 @@ async def test_many_refusals_are_refused_themselves(options: dict[str, Any]) -> 
     app = FastAPI()
     lockwatch = LockWatch(app, meta_limits="3/hour", **options)
 
-    @app.get("/a", dependencies=[Depends(RateLimit("1/second"))])
+    @app.get("/a", dependencies=[Depends(RateLimit("1/minute"))])
     async def view() -> None: ...
 
     @app.get("/b")
@@ -209,7 +209,7 @@ async def test_many_refusals_are_refused_themselves(options: dict[str, Any]) -> 
 
     found = [await http(app, "GET", "/a") for _ in range(6)]
     assert [e.status for e in found] == [200] + [429] * 5
-    assert [e.json()["violated-policies"] for e in found[1:]] == [["1-per-second"]] * 3 + [["meta", "1-per-second"]] * 2
+    assert ["meta" in e.json()["violated-policies"] for e in found[1:]] == [False] * 3 + [True] * 2
     assert (await http(app, "GET", "/b")).json()["violated-policies"] == ["meta"]
     assert (await http(app, "GET", "/b", peer="192.0.2.2")).status == 200
     await lockwatch.aclose()

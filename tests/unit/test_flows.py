@@ -337,25 +337,29 @@ def test_the_epoch_is_read_and_raised() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "ended_too", "settled", "left"),
+    ("status", "ended_too", "actual", "settled", "left"),
     [
-        (200, False, [("f", 0)], ["c", "t"]),
-        (401, False, [("f", 1)], ["c", "t"]),
-        (200, True, [("f", 0), ("c", 0)], ["t"]),
-        (500, True, [("f", 1), ("c", 0)], ["t"]),
+        (200, False, None, {"f": 0, "g": 0}, ["c", "t"]),
+        (401, False, None, {"f": 1}, ["c", "t", "g"]),
+        (401, False, 7, {"f": 1}, ["c", "t", "g"]),
+        (200, True, None, {"f": 0, "c": 0, "g": 0}, ["t"]),
+        (200, True, 7, {"f": 0, "c": 0, "t": 7, "g": 0}, []),
+        (500, True, None, {"f": 1, "c": 0, "g": 3}, ["t"]),
+        (500, True, 0, {"f": 1, "c": 0, "t": 0, "g": 0}, []),
     ],
 )
 def test_a_response_decides_what_its_reservations_become(
-    status: int, ended_too: bool, settled: list[tuple[str, int]], left: list[str]
+    status: int, ended_too: bool, actual: int | None, settled: dict[str, int], left: list[str]
 ) -> None:
     receipts = [
         receipt(reserved("f=5/minute", **FAILURES)),
         receipt(reserved("c=20 concurrent")),
         receipt(reserved("t=9/hour", settles=True)),
+        receipt(reserved("g=9/hour", settles=True, cost=3, **FAILURES)),
         receipt(reserved("loose=9/hour")),
     ]
-    still, items = conclusions(receipts, status, ended_too)
-    assert [(r.charge.policy.name, actual) for r, actual in items] == settled
+    still, items = conclusions(receipts, status, ended_too, actual)
+    assert {r.charge.policy.name: cost for r, cost in items} == settled
     assert [r.charge.policy.name for r in still] == left
 
 
