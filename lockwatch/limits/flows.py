@@ -105,8 +105,8 @@ def settlements(items: Iterable[tuple[Receipt, int]], split: bool = False) -> li
 
 def settle(items: Iterable[tuple[Receipt, int]], split: bool = False) -> Flow[None]:
     """Make `settlements`, one after the other. Raises: StoreError."""
-    for call in settlements(items, split):
-        yield call  # noqa: UP028  # replies are sent in, which a list cannot take
+    for call in settlements(items, split):  # noqa: UP028  # replies are sent in, which a list cannot take
+        yield call
 
 
 def charge(charges: Sequence[Charge]) -> Call:

@@ -98,7 +98,8 @@ def test_a_window_below_a_second_is_told_as_one() -> None:
 
 
 def test_a_limit_without_a_window_has_none() -> None:
-    assert listed(told([decision("20 concurrent")])["ratelimit-policy"]) == [("20-concurrent", {"q": 20, "qu": "concurrent-requests"})]
+    said = listed(told([decision("20 concurrent")])["ratelimit-policy"])
+    assert said == [("20-concurrent", {"q": 20, "qu": "concurrent-requests"})]
 
 
 def test_an_untouched_quota_says_so() -> None:
