@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -29,7 +28,6 @@ HEARTBEAT: Final = 3.0
 LIFETIME_US: Final = 10_000_000
 """Microseconds of silence after which a process no longer shares a quota."""
 _SECRET_LIFETIME_MS: Final = 400 * 86_400_000
-_links: weakref.WeakSet[Link] = weakref.WeakSet()
 
 
 class Link:
@@ -71,7 +69,7 @@ class Link:
         self._chores: list[tuple[str, float, Work]] = []
         self._inherited: list[object] = []
         self._reset()
-        _links.add(self)
+        native.tell_of_forks(self)
 
     @property
     def name(self) -> str:
@@ -114,9 +112,10 @@ class Link:
 
     def sync_store(self) -> Store:
         """The store for blocking code, opened when it is needed first."""
-        if self._blocking is None:
+        if self._blocking is None or self.pid != os.getpid():
+            native.at_home(self)
             with self._lock:
-                self._blocking = self._open_blocking()
+                self._blocking = self._blocking or self._open_blocking()
                 self._set_to_work(self._open())
         return self._blocking
 
@@ -152,6 +151,7 @@ class Link:
 
     def _reset(self) -> None:
         self._lock = native.lock()
+        self.pid = os.getpid()
         self._id = secrets.randbits(53)
         self._jobs = []
         self.store = self._opened = self._blocking = None
@@ -251,12 +251,3 @@ def _address(config: LockWatchConfig) -> Address:
     if config.redis is not None and config.redis_url:
         raise ConfigurationError("both redis and redis_url are set; keep one")
     return address_of(config.redis or config.redis_url)
-
-
-def _forked() -> None:
-    for link in list(_links):
-        link.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
