@@ -52,6 +52,7 @@ class Link:
     _opened: AsyncStore | None
     _blocking: Store | None
     _jobs: list[Job]
+    _working: bool
 
     def __init__(self, config: LockWatchConfig, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self.memory = MemoryStore(config.max_buckets)
@@ -127,14 +128,14 @@ class Link:
         with self._lock:
             chore = (name or getattr(job, "__name__", "job"), seconds, job)
             self._chores.append(chore)
-            if self._jobs:
+            if self._working:
                 self._jobs.append(shared().every(*chore))
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop and of this process's background; the next use opens them again."""
         with self._lock:
             jobs, store, blocking = self._jobs, self._opened, self._blocking
-            self._jobs, self.store, self._blocking = [], None, None
+            self._jobs, self.store, self._blocking, self._working = [], None, None, False
         for job in jobs:
             job.cancel()
         if isinstance(blocking, Guarded):
@@ -154,11 +155,13 @@ class Link:
         self.pid = os.getpid()
         self._id = secrets.randbits(53)
         self._jobs = []
+        self._working = False
         self.store = self._opened = self._blocking = None
 
     def _set_to_work(self, store: AsyncStore) -> None:
         """Begin what is done in the background, if it has not begun. The lock is held."""
-        if not self._jobs:
+        if not self._working:
+            self._working = True
             self._jobs = [shared().every(*chore) for chore in self._chores]
             if self._address is not None and self._address.kind != "fake" and isinstance(store, Guarded):
                 # The job keeps the store, not the link: the background's connections are closed even if nobody closes the link.

@@ -45,7 +45,7 @@ async def test_two_applications_on_one_redis_share_their_buckets(redis_server: s
     first, one = make(redis_url=redis_server)
     second, two = make(redis_url=redis_server)
     assert [*await statuses(first, 1), *await statuses(second, 2)] == [200, 200, 429]
-    assert await one.engine.buckets() is not await two.engine.buckets()
+    assert await one.engine.link.buckets() is not await two.engine.link.buckets()
     await one.aclose()
     await two.aclose()
 

@@ -210,7 +210,7 @@ from lockwatch.config import LockWatchConfig
 from lockwatch.flow import Call
 from lockwatch.link import Link
 
-CALL = Call("admit", ("k",), (0, 1000, 60_000_000, 1, 0))
+CALL = Call("admit", ("k",), (0, 0, 1000, 60_000_000, 0, 1))
 link = Link(LockWatchConfig(redis_url=sys.argv[1], secret_key="0123456789abcdef", namespace=sys.argv[2]), print)
 
 def until(true):
