@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -29,7 +28,6 @@ HEARTBEAT: Final = 3.0
 LIFETIME_US: Final = 10_000_000
 """Microseconds of silence after which a process no longer shares a quota."""
 _SECRET_LIFETIME_MS: Final = 400 * 86_400_000
-_links: weakref.WeakSet[Link] = weakref.WeakSet()
 
 
 class Link:
@@ -54,6 +52,7 @@ class Link:
     _opened: AsyncStore | None
     _blocking: Store | None
     _jobs: list[Job]
+    _working: bool
 
     def __init__(self, config: LockWatchConfig, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self.memory = MemoryStore(config.max_buckets)
@@ -71,7 +70,7 @@ class Link:
         self._chores: list[tuple[str, float, Work]] = []
         self._inherited: list[object] = []
         self._reset()
-        _links.add(self)
+        native.tell_of_forks(self)
 
     @property
     def name(self) -> str:
@@ -114,9 +113,10 @@ class Link:
 
     def sync_store(self) -> Store:
         """The store for blocking code, opened when it is needed first."""
-        if self._blocking is None:
+        if self._blocking is None or self.pid != os.getpid():
+            native.at_home(self)
             with self._lock:
-                self._blocking = self._open_blocking()
+                self._blocking = self._blocking or self._open_blocking()
                 self._set_to_work(self._open())
         return self._blocking
 
@@ -128,14 +128,14 @@ class Link:
         with self._lock:
             chore = (name or getattr(job, "__name__", "job"), seconds, job)
             self._chores.append(chore)
-            if self._jobs:
+            if self._working:
                 self._jobs.append(shared().every(*chore))
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop and of this process's background; the next use opens them again."""
         with self._lock:
             jobs, store, blocking = self._jobs, self._opened, self._blocking
-            self._jobs, self.store, self._blocking = [], None, None
+            self._jobs, self.store, self._blocking, self._working = [], None, None, False
         for job in jobs:
             job.cancel()
         if isinstance(blocking, Guarded):
@@ -152,13 +152,16 @@ class Link:
 
     def _reset(self) -> None:
         self._lock = native.lock()
+        self.pid = os.getpid()
         self._id = secrets.randbits(53)
         self._jobs = []
+        self._working = False
         self.store = self._opened = self._blocking = None
 
     def _set_to_work(self, store: AsyncStore) -> None:
         """Begin what is done in the background, if it has not begun. The lock is held."""
-        if not self._jobs:
+        if not self._working:
+            self._working = True
             self._jobs = [shared().every(*chore) for chore in self._chores]
             if self._address is not None and self._address.kind != "fake" and isinstance(store, Guarded):
                 # The job keeps the store, not the link: the background's connections are closed even if nobody closes the link.
@@ -251,12 +254,3 @@ def _address(config: LockWatchConfig) -> Address:
     if config.redis is not None and config.redis_url:
         raise ConfigurationError("both redis and redis_url are set; keep one")
     return address_of(config.redis or config.redis_url)
-
-
-def _forked() -> None:
-    for link in list(_links):
-        link.forked()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)

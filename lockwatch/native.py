@@ -1,15 +1,27 @@
-"""Threads and locks of the operating system, also where gevent has put its own in their place. Standard library only.
+"""Threads, locks and forks of the operating system, also where gevent has put its own in their place. Standard library only.
 
 An event loop in a green thread would be everybody's running loop: each `async def` view would fail.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
+
+
+class Forkable(Protocol):
+    """Something with connections, threads or locks, which a forked child must not go on with."""
+
+    pid: int
+    """The process it was made in, or begun anew."""
+
+    def forked(self) -> None:
+        """Begin anew in this process."""
 
 
 def lock() -> Any:
@@ -29,6 +41,24 @@ def start(target: Callable[[], None], name: str) -> None:
         _original("_thread", "start_new_thread")(target, ())
     else:
         threading.Thread(target=target, name=name, daemon=True).start()
+
+
+def tell_of_forks(thing: Forkable) -> None:
+    """Have `thing` begin anew in every child."""
+    _forkable.add(thing)
+
+
+def at_home(thing: Forkable) -> None:
+    """The same, where forks are not announced: uWSGI's are not."""
+    if thing.pid != os.getpid():
+        with _births:
+            if thing.pid != os.getpid():
+                thing.forked()
+
+
+def _forked() -> None:
+    for thing in list(_forkable):
+        thing.forked()
 
 
 def obstacle() -> str:
@@ -54,3 +84,9 @@ def _original(module: str, name: str) -> Any:
 
 def _text(value: str | bytes) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+_births = lock()
+_forkable: weakref.WeakSet[Forkable] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

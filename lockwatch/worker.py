@@ -12,7 +12,7 @@ import logging
 import os
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import cache, partial
 from types import MethodType
 from typing import Any, Final, TypeAlias
@@ -22,6 +22,8 @@ from lockwatch import native
 Work: TypeAlias = Callable[[], Awaitable[None]]
 logger = logging.getLogger("lockwatch")
 CAPACITY: Final = 1000
+STILL: Final = 0.2
+"""Seconds a fork waits for the thread at most."""
 
 
 class Job:
@@ -49,7 +51,7 @@ class Job:
 
     def begin(self) -> None:
         """Start; on the worker's loop."""
-        self._task = asyncio.get_running_loop().create_task(self._repeat())
+        self._task = self._worker.run(self._repeat())
 
     def end(self) -> None:
         """Stop; on the worker's loop."""
@@ -82,13 +84,13 @@ class Worker:
     _jobs: set[Job]
     _tasks: set[asyncio.Task[None]]
     _failing: set[str]
+    _gates: list[Any]
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._inherited: list[Any] = []
         self._reset()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=partial(_forked, weakref.ref(self)))
+        native.tell_of_forks(self)
 
     @property
     def state(self) -> str:
@@ -98,6 +100,7 @@ class Worker:
     def every(self, name: str, period: float, work: Work, ending: Work | None = None) -> Job:
         """Call `work` now and then every `period` seconds. A failure is logged, once until it succeeds again."""
         job = Job(self, name, period, work, ending)
+        native.at_home(self)
         with self._lock:
             if not self._closed and not native.obstacle():
                 self._jobs.add(job)
@@ -106,11 +109,12 @@ class Worker:
 
     def post(self, name: str, work: Work) -> bool:
         """Call `work` once, soon. False when there is too much to do already, or nobody to do it."""
+        native.at_home(self)
         with self._lock:
             if self._closed or self._posted >= self._capacity or native.obstacle():
                 return False
             self._posted += 1
-            self._soon(partial(self._begin, name, work))
+            self._soon(partial(self._once, name, work))
         return True
 
     def close(self, timeout: float = 1.0) -> bool:
@@ -124,6 +128,22 @@ class Worker:
         if done:
             ended.release()
         return done
+
+    def stand_still(self) -> None:
+        """Have the thread wait, if it comes to it soon, between two steps of its loop: not in the middle of an import, say."""
+        reached, gate = native.lock(), native.lock()
+        reached.acquire()
+        gate.acquire()
+        self._gates.append(gate)
+        with self._lock:
+            if self._ended is None or self._thread == native.ident():
+                return
+            self._soon(partial(_stand, reached, gate))
+        reached.acquire(timeout=STILL)
+
+    def go_on(self) -> None:
+        """Let it go on after `stand_still`."""
+        self._gates.pop().release()
 
     def forget(self, job: Job) -> None:
         """End a job."""
@@ -145,19 +165,28 @@ class Worker:
                 self._failing.discard(name)
                 logger.warning("lockwatch: %s works again in the background", name)
 
-    def _begin(self, name: str, work: Work) -> None:
-        task = asyncio.get_running_loop().create_task(self.attempt(name, work))
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin something, on the worker's loop, which goes on for as long as that takes."""
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
+
+    def _once(self, name: str, work: Work) -> None:
+        self.run(self.attempt(name, work)).add_done_callback(self._made_room)
+
+    def _made_room(self, task: asyncio.Task[None]) -> None:
+        with self._lock:
+            self._posted -= 1
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        with self._lock:
-            self._posted -= 1
-            self._rouse()
+        self._wake.set()
 
     def _soon(self, step: Callable[[], None]) -> None:
         """Take a step on the loop, whose thread starts if it has to. The lock is held."""
+        if self._closed:
+            return
         self._steps.append(step)
         if self._ended is None:
             self._ended = native.lock()
@@ -184,23 +213,29 @@ class Worker:
         with self._lock:
             self._loop, self._wake = asyncio.get_running_loop(), wake
         while not self._finished():
-            while self._steps:
-                self._steps.popleft()()
             await wake.wait()
             wake.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _finished(self) -> bool:
+        """Take the steps that wait; whether there is nothing left to do then, and nobody may think there is."""
+        while self._steps:
+            self._steps.popleft()()
         with self._lock:
-            if not self._closed and (self._jobs or self._posted or self._steps):
+            if not self._closed and (self._jobs or self._posted or self._steps or self._tasks):
                 return False
             self._loop = self._ended = None
             return True
 
     def _reset(self) -> None:
         self._lock = native.lock()
+        self.pid = os.getpid()
         self._ended = self._loop = None
         self._thread = self._posted = 0
         self._steps, self._jobs, self._tasks, self._failing = deque(), set(), set(), set()
+        self._gates = []
         self._closed = False
 
     def forked(self) -> None:
@@ -209,10 +244,9 @@ class Worker:
         self._reset()
 
 
-def _forked(known: weakref.ref[Worker]) -> None:
-    worker = known()
-    if worker is not None:
-        worker.forked()
+def _stand(reached: Any, gate: Any) -> None:
+    reached.release()
+    gate.acquire(timeout=1)
 
 
 @cache
@@ -220,4 +254,6 @@ def shared() -> Worker:
     """The worker of this process."""
     worker = Worker()
     atexit.register(worker.close)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=worker.stand_still, after_in_parent=worker.go_on)
     return worker

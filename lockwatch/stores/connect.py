@@ -117,7 +117,7 @@ def sync_pool(address: Address, deadline: float) -> Any:
 
 
 def async_pool(address: Address, deadline: float) -> Any:
-    """The same for event loops. Reads have no timeout of their own: a timer per read costs more than the read."""
+    """The same for event loops. Nothing has a timeout of its own: who waits has a deadline that knows when the loop stood still."""
     import redis.asyncio
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
@@ -125,12 +125,10 @@ def async_pool(address: Address, deadline: float) -> Any:
     if address.kind == "fake":
         return import_module("fakeredis").FakeAsyncRedis(**address.arguments).connection_pool
     kind = getattr(redis.asyncio.connection, address.kind, redis.asyncio.Connection)
-    return redis.asyncio.ConnectionPool(
-        connection_class=kind, **address.arguments, **_bounds(deadline, None, Retry(NoBackoff(), 0))
-    )
+    return redis.asyncio.ConnectionPool(connection_class=kind, **address.arguments, **_bounds(None, None, Retry(NoBackoff(), 0)))
 
 
-def _bounds(connect: float, read: float | None, retry: Any) -> dict[str, Any]:
+def _bounds(connect: float | None, read: float | None, retry: Any) -> dict[str, Any]:
     return {
         "socket_connect_timeout": connect,
         "socket_timeout": read,

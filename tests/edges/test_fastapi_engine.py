@@ -80,7 +80,8 @@ async def test_nothing_readable_about_a_subject_reaches_the_store(redis_server: 
     await statuses(app, 1, headers={"x-api-key": "very-secret-api-key"}, peer="192.0.2.77")
     with redis.Redis.from_url(redis_server) as client:
         keys: Any = client.keys("*")
-        stored = " ".join([f"{key} {client.dump(key)!r}" for key in keys])
+        values = [client.get(key) if client.type(key) == b"string" else client.zrange(key, 0, -1) for key in keys]
+        stored = f"{keys} {values}"
         lifetimes: list[Any] = [client.pttl(key) for key in keys]
     assert min(lifetimes) > 0
     assert "very-secret" not in stored
