@@ -6,12 +6,12 @@ Counting takes a lookup and an addition, and no lock: an interpreter with a glob
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final
 
+from lockwatch import native
 from lockwatch.errors import StoreError
 from lockwatch.limits.decision import Decision
 
@@ -34,12 +34,16 @@ class Meter:
 
     def __init__(self, policies: int = MAX_POLICIES) -> None:
         self._policies = policies
+        self._listeners: tuple[Callable[[float], None], ...] = ()
+        self.forked()
+
+    def forked(self) -> None:
+        """Begin at nothing in a child process: what the parent counted is the parent's."""
         self._rows: dict[str, list[int]] = {}
         self._durations = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
         self._errors: dict[str, int] = {}
-        self._listeners: tuple[Callable[[float], None], ...] = ()
-        self._lock = threading.Lock()
+        self._lock = native.lock()
 
     def decided(self, decisions: Sequence[Decision]) -> None:
         """Count what was decided about one request."""
@@ -51,15 +55,17 @@ class Meter:
             else:
                 row[_column(decision)] += 1
 
-    def called(self, seconds: float, error: StoreError | None = None) -> None:
+    def called(self, seconds: float) -> None:
         """Count one exchange with the store, which may have carried many calls."""
         self._durations[bisect_left(BOUNDS, seconds)] += 1
         self._seconds += seconds
-        if error is not None:
-            with self._lock:
-                self._errors[error.code] = self._errors.get(error.code, 0) + 1
         for listener in self._listeners:
             listener(seconds)
+
+    def failed(self, error: StoreError) -> None:
+        """Count a failure of the store."""
+        with self._lock:
+            self._errors[error.code] = self._errors.get(error.code, 0) + 1
 
     def listen(self, listener: Callable[[float], None]) -> None:
         """Tell `listener` the duration of every exchange with the store from now on."""
