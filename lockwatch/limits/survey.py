@@ -6,9 +6,10 @@ are computed, and asked for in batches.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from lockwatch.flow import Flow
 from lockwatch.limits import flows
@@ -20,6 +21,7 @@ from lockwatch.limits.plan import Plan, possible
 from lockwatch.limits.policy import Charge, Policy
 from lockwatch.subjects import is_counted_by
 
+T = TypeVar("T")
 BATCH: Final = 64
 """Buckets in one call to the store."""
 
@@ -122,10 +124,17 @@ def usages(found: Iterable[Counted], split: bool) -> Flow[tuple[Usage, ...]]:
 
 def peeks(charges: Sequence[Charge], split: bool) -> Flow[list[Decision]]:
     """What each charge would get now, in batches. Raises: StoreError."""
-    decisions: list[Decision] = []
-    for batch in batches(charges):
-        decisions += (yield from flows.peek(batch, flows.Terms("", split=split))).decisions
-    return decisions
+    seen: Counter[str] = Counter()
+    rounds: dict[int, list[int]] = {}
+    for place, charge in enumerate(charges):
+        seen[charge.key] += 1  # two tiers of one bucket share its key, and a call holds a key once
+        rounds.setdefault(seen[charge.key], []).append(place)
+    decisions: dict[int, Decision] = {}
+    for places in rounds.values():
+        for batch in batches(places):
+            peeked = yield from flows.peek([charges[place] for place in batch], flows.Terms("", split=split))
+            decisions.update(zip(batch, peeked.decisions, strict=True))
+    return [decisions[place] for place in range(len(charges))]
 
 
 def forget(charges: Iterable[Charge], namespace: str, split: bool) -> Flow[int]:
@@ -137,16 +146,9 @@ def forget(charges: Iterable[Charge], namespace: str, split: bool) -> Flow[int]:
     return gone
 
 
-def batches(charges: Sequence[Charge]) -> Iterator[list[Charge]]:
-    """Charges in calls of a bounded size; no call holds a key twice, as two tiers of one bucket would."""
-    batch: dict[str, Charge] = {}
-    for charge in charges:
-        if len(batch) >= BATCH or charge.key in batch:
-            yield list(batch.values())
-            batch = {}
-        batch[charge.key] = charge
-    if batch:
-        yield list(batch.values())
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Parts small enough for one call."""
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
 
 
 def usage(same: Sequence[Counted], decision: Decision) -> Usage:
