@@ -38,6 +38,7 @@ class Link:
         config: validated settings.
         warn: told of set-up problems.
         clock: seconds; never steps back.
+        works: do things in the background; a command that asks once and ends does not.
 
     Attributes:
         memory: buckets of this process, for local decisions or for all of them.
@@ -55,7 +56,13 @@ class Link:
     _blocking: Store | None
     _jobs: list[Job]
 
-    def __init__(self, config: LockWatchConfig, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: LockWatchConfig,
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        works: bool = True,
+    ) -> None:
         self.memory = MemoryStore(config.max_buckets)
         self.at_hand = Immediate(self.memory)
         self.named = _buckets(config)
@@ -63,6 +70,7 @@ class Link:
         self._config = config
         self._warn = warn
         self._clock = clock
+        self._works = works
         self._address = None if config.in_memory else _address(config)
         self.notes = Notes(self.name)
         self.breaker = Breaker(config.store_timeout)
@@ -179,7 +187,7 @@ class Link:
 
     def _set_to_work(self, store: AsyncStore) -> None:
         """Begin what is done in the background, if it has not begun. The lock is held."""
-        if not self._jobs:
+        if self._works and not self._jobs:
             self._jobs = [shared().every(*chore) for chore in self._chores]
             if self._address is not None and self._address.kind != "fake" and isinstance(store, Guarded):
                 # The job keeps the store, not the link: the background's connections are closed even if nobody closes the link.

@@ -6,6 +6,7 @@ The keys of buckets are computed from what the application declares, so the appl
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ class Desk:
     """
 
     def __init__(self, app: str, subjects: Sequence[str], route: str | None, tenant: str | None) -> None:
+        logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
         self.overview = overview_of(app)
         self.route = route
         self._tenant = tenant
@@ -48,7 +50,8 @@ class Desk:
         self.in_memory = engine.config.in_memory or engine.store_name == "fakeredis"
         self.where = f"{engine.config.namespace} at {engine.store_name}"
         self.subjects = _polite(lambda: tuple(self.overview.subject(_revealed(text)) for text in subjects))
-        self._link = Link(engine.config.replaced({"store_timeout": PATIENCE}), engine.warn)
+        self._link = Link(engine.config.replaced({"store_timeout": PATIENCE}), engine.warn, works=False)
+        click.get_current_context().call_on_close(self._link.close)
 
     def ask(self, question: Callable[[Buckets], Flow[T]]) -> T:
         """Run a flow on the store. Raises: Unusable."""

@@ -125,9 +125,7 @@ def async_pool(address: Address, deadline: float) -> Any:
     if address.kind == "fake":
         return import_module("fakeredis").FakeAsyncRedis(**address.arguments).connection_pool
     kind = getattr(redis.asyncio.connection, address.kind, redis.asyncio.Connection)
-    return redis.asyncio.ConnectionPool(
-        connection_class=kind, **address.arguments, **_bounds(None, None, Retry(NoBackoff(), 0))
-    )
+    return redis.asyncio.ConnectionPool(connection_class=kind, **address.arguments, **_bounds(None, None, Retry(NoBackoff(), 0)))
 
 
 def _bounds(connect: float | None, read: float | None, retry: Any) -> dict[str, Any]:

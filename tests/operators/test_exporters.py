@@ -31,7 +31,8 @@ class Measured:
         meter.decided([decision("login", allowed=False, degraded=True)])
         meter.called(0.0004)
         meter.called(0.03)
-        meter.called(0.05, StoreTimeout("late"))
+        meter.called(0.05)
+        meter.failed(StoreTimeout("late"))
         return self
 
 
