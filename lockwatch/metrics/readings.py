@@ -41,6 +41,11 @@ def _errors(engine: Engine) -> Iterator[Value]:
     return (((code,), number) for code, number in engine.link.meter.errors())
 
 
+def _breaker(engine: Engine) -> Iterator[Value]:
+    state = engine.health().breaker
+    return (((name,), float(name == state)) for name in ("closed", "open", "probing"))
+
+
 def _one(read: Callable[[Health], float]) -> Callable[[Engine], Iterable[Value]]:
     """An instrument without labels: a number of the health report."""
     return lambda engine: [((), read(engine.health()))]
@@ -53,6 +58,8 @@ INSTRUMENTS: Final = (
     Instrument("overflowed", "How often a full memory store had to share a bucket", (), True, _one(lambda h: h.overflowed)),
     Instrument("buckets", "Buckets in this process's memory", (), False, _one(lambda h: h.buckets)),
     Instrument("store_up", "1 while the store answers, else 0", (), False, _one(lambda h: float(h.store_ok))),
+    Instrument("breaker", "1 for the state the circuit breaker is in, else 0", ("state",), False, _breaker),
+    Instrument("workers", "Processes that share a quota while the store is down", (), False, _one(lambda h: h.workers)),
 )
 
 DURATION: Final = ("store_call_duration", "Seconds an exchange with the store took; one exchange may carry many calls")

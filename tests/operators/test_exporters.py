@@ -59,6 +59,10 @@ def test_prometheus_gets_every_number_as_text() -> None:
         'lockwatch_overflowed_total{namespace="shop"}': 0,
         'lockwatch_buckets{namespace="shop"}': 0,
         'lockwatch_store_up{namespace="shop"}': 1,
+        'lockwatch_breaker{namespace="shop",state="closed"}': 1,
+        'lockwatch_breaker{namespace="shop",state="open"}': 0,
+        'lockwatch_breaker{namespace="shop",state="probing"}': 0,
+        'lockwatch_workers{namespace="shop"}': 1,
         **{
             f'lockwatch_store_call_duration_seconds_bucket{{le="{bound}",namespace="shop"}}': number
             for bound, number in {
