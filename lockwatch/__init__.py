@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lockwatch.keys import by_api_key as key_by_api_key
     from lockwatch.keys import by_ip as key_by_ip
     from lockwatch.keys import by_user as key_by_user_id
+    from lockwatch.limiter import RateLimitConfig, RateLimiter, RateLimitState
     from lockwatch.limits import Decision, Limit
 
 __version__ = "0.2.0"
@@ -26,7 +27,10 @@ __all__ = [
     "LockWatchConfig",
     "LockwatchError",
     "RateLimit",
+    "RateLimitConfig",
+    "RateLimitState",
     "RateLimited",
+    "RateLimiter",
     "StoreError",
     "StoreUnavailable",
     "by_api_key",
@@ -46,6 +50,7 @@ _HOMES = {
     "lockwatch.errors": "ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable",
     "lockwatch.fastapi": "LockWatch RateLimit rate_limit",
     "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
+    "lockwatch.limiter": "RateLimitConfig RateLimitState RateLimiter",
     "lockwatch.limits": "Decision Limit",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

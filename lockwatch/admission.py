@@ -89,7 +89,10 @@ class Admission:
         named = self._link.named
         if plan.fixed is None or named is None or self._tenant is not None or self.mode != "enforce":
             return None
-        return self._denied(fixed_charges(plan.fixed, visit.client.subject, named))
+        outcome = self._denied(fixed_charges(plan.fixed, visit.client.subject, named))
+        if outcome is not None:
+            self._link.meter.decided(outcome.decisions)
+        return outcome
 
     async def tell(self, outcome: Outcome, visit: Visit) -> None:
         """Call `on_breach` of the policies that refuse."""
@@ -113,7 +116,9 @@ class Admission:
         """Charge, or refuse without charging; a store failure is decided by each policy. Mode `off` charges nothing."""
         if self.mode == "off":
             return Outcome(charged, tuple([flows.untouched(charge) for charge in charged]))
-        return await self._link.drive(flows.admit(charged, self._terms()))
+        outcome = await self._link.drive(flows.admit(charged, self._terms()))
+        self._link.meter.decided(outcome.decisions)
+        return outcome
 
     async def peek(self, charged: Sequence[Charge]) -> tuple[Decision, ...]:
         """What `take` would decide. Raises: StoreError."""
@@ -137,6 +142,7 @@ class Admission:
             outcome = run(flow, memory, memory) if store is link.at_hand else await run_async(flow, store, memory)
             if outcome.receipts:
                 self.settlement.hold(outcome.receipts)
+        link.meter.decided(outcome.decisions)
         for decision in outcome.decisions:
             if not decision.allowed:
                 self._remember(outcome)

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib import import_module
 from typing import Final
 
 import click
 
 from lockwatch import __version__
+from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
+_LATE: Final = {"limits": "lockwatch.commands.limits"}
 _OF_DEMO: Final = frozenset({"fastapi", "starlette", "pydantic", "uvicorn"})
 
 
-class Unusable(click.ClickException):
-    """The command cannot run as asked: one line, exit status 2."""
+class Late(click.Group):
+    """A group some of whose commands are imported when they are asked for."""
 
-    exit_code = 2
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted([*super().list_commands(ctx), *_LATE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by its name."""
+        if cmd_name not in _LATE:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(import_module(_LATE[cmd_name]), cmd_name)
+        return found
 
 
-@click.group()
+@click.group(cls=Late)
 @click.version_option(__version__, prog_name="lockwatch")
 def main() -> None:
     """Security for FastAPI and Flask applications."""

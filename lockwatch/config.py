@@ -170,8 +170,10 @@ def _check_texts(config: LockWatchConfig) -> None:
     if config.redis_url is not None and not (isinstance(config.redis_url, str) and config.redis_url.strip()):
         raise ConfigurationError("redis_url is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
     name = config.namespace
-    if not isinstance(name, str) or not name or any(c in name for c in "{}: \n"):
-        raise ConfigurationError(f"namespace={name!r} is not text without '{{', '}}', ':' and space; a correct one is 'shop-api'")
+    if not isinstance(name, str) or not name or name.strip(":") != name or any(c in name for c in "{} \n"):
+        raise ConfigurationError(
+            f"namespace={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; a correct one is 'shop-api'"
+        )
     for path in config.exempt_paths:
         if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1]:
             raise ConfigurationError(f"exempt_paths: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from lockwatch import native
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
-from lockwatch.flow import AsyncStore, Call, Flow, Store, run_async
+from lockwatch.flow import AsyncStore, Call, Flow, Store, run, run_async
 from lockwatch.limits.buckets import SCHEMA, Buckets
+from lockwatch.metrics.meter import Meter
 from lockwatch.notes import Notes
 from lockwatch.stores.breaker import Breaker, Guarded, Reporting
 from lockwatch.stores.memory import MemoryStore
@@ -37,6 +38,7 @@ class Link:
         config: validated settings.
         warn: told of set-up problems.
         clock: seconds; never steps back.
+        works: do things in the background; a command that asks once and ends does not.
 
     Attributes:
         memory: buckets of this process, for local decisions or for all of them.
@@ -45,6 +47,7 @@ class Link:
         named: names of store keys, None until the namespace's secret is known.
         workers: how many processes share a quota, as far as this one knows.
         notes: how the store does.
+        meter: what was decided, and how long the store took.
         breaker: whether the store is asked.
     """
 
@@ -54,7 +57,13 @@ class Link:
     _jobs: list[Job]
     _working: bool
 
-    def __init__(self, config: LockWatchConfig, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: LockWatchConfig,
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        works: bool = True,
+    ) -> None:
         self.memory = MemoryStore(config.max_buckets)
         self.at_hand = Immediate(self.memory)
         self.named = _buckets(config)
@@ -62,9 +71,11 @@ class Link:
         self._config = config
         self._warn = warn
         self._clock = clock
+        self._works = works
         self._address = None if config.in_memory else _address(config)
         self.notes = Notes(self.name)
         self.breaker = Breaker(config.store_timeout)
+        self.meter = Meter()
         # Names for this process only, while the shared secret is out of reach.
         self._stray = Buckets(config.namespace, secrets.token_bytes(32))
         self._chores: list[tuple[str, float, Work]] = []
@@ -95,9 +106,21 @@ class Link:
         except StoreError as error:
             return self._stray, Failing(error)
 
+    def ready_sync(self) -> tuple[Buckets, Store]:
+        """`ready` for blocking code."""
+        store = self.sync_store()
+        try:
+            return self.buckets_sync(), store
+        except StoreError as error:
+            return self._stray, Refusing(error)
+
     async def buckets(self) -> Buckets:
         """Names store keys. Raises: StoreError, when the namespace's secret has to be fetched and cannot be."""
         return self.named or self._keep_secret(await self.drive(_shared_secret(self._config.namespace)))
+
+    def buckets_sync(self) -> Buckets:
+        """`buckets` for blocking code. Raises: StoreError."""
+        return self.named or self._keep_secret(run(_shared_secret(self._config.namespace), self.sync_store(), self.memory))
 
     async def drive(self, flow: Flow[T]) -> T:
         """Run a flow on this link."""
@@ -133,15 +156,20 @@ class Link:
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop and of this process's background; the next use opens them again."""
+        store = self._opened
+        self.close()
+        if isinstance(store, Guarded):
+            await store.aclose()
+
+    def close(self) -> None:
+        """`aclose` where no event loop runs: those of blocking code and of the background."""
         with self._lock:
-            jobs, store, blocking = self._jobs, self._opened, self._blocking
+            jobs, blocking = self._jobs, self._blocking
             self._jobs, self.store, self._blocking, self._working = [], None, None, False
         for job in jobs:
             job.cancel()
         if isinstance(blocking, Guarded):
             blocking.close()
-        if isinstance(store, Guarded):
-            await store.aclose()
 
     def forked(self) -> None:
         """Begin anew in a child process. What the parent has open is the parent's: kept, so that nobody closes it."""
@@ -149,6 +177,7 @@ class Link:
         self._reset()
         self.notes.forked()
         self.breaker.forked()
+        self.meter.forked()
 
     def _reset(self) -> None:
         self._lock = native.lock()
@@ -160,7 +189,7 @@ class Link:
 
     def _set_to_work(self, store: AsyncStore) -> None:
         """Begin what is done in the background, if it has not begun. The lock is held."""
-        if not self._working:
+        if self._works and not self._working:
             self._working = True
             self._jobs = [shared().every(*chore) for chore in self._chores]
             if self._address is not None and self._address.kind != "fake" and isinstance(store, Guarded):
@@ -183,7 +212,7 @@ class Link:
             from lockwatch.stores.redis_async import AsyncRedisStore
 
             deadline, lanes = self._config.store_timeout, min(4, self._config.store_connections)
-            store = AsyncRedisStore(self._address, deadline, lanes=lanes, report=_reporter(self.breaker, self.notes, self._clock))
+            store = AsyncRedisStore(self._address, deadline, lanes=lanes, report=self._reporter())
             self._opened = Guarded(store, self.breaker, self._clock)
         return self._opened
 
@@ -193,7 +222,20 @@ class Link:
         from lockwatch.stores.redis_sync import RedisStore
 
         store = RedisStore(self._address, self._config.store_timeout, self._config.store_connections)
-        return Guarded(Reporting(store, _reporter(self.breaker, self.notes, self._clock)), self.breaker, self._clock)
+        return Guarded(Reporting(store, self._reporter()), self.breaker, self._clock)
+
+    def _reporter(self) -> Report:
+        """Tells breaker, notes and meter how a call ended. It does not know the link, which nobody has to close."""
+        breaker, notes, meter, clock = self.breaker, self.notes, self.meter, self._clock
+
+        def report(failure: StoreError | None) -> None:
+            now = clock()
+            breaker.heard(failure, now)
+            notes.heard(failure, now)
+            if failure is not None:
+                meter.failed(failure)
+
+        return report
 
     def _keep_secret(self, numbers: Sequence[int]) -> Buckets:
         self.named = Buckets(self._config.namespace, b"".join(n.to_bytes(4, "big") for n in numbers))
@@ -226,15 +268,15 @@ class Failing:
         raise self._error
 
 
-def _reporter(breaker: Breaker, notes: Notes, clock: Callable[[], float]) -> Report:
-    """Tells both how a call ended. It does not know the link, which nobody has to close."""
+class Refusing:
+    """The same for blocking code."""
 
-    def report(failure: StoreError | None) -> None:
-        now = clock()
-        breaker.heard(failure, now)
-        notes.heard(failure, now)
+    def __init__(self, error: StoreError) -> None:
+        self._error = error
 
-    return report
+    def call(self, call: Call) -> Sequence[int]:
+        """Raises: StoreError, always."""
+        raise self._error
 
 
 def _shared_secret(namespace: str) -> Flow[Sequence[int]]:

@@ -21,7 +21,7 @@ DRIVERS = {
     "random",
     "time",
 }
-PURE = ["errors.py", "config.py", "flow.py", "client.py", "keys.py", "headers.py", "limits"]
+PURE = ["errors.py", "config.py", "flow.py", "client.py", "keys.py", "subjects.py", "passerby.py", "headers.py", "limits"]
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py"]
 
 

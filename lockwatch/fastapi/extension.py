@@ -15,6 +15,7 @@ from lockwatch.errors import ConfigurationError, RequestRefused
 from lockwatch.fastapi.dependency import RateLimit
 from lockwatch.fastapi.guard import Entrance, Guard, Threshold
 from lockwatch.fastapi.openapi import document
+from lockwatch.fastapi.operating import Operated
 from lockwatch.fastapi.plan import EXEMPT, MARK
 from lockwatch.fastapi.refusal import handle
 from lockwatch.limits.decision import Decision, tightest
@@ -25,7 +26,7 @@ from lockwatch.limits.policy import Charge
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class LockWatch:
+class LockWatch(Operated):
     """Protects a FastAPI application.
 
     ``LockWatch(app)`` limits nothing until told, counts in this process, and adds its headers to what limits were decided for.

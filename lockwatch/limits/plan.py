@@ -218,6 +218,13 @@ def _dynamic(plan: Plan, asked: Asked) -> list[Policy]:
     ]
 
 
+def possible(plan: Plan, step: Step) -> list[tuple[str, Policy]]:
+    """Every policy `step` may charge, with the tier that has it, as far as they are known without a request."""
+    fixed = [("", policy) for policy in step.policies]
+    tiers = step.declaration.tiers.items()
+    return fixed + [(tier, policy) for tier, limits in tiers for policy in _dynamic(plan, Asked(step, "", 0, limits))]
+
+
 def _ask(function: Callable[..., Any], request: Any) -> Generator[Any, Any, Any]:
     value = function(request)
     return (yield value) if isawaitable(value) else value

@@ -1,0 +1,1 @@
+"""The subcommands of `lockwatch`. Each is imported when it is used."""

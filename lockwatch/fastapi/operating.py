@@ -1,0 +1,77 @@
+"""What operators ask of a running application: who used what, why a request is refused, and to let it through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lockwatch.engine import Engine
+from lockwatch.fastapi.guard import Guard
+from lockwatch.fastapi.routes import routes_of
+from lockwatch.limiter import RateLimitConfig, RateLimiter
+from lockwatch.limits.explanation import Explanation
+from lockwatch.limits.survey import Usage
+from lockwatch.overview import Overview
+
+if TYPE_CHECKING:
+    from lockwatch.limits.buckets import Buckets
+
+
+class Operated:
+    """The part of `LockWatch` that operators use, from code or through ``lockwatch limits``.
+
+    A *subject* is ``ip:203.0.113.7``, ``user:alice``, ``key:...`` or ``custom:...`` (what a key function of yours returns), or a
+    sequence of them: the address of a request, and its user. A *route* is method and template, ``GET /items/{id}``.
+    """
+
+    engine: Engine
+    _guards: list[Guard]
+
+    @cached_property
+    def limiter(self) -> RateLimiter:
+        """The application limits, to be checked by hand; 100 requests in 60 seconds where there are none."""
+        return RateLimiter(
+            config=RateLimitConfig(on_store_error=self.engine.config.on_redis_failure or "allow"), engine=self.engine
+        )
+
+    def overview(self) -> Overview:
+        """The routes of the application and what they declare."""
+        return Overview(self.engine, [route for guard in self._guards for route in routes_of(guard)])
+
+    async def limits_of(
+        self, subject: str | Sequence[str], route: str | None = None, *, tenant: str | None = None
+    ) -> tuple[Usage, ...]:
+        """What `subject` has used of every policy that can count it, or of those of one route.
+
+        Raises: ConfigurationError, for a subject or a route that is none; StoreError.
+        """
+        overview = self.overview()
+        flow = overview.usage(await self._names(overview, tenant), _subjects(overview, subject), route)
+        return await self.engine.link.drive(flow)
+
+    async def reset_limits(self, subject: str | Sequence[str], route: str | None = None, *, tenant: str | None = None) -> int:
+        """Forget what `subject` has used, its open reservations included; how many buckets there were.
+
+        Raises: as `limits_of`.
+        """
+        overview = self.overview()
+        flow = overview.reset(await self._names(overview, tenant), _subjects(overview, subject), route)
+        self.engine.admission.denied.known.clear()
+        return await self.engine.link.drive(flow)
+
+    async def explain(self, route: str, subject: str | Sequence[str], *, tenant: str | None = None) -> Explanation:
+        """What a request of `subject` on `route` would get now, policy by policy.
+
+        Raises: as `limits_of`.
+        """
+        overview = self.overview()
+        flow = overview.explain(await self._names(overview, tenant), route, _subjects(overview, subject))
+        return await self.engine.link.drive(flow)
+
+    async def _names(self, overview: Overview, tenant: str | None) -> Buckets:
+        return overview.names(await self.engine.link.buckets(), tenant)
+
+
+def _subjects(overview: Overview, subject: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple([overview.subject(text) for text in ([subject] if isinstance(subject, str) else subject)])
