@@ -215,6 +215,7 @@ def test_the_environment_variables_are_read() -> None:
         "secret_key": "0123456789abcdef",
         "default_limits": "5/minute",
         "application_limits": "5/minute",
+        "exempt_paths": "/healthz",
         "forwarded_header": "forwarded",
         "ipv6_prefix": "56",
         "on_redis_failure": "deny",
