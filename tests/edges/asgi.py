@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import fastapi.routing
+
 
 @dataclass
 class Exchange:
@@ -89,6 +91,12 @@ async def websocket(app: Any, path: str, *, extensions: dict[str, Any] | None = 
 
     await app(scope, receive, send)
     return seen
+
+
+def include_again(app: Any, router: Any) -> None:
+    """Let an application know of routes its router got late. FastAPI since 0.137 knows by itself, before it copied them."""
+    if not hasattr(fastapi.routing, "iter_route_contexts"):
+        app.include_router(router)
 
 
 def _record(seen: Exchange, message: dict[str, Any]) -> None:

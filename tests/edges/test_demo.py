@@ -122,7 +122,7 @@ def test_every_claim_is_observed_then_it_serves_until_interrupted(runs: dict[str
 def test_the_story_shows_admissions_refusals_and_a_whole_429(runs: dict[str, Run]) -> None:
     address_served(runs["served"])
     out = runs["served"].out
-    assert re.search(r"GET /search +10/5 seconds +1\d\d +11 +1\d\d\n", out)
+    assert re.search(r"GET /search +10/5 seconds +1\d\d +1[1-9] +1\d\d\n", out)
     assert re.search(r"POST /login +5/minute +6 +5 +1\n", out)
     assert re.search(r"GET /health +none +100 +100 +0\n", out)
     assert re.search(r"HTTP/1.1 429 Too Many Requests\n +Content-Type: application/problem\+json\n +Retry-After: [1-5]\n", out)
@@ -151,7 +151,8 @@ def test_json_on_redis_holds_the_observations_and_no_secret(runs: dict[str, Run]
     refusal = next(step["observed"] for step in report["steps"] if "told" in step["step"])
     assert refusal["body"]["retry_after"] == int(refusal["headers"]["Retry-After"])
     routes = {row["route"]: row["admitted"] for row in report["steps"][-1]["observed"]["routes"]}
-    assert routes == {"GET /search": 11, "POST /login": 5, "POST /upload": 1, "GET /items": 100, "GET /health": 100}
+    assert routes.pop("GET /search") in range(11, 20)  # ten at once, one that waited, and what a slow machine sends meanwhile
+    assert routes == {"POST /login": 5, "POST /upload": 1, "GET /items": 100, "GET /health": 100}
     assert PASSWORD not in run.out + run.err
 
 

@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from lockwatch import LockWatch, RateLimit, by_ip
-from tests.edges.asgi import http, websocket
+from tests.edges.asgi import http, include_again, websocket
 
 ONE = "1/minute"
 
@@ -495,6 +495,7 @@ async def test_a_late_route_of_an_included_router_takes_default_limits_under_its
     @router.get("/late")
     async def late() -> None: ...
 
+    include_again(app, router)
     assert await statuses(app, ("GET", "/late"), ("GET", "/late"), ("GET", "/unmatched")) == [200, 429, 429]
 
 
