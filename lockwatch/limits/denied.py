@@ -50,9 +50,10 @@ class Denied:
         return None
 
     def note(self, charges: Sequence[Charge], decisions: Sequence[Decision], now: float) -> None:
-        """Remember which of `charges` were refused for good."""
+        """Remember which of `charges` the store refused for good; what was refused without it holds only as long as it is away."""
         for charge, decision in zip(charges, decisions, strict=True):
-            if decision.firm and decision.retry_after is not None and not decision.shadow and charge.policy.counts is None:
+            firm = decision.firm and not decision.degraded
+            if firm and decision.retry_after is not None and not decision.shadow and charge.policy.counts is None:
                 if len(self.known) >= self._size:
                     self.known.pop(next(iter(self.known)), None)
                 until, reset = now + decision.retry_after, now + decision.reset_after
