@@ -62,12 +62,13 @@ class Overview:
         """The subject in a text such as ``ip:203.0.113.7``. Raises: ConfigurationError."""
         kind, colon, value = text.partition(":")
         if not colon or kind not in KINDS or not value:
+            # Not quoted: it may be an API key.
             raise ConfigurationError(
-                f"{text[:60]!r} is no subject; one is {', '.join(f'{kind}:...' for kind in KINDS)}, for example ip:203.0.113.7"
+                f"a subject is one of {', '.join(f'{kind}:...' for kind in KINDS)}, for example ip:203.0.113.7"
             )
         subject = named(text, self.engine.config.ipv6_prefix)
         if kind == "ip" and value != "unknown" and subject == text and read_address(value.partition("/")[0]) is None:
-            raise ConfigurationError(f"{value[:60]!r} is no address; one is ip:203.0.113.7 or ip:2001:db8::1")
+            raise ConfigurationError("what follows ip: is no address; a correct subject is ip:203.0.113.7 or ip:2001:db8::1")
         return subject
 
     def route(self, name: str) -> Route:

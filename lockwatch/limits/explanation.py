@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lockwatch.limits.declaration import Declaration
@@ -72,7 +72,7 @@ class Explanation:
     """
 
     route: str
-    subjects: tuple[str, ...]
+    subjects: tuple[str, ...] = field(repr=False)
     mode: str
     store: str
     policies: tuple[Explained, ...]

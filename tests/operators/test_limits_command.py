@@ -275,7 +275,7 @@ def test_an_application_is_found_in_every_way_it_is_named(run: Run, app: str) ->
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--subject", "203.0.113.7"), "is no subject"),
+        (("--subject", "203.0.113.7"), "a subject is one of"),
         (("--subject", "ip:shop"), "is no address"),
         (("--subject", "key:s3cret"), "stays in the shell's history"),
         (("--subject", "key:@nowhere.txt"), "cannot be read from 'nowhere.txt'"),
