@@ -90,9 +90,11 @@ class Uncounted(NamedTuple):
     why: str
 
 
-def notes_on(route: Route, mode: str) -> tuple[str, ...]:
-    """What there is to know about a route as a whole."""
+def notes_on(route: Route, mode: str, exempt: bool) -> tuple[str, ...]:
+    """What there is to know about a request as a whole; `exempt` says that its address is."""
     notes = []
+    if exempt:
+        notes.append("nothing is limited for this address: it is among exempt_networks")
     if route.plan.exempt:
         notes.append("the endpoint is exempt from every limit")
     elif not (route.plan.steps or route.plan.later):
