@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from ipaddress import ip_network
 
 from lockwatch.client import read_address
 from lockwatch.engine import Engine
@@ -19,7 +20,7 @@ from lockwatch.limits.explanation import Explained, Explanation, KeyParts, Uncou
 from lockwatch.limits.plan import possible
 from lockwatch.limits.policy import Charge
 from lockwatch.limits.survey import Counted, Route, Usage, counted, counts, forget, peeks, usage, usages
-from lockwatch.subjects import KINDS, is_counted_by, named
+from lockwatch.subjects import KINDS, UNKNOWN, is_counted_by, named
 
 
 class Overview:
@@ -62,12 +63,13 @@ class Overview:
         """The subject in a text such as ``ip:203.0.113.7``. Raises: ConfigurationError."""
         kind, colon, value = text.partition(":")
         if not colon or kind not in KINDS or not value:
+            # Not quoted: it may be an API key.
             raise ConfigurationError(
-                f"{text[:60]!r} is no subject; one is {', '.join(f'{kind}:...' for kind in KINDS)}, for example ip:203.0.113.7"
+                f"a subject is one of {', '.join(f'{kind}:...' for kind in KINDS)}, for example ip:203.0.113.7"
             )
         subject = named(text, self.engine.config.ipv6_prefix)
-        if kind == "ip" and value != "unknown" and subject == text and read_address(value.partition("/")[0]) is None:
-            raise ConfigurationError(f"{value[:60]!r} is no address; one is ip:203.0.113.7 or ip:2001:db8::1")
+        if kind == "ip" and subject != UNKNOWN and subject == text and read_address(value.partition("/")[0]) is None:
+            raise ConfigurationError("what follows ip: is no address; a correct subject is ip:203.0.113.7 or ip:2001:db8::1")
         return subject
 
     def route(self, name: str) -> Route:
@@ -97,7 +99,8 @@ class Overview:
         charges = [row.charge for row in rows if isinstance(row, Counted)]
         decisions = iter((yield from peeks(charges, self.engine.link.split)) if look else ())
         policies = tuple([self._explained(row, next(decisions, None)) for row in rows])
-        refusing = [p for p in policies if p.refuses] if self.engine.mode == "enforce" else []
+        exempt = any(self._is_exempt(subject) for subject in subjects)
+        refusing = [p for p in policies if p.refuses] if self.engine.mode == "enforce" and not exempt else []
         waits = [p.usage.retry_after for p in refusing if p.usage is not None]
         return Explanation(
             chosen.name,
@@ -107,8 +110,15 @@ class Overview:
             policies,
             tuple([p.policy for p in refusing]),
             None if None in waits else max([w for w in waits if w is not None], default=0.0),
-            notes_on(chosen, self.engine.mode),
+            notes_on(chosen, self.engine.mode, exempt),
         )
+
+    def _is_exempt(self, subject: str) -> bool:
+        """Whether it is an address that nothing is limited for."""
+        if not subject.startswith("ip:") or subject == UNKNOWN:
+            return False
+        network = ip_network(subject[3:])
+        return any(network.version == e.version and network.subnet_of(e) for e in self.engine.exempt)  # type: ignore[arg-type]  # one version
 
     def _rows(self, route: Route, subjects: Sequence[str], buckets: Buckets) -> Iterator[Counted | Uncounted]:
         """The policies of a plan in their order, with the subject each would count."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Final
 
+from lockwatch.client import UNKNOWN as NO_ADDRESS
 from lockwatch.client import read_address
 from lockwatch.client import subject_of as network_of
 from lockwatch.keys import BodyKey, ClaimKey, VerifiedKey, by_api_key, by_ip, by_user, folded, is_prefixed
 
 KINDS: Final = ("ip", "user", "key", "owner", "claim", "json", "form", "custom")
 """What may stand before the colon; what a key function of one's own returns is ``custom``."""
+UNKNOWN: Final = f"ip:{NO_ADDRESS}"
+"""The subject of all clients without an address."""
 _COUNTED_BY: Final[dict[object, tuple[str, ...]]] = {by_ip: (), by_user: ("user:",), by_api_key: ("key:",)}
 
 

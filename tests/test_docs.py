@@ -22,9 +22,10 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
-from lockwatch import ConfigurationError, Decision, LockWatchConfig, RateLimit
+from lockwatch import ConfigurationError, Decision, LockWatch, LockWatchConfig, RateLimit, RateLimitConfig, RateLimitState, metrics
 from lockwatch.engine import Health
 from lockwatch.limits import parse
 from tests import servers
@@ -271,10 +272,27 @@ def test_the_grammar_refuses_what_the_table_says(row: list[str]) -> None:
     [
         ("rate-limiting.md", "The decision", Decision._fields),
         ("outages.md", "The health report", [f.name for f in fields(Health)]),
+        ("standalone.md", "The state", [f.name for f in fields(RateLimitState)]),
     ],
 )
 def test_a_table_of_attributes_is_complete(page: str, heading: str, names: list[str]) -> None:
     assert [code_in(row[0]) for row in table(page, heading)] == list(names)
+
+
+def test_the_settings_of_a_limiter_are_documented_with_their_defaults() -> None:
+    documented = {code_in(row[0]): code_in(row[1]) for row in table("standalone.md", "Settings")}
+    actual = {f.name: f.default for f in fields(RateLimitConfig)}
+    assert {name: value if name == "key_func" else ast.literal_eval(value) for name, value in documented.items()} == actual | {
+        "key_func": "by_ip"
+    }
+
+
+def test_every_metric_is_documented() -> None:
+    registry = CollectorRegistry()
+    metrics.register(LockWatch(), registry=registry)
+    documented = {code_in(row[0]): row[3] for row in table("operators.md", "Metrics")}
+    families = {f"{f.name}_total" if f.type == "counter" else f.name: f.documentation for f in registry.collect()}
+    assert documented == families
 
 
 # ------------------------------------------------------------ links

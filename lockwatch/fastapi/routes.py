@@ -22,9 +22,10 @@ def routes_of(guard: Guard) -> Iterator[Route]:
     """Every method of every route, and what applies where none matches."""
     for seen in walk(guard.app.router.routes, owner=guard.app):
         if not seen.passage:
-            origins = _origins(guard, seen)
+            origins, overrides = _origins(guard, seen), getattr(seen.overrides, "dependency_overrides", {})
             for method in methods_of(seen):
-                yield Route(method, seen.prefix + seen.path, guard.plan(seen, _scope(method, seen.path), seen.prefix, {}), origins)
+                plan = guard.plan(seen, _scope(method, seen.path), seen.prefix, overrides)
+                yield Route(method, seen.prefix + seen.path, plan, origins)
     if guard.general:
         for method in _ANY:
             yield Route(method, UNMATCHED, guard.plan(None, _scope(method, "/"), "", {}), _general(guard))

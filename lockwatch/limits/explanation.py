@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from lockwatch.limits.declaration import Declaration
@@ -72,7 +72,7 @@ class Explanation:
     """
 
     route: str
-    subjects: tuple[str, ...]
+    subjects: tuple[str, ...] = field(repr=False)
     mode: str
     store: str
     policies: tuple[Explained, ...]
@@ -90,9 +90,11 @@ class Uncounted(NamedTuple):
     why: str
 
 
-def notes_on(route: Route, mode: str) -> tuple[str, ...]:
-    """What there is to know about a route as a whole."""
+def notes_on(route: Route, mode: str, exempt: bool) -> tuple[str, ...]:
+    """What there is to know about a request as a whole; `exempt` says that its address is."""
     notes = []
+    if exempt:
+        notes.append("nothing is limited for this address: it is among exempt_networks")
     if route.plan.exempt:
         notes.append("the endpoint is exempt from every limit")
     elif not (route.plan.steps or route.plan.later):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
 from lockwatch.flow import Flow
@@ -87,7 +87,7 @@ class Usage:
     routes: tuple[str, ...]
     policy: str
     tier: str
-    subject: str
+    subject: str = field(repr=False)
     limit: Limit
     algorithm: str
     used: int

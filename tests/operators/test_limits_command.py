@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -272,7 +275,7 @@ def test_an_application_is_found_in_every_way_it_is_named(run: Run, app: str) ->
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--subject", "203.0.113.7"), "is no subject"),
+        (("--subject", "203.0.113.7"), "a subject is one of"),
         (("--subject", "ip:shop"), "is no address"),
         (("--subject", "key:s3cret"), "stays in the shell's history"),
         (("--subject", "key:@nowhere.txt"), "cannot be read from 'nowhere.txt'"),
@@ -330,3 +333,31 @@ def test_durations_are_for_people(seconds: float, text: str) -> None:
 def test_tables_are_aligned() -> None:
     lines: list[Any] = table(("route", "used"), [("GET /a", "1"), ("GET /long", "100")])
     assert lines == ["route      used", "GET /a        1", "GET /long   100"]
+
+
+# ------------------------------------------------------------ the documentation
+def plain(text: str) -> list[str]:
+    """Lines without what differs from run to run: times, ports, hashes, widths of columns."""
+    text = re.sub(r"[0-9a-f]{32}", "HASH", text)
+    text = re.sub(r"\b(\d+ (d|h|min|s) ?)+(?=\s|\.|$)", "TIME ", text)
+    return [" ".join(line.replace("127.0.0.1:6379", "STORE").split()).replace(" .", ".") for line in text.splitlines()]
+
+
+def test_the_documentation_prints_what_the_commands_print(run: Run, place: Path, redis_server: str) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "operators.md").read_text("utf-8")
+    code = re.search(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert code is not None
+    (place / "documented.py").write_text(code[1].replace("redis://localhost:6379/0", redis_server))
+    sys.path.insert(0, str(place))
+    with TestClient(import_module("documented").app, client=(PEER, 1)) as http:
+        assert [http.post("/login").status_code for _ in range(6)] == [200] * 5 + [429]
+    port = urlsplit(redis_server).port
+    printed = [plain(block) for block in re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)]
+    options = ("--app", "documented:app", "--subject", SUBJECT)
+    for command, expected in (
+        (("show", *options), printed[0]),
+        (("explain", *options, "--route", "POST /login"), printed[2]),
+        (("reset", *options), printed[1]),
+    ):
+        shown = run(*command, stdin="y\n").output.replace(f"127.0.0.1:{port}", "127.0.0.1:6379")
+        assert plain(shown) == expected

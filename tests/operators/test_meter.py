@@ -111,3 +111,16 @@ def test_a_listener_hears_of_every_exchange_from_then_on() -> None:
     meter.called(2.0)
     meter.called(3.0)
     assert heard == [2.0, 3.0]
+
+
+def test_a_child_process_counts_from_nothing() -> None:
+    meter = Meter()
+    heard: list[float] = []
+    meter.listen(heard.append)
+    meter.decided([decision()])
+    meter.called(1.0)
+    meter.failed(StoreTimeout("late"))
+    meter.forked()
+    assert (outcomes(meter), dict(meter.errors()), meter.durations()[0][-1]) == ({}, {}, (float("inf"), 0))
+    meter.called(2.0)
+    assert heard == [1.0, 2.0]

@@ -8,10 +8,10 @@ from typing import Any
 import fakeredis
 import pytest
 import redis
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.testclient import TestClient
 
-from lockwatch import ConfigurationError, LockWatch, StoreError
+from lockwatch import ConfigurationError, LockWatch, RateLimit, StoreError
 from lockwatch.limits.survey import BATCH, Usage
 from tests import servers
 from tests.operators.shop import create
@@ -131,6 +131,13 @@ def test_several_subjects_at_once(shop: TestClient) -> None:
     }  # fmt: skip
 
 
+def test_no_subject_shows_in_a_repr(shop: TestClient) -> None:
+    usages = ask(shop, lambda lw: lw.limits_of(["key:s3cret", SUBJECT]))
+    told = ask(shop, lambda lw: lw.explain("GET /keyed", ["key:s3cret", SUBJECT]))
+    assert "s3cret" not in repr((usages, told))
+    assert PEER not in repr((usages, told))
+
+
 # ------------------------------------------------------------ reset
 def test_a_reset_lets_a_refused_client_in_again(shop: TestClient) -> None:
     assert [shop.get("/items/1").status_code for _ in range(5)] == [200, 200, 200, 429, 429]
@@ -147,10 +154,6 @@ def test_a_reset_of_one_route_leaves_the_others(shop: TestClient) -> None:
 
 
 def test_a_reset_forgets_open_reservations_too(redis_server: str) -> None:
-    from fastapi import Depends
-
-    from lockwatch import RateLimit
-
     app = FastAPI()
     lockwatch = LockWatch(app, redis_url=redis_server, secret_key="0123456789abcdef")
     seen: list[int] = []
@@ -271,16 +274,53 @@ def test_in_other_modes_nothing_is_refused(mode: str) -> None:
         assert any(mode in note for note in told.notes)
 
 
+def test_an_exempt_address_is_said_to_be_one() -> None:
+    with TestClient(create(exempt_networks=("203.0.113.0/24", "2001:db8::/32")), client=(PEER, 1)) as http:
+        for subject in (SUBJECT, "ip:2001:db8::1"):
+            told = ask(http, lambda lw, s=subject: lw.explain("GET /items/{number}", s))
+            assert told.notes == ("nothing is limited for this address: it is among exempt_networks",)
+        assert ask(http, lambda lw: lw.explain("GET /items/{number}", "ip:198.51.100.9")).notes == ()
+        assert ask(http, lambda lw: lw.explain("GET /items/{number}", "ip:unknown")).notes == ()
+
+
+def test_overridden_dependencies_are_seen_as_they_are() -> None:
+    app = FastAPI()
+    lockwatch, limit = LockWatch(app), RateLimit("5/minute", name="search")
+
+    @app.get("/search", dependencies=[Depends(limit)])
+    async def search() -> str:
+        return "found"
+
+    assert [step.policies[0].name for route in lockwatch.overview().routes for step in route.plan.steps] == ["search"]
+    app.dependency_overrides[limit] = lambda: None
+    assert not [step for route in lockwatch.overview().routes for step in route.plan.steps]
+
+
+def test_mounted_applications_are_seen_with_their_prefix() -> None:
+    app, mounted = FastAPI(), FastAPI()
+    lockwatch = LockWatch(app)
+
+    @mounted.get("/search", dependencies=[Depends(RateLimit("5/minute", name="search"))])
+    async def search() -> str:
+        return "found"
+
+    app.mount("/v2", mounted)
+    app.mount("/files", lambda scope, receive, send: None)
+    found = {route.name: [s.policies[0].name for s in route.plan.steps] for route in lockwatch.overview().routes}
+    assert found["GET /v2/search"] == ["search"]
+    assert "PUT /files/{path}" in found
+
+
 # ------------------------------------------------------------ mistakes
 @pytest.mark.parametrize(
     ("question", "says"),
     [
         (lambda lw: lw.limits_of(SUBJECT, "GET /item/{number}"), "did you mean 'GET /items/{number}'?"),
         (lambda lw: lw.explain("/items/{number}", SUBJECT), "did you mean 'GET /items/{number}'?"),
-        (lambda lw: lw.limits_of(PEER), "is no subject"),
+        (lambda lw: lw.limits_of(PEER), "a subject is one of"),
         (lambda lw: lw.limits_of("ip:shop.example.com"), "is no address"),
-        (lambda lw: lw.limits_of("user:"), "is no subject"),
-        (lambda lw: lw.reset_limits("who:alice"), "is no subject"),
+        (lambda lw: lw.limits_of("user:"), "a subject is one of"),
+        (lambda lw: lw.reset_limits("who:alice"), "a subject is one of"),
         (lambda lw: lw.limits_of(SUBJECT, tenant="acme"), "has none"),
     ],
 )
@@ -288,6 +328,7 @@ def test_a_mistake_is_explained(question: Callable[[LockWatch], Any], says: str)
     with TestClient(create()) as http, pytest.raises(ConfigurationError) as raised:
         ask(http, question)
     assert says in str(raised.value)
+    assert "alice" not in str(raised.value)
 
 
 def test_tenants_are_apart() -> None:
