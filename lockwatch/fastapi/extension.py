@@ -68,7 +68,7 @@ class LockWatch(Operated):
         declaration = RateLimit(limits, **options)
 
         def mark(endpoint: F) -> F:
-            setattr(endpoint, MARK, (declaration, *getattr(endpoint, MARK, ())))
+            _mark(endpoint, MARK, (declaration, *getattr(endpoint, MARK, ())))
             return endpoint
 
         return mark
@@ -79,7 +79,7 @@ class LockWatch(Operated):
 
     def exempt(self, endpoint: F) -> F:
         """Exempt an endpoint from every limit, also those of its router and application."""
-        setattr(endpoint, EXEMPT, True)
+        _mark(endpoint, EXEMPT, True)
         return endpoint
 
     async def take(self, name: str, subject: str, limits: Limits, cost: int = 1) -> Decision:
@@ -138,6 +138,15 @@ class LockWatch(Operated):
         plan = make_plan((declaration,), "GET", name, self.config.on_redis_failure)
         buckets = await self.engine.link.buckets()
         return [Charge(p, buckets.key(p, f"custom:{subject}"), cost) for step in plan.steps for p in step.policies]
+
+
+def _mark(endpoint: Any, name: str, value: object) -> None:
+    try:
+        setattr(endpoint, name, value)
+    except AttributeError:
+        raise ConfigurationError(
+            f"{endpoint!r} cannot be marked, because it is no function; decorate the function, for a method the one in its class"
+        ) from None
 
 
 def _merge(config: LockWatchConfig | None, options: dict[str, Any]) -> LockWatchConfig:

@@ -19,7 +19,7 @@ _PROBLEM: Final = {
         "detail": {"type": "string"},
         "violated-policies": {"type": "array", "items": {"type": "string"}},
         "error": {"type": "string"},
-        "retry_after": {"type": "integer", "nullable": True},
+        "retry_after": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
         "decision": {"type": "string"},
     },
 }

@@ -16,6 +16,7 @@ import pytest
 import redis
 import redis.asyncio
 from fastapi import Depends, FastAPI, Request
+from fastapi.openapi.models import OpenAPI
 from redis.sentinel import Sentinel
 from starlette.testclient import TestClient
 
@@ -479,3 +480,24 @@ def test_openapi_documents_refusals_where_they_can_happen() -> None:
     documented = paths["/a"]["get"]["responses"]["429"]
     assert {"Retry-After", "RateLimit", "RateLimit-Policy", "X-RateLimit-Remaining"} <= set(documented["headers"])
     assert "application/problem+json" in documented["content"]
+    refusal = documented["content"]["application/problem+json"]["schema"]["properties"]
+    assert refusal["retry_after"] == {"anyOf": [{"type": "integer"}, {"type": "null"}]}, "OpenAPI 3.1 knows no nullable"
+    OpenAPI.model_validate(app.openapi())
+
+
+async def test_what_cannot_be_decorated_is_one_clear_error_and_methods_are_decorated_in_their_class() -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app)
+
+    class Shop:
+        @lockwatch.limit("1/minute")
+        async def sell(self) -> None: ...
+
+        async def close(self) -> None: ...
+
+    shop = Shop()
+    app.get("/sell")(shop.sell)
+    assert [(await http(app, "GET", "/sell")).status for _ in range(2)] == [200, 429]
+    for decorator in (lockwatch.limit("1/minute"), lockwatch.exempt):
+        with pytest.raises(ConfigurationError, match="the one in its class"):
+            decorator(shop.close)
