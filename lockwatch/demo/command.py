@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,7 +58,7 @@ def run(options: Options) -> bool:
     if options.serve:
         _serve(options, screen)
     elif report["ok"]:
-        screen.say(*_by_hand("http://127.0.0.1:8000", "lockwatch demo --serve --port 8000"))
+        screen.say(*_by_hand("http://127.0.0.1:8000", serve_command(os.environ)))
     return bool(report["ok"])
 
 
@@ -101,6 +103,12 @@ def _serve(options: Options, screen: Screen) -> None:
         screen.note(f"Serving on {server.url} until Ctrl-C.")
         server.wait()
     screen.note("Stopped.")
+
+
+def serve_command(environ: Mapping[str, str]) -> str:
+    """What to type to serve: a checkout that `uv run` works in has no `lockwatch` on the path of the shell."""
+    run = "uv run --all-extras " if "UV_RUN_RECURSION_DEPTH" in environ else ""
+    return f"{run}lockwatch demo --serve --port 8000"
 
 
 def _by_hand(url: str, command: str | None) -> list[str]:

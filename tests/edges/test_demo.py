@@ -24,6 +24,7 @@ from click.testing import CliRunner
 
 from lockwatch.cli import main
 from lockwatch.demo.claims import Answer, between, equal, latency, most_within, statuses, tally
+from lockwatch.demo.command import serve_command
 from lockwatch.demo.limits import coming_back_claims, refusal_claims
 from lockwatch.demo.screen import Screen, table
 from lockwatch.demo.story import Context, Observed, Step, failed, tell
@@ -375,3 +376,8 @@ def test_a_server_that_does_not_answer_ends_the_story_as_a_failed_claim() -> Non
     assert [step["step"] for step in told] == ["one"]
     assert told[0]["claims"][0]["seen"] == "ConnectError: refused"
     assert failed(told) == 1
+
+
+def test_the_command_to_serve_is_one_that_the_shell_finds() -> None:
+    assert serve_command({}) == "lockwatch demo --serve --port 8000"
+    assert serve_command({"UV_RUN_RECURSION_DEPTH": "1"}) == "uv run --all-extras lockwatch demo --serve --port 8000"
