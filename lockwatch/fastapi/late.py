@@ -64,4 +64,6 @@ def _plan(guard: Guard, visit: Visit, declaration: Declaration, scope: Scope) ->
             return plan
         general = () if guard.is_exempt(scope) else guard.engine.application
     template = UNMATCHED if seen is None else visit.prefix + seen.path
+    if visit.plan is not None:  # not the buckets of what was decided already
+        template += f"~{'+'.join([limit.slug for limit in declaration.limits])}"
     return make_plan((*general, declaration), method_in(scope), template, guard.engine.config.on_redis_failure)

@@ -242,6 +242,21 @@ async def test_what_only_a_dependency_limits_counts_for_the_application_too() ->
     assert await statuses(app, ("GET", "/nowhere")) == [429]
 
 
+async def test_limits_called_by_hand_have_buckets_of_their_own() -> None:
+    app = FastAPI()
+    LockWatch(app)
+    second, third = RateLimit("second=3/minute"), RateLimit("2/minute")
+
+    @app.get("/x", dependencies=[limited("9/minute")])
+    async def x(request: Request) -> None:
+        for limit in (second, RateLimit("5/minute"), third):
+            await limit(request)
+
+    seen = [await http(app, "GET", "/x") for _ in range(3)]
+    assert [s.status for s in seen] == [200, 200, 429]
+    assert [item.split("=")[1].split(";")[0] for item in (seen[0].header("ratelimit") or "").split(", ")] == ["8", "2", "4", "1"]
+
+
 async def test_a_preflight_that_the_application_answers_itself_is_not_limited() -> None:
     app = FastAPI(dependencies=[limited()])
     LockWatch(app, application_limits=ONE)
