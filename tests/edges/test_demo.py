@@ -34,11 +34,14 @@ PASSWORD = "hunter2-of-the-demo"
 STRICT = [sys.executable, "-X", "dev", "-W", "error"]
 # A run that says at its end what it left behind in its process.
 WATCHED = """
-import os, sys, threading
+import os, sys, threading, time
 from lockwatch.cli import main
 try:
     main()
 finally:
+    end = time.monotonic() + 2
+    while threading.active_count() > 1 and time.monotonic() < end:
+        time.sleep(0.01)  # the thread in the background ends by itself, nobody waits for it
     links = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{fd}")]
     print("left:", threading.active_count() - 1, "threads,", sum("socket" in link for link in links), "sockets", file=sys.stderr)
 """
