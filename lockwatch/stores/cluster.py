@@ -7,7 +7,7 @@ from binascii import crc_hqx
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from lockwatch.errors import StoreError
 from lockwatch.flow import Call, Reply
@@ -20,6 +20,7 @@ ASKING: Final = b"*1\r\n$6\r\nASKING\r\n"
 HOPS: Final = 3
 """How often a call is sent on: once because its slot has moved, once because it is just moving, once because that has ended."""
 _ASKED: Final = 5
+_ERRORS: Final = {"MOVED": "MovedError", "ASK": "AskError", "TRYAGAIN": "TryAgainError"}
 Slots: TypeAlias = list[Node | None]
 """The node that serves each slot."""
 
@@ -88,10 +89,22 @@ def packed(groups: Sequence[Group], whole: bool = False) -> bytes:
     )
 
 
-def replies(answers: Sequence[object], groups: Sequence[Group], node: Node) -> list[Reply | StoreError]:
+def again(group: Group, answer: object) -> list[Group]:
+    """What to send again of a group, at once and to the same node; none of it has run.
+
+    While a slot moves, its keys are at two nodes. Calls then have to travel alone, as nobody can run a script on them all.
+    """
+    if isinstance(answer, NoScriptError):
+        return [group]
+    if _says(answer, "TRYAGAIN") and len(group.calls) > 1:
+        return [Group([call], [place], group.asking) for call, place in zip(group.calls, group.places, strict=True)]
+    return []
+
+
+def replies(answered: Sequence[tuple[Group, object]], node: Node) -> list[Reply | StoreError]:
     """What a node's answers to the groups of a batch mean for each of its calls. Raises: StoreError, when they are no answers."""
     found: dict[int, Reply | StoreError] = {}
-    for answer, group in zip(answers, groups, strict=True):
+    for group, answer in answered:
         lines = (
             [_refusal(answer, node) for _ in group.calls]
             if isinstance(answer, ResponseError)
@@ -106,13 +119,18 @@ def _refusal(error: ResponseError, node: Node) -> StoreError:
 
 
 def _redirect(error: ResponseError, node: Node) -> Redirect | None:
-    """MOVED or ASK, which older releases of redis-py leave as text."""
-    words = {"MovedError": "MOVED ", "AskError": "ASK "}.get(type(error).__name__, "") + str(error)
-    kind, slot, place = [*words.split(" "), "", ""][:3]
+    """MOVED or ASK."""
+    kind = next((word for word in ("MOVED", "ASK") if _says(error, word)), "")
+    slot, _, place = str(error).removeprefix(f"{kind} ").partition(" ")
     host, _, port = place.rpartition(":")
-    if kind not in ("MOVED", "ASK") or not port.isdigit():
+    if not kind or not port.isdigit():
         return None
     return Redirect(int(slot), (host or node[0], int(port)), kind == "ASK")
+
+
+def _says(answer: object, word: str) -> bool:
+    """Whether an answer is the error that begins with `word`. Older releases of redis-py leave it in the text."""
+    return isinstance(answer, ResponseError) and (type(answer).__name__ == _ERRORS[word] or str(answer).startswith(f"{word} "))
 
 
 class Cluster(Topology[Slots]):

@@ -49,11 +49,11 @@ class NodePool(Pool):
     def _exchange(self, connection: Any, call: Call) -> Reply | StoreError:
         if hung_up(connection):
             connection.disconnect()
-        group = groups_of([call])
-        answer = self._answer(connection, packed(group), group[0].asking)
+        groups = groups_of([call])
+        answer = self._answer(connection, packed(groups), groups[0].asking)
         if isinstance(answer, NoScriptError):
-            answer = self._answer(connection, packed(group, whole=True), group[0].asking)
-        return replies([answer], group, self._node)[0]
+            answer = self._answer(connection, packed(groups, whole=True), groups[0].asking)
+        return replies([(groups[0], answer)], self._node)[0]
 
     def _answer(self, connection: Any, command: bytes, asking: bool) -> object:
         connection.send_packed_command([command])

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Reply
 from lockwatch.stores.address import Node
-from lockwatch.stores.cluster import HOPS, Asking, Cluster, Group, Redirect, groups_of, packed, replies, slot_of
+from lockwatch.stores.cluster import HOPS, Asking, Cluster, Group, Redirect, again, groups_of, packed, replies, slot_of
 from lockwatch.stores.connect import async_pool
 from lockwatch.stores.lanes import Batcher, Lane, Settings
 from lockwatch.stores.sentinel import Master, check_role, is_no_master, turn
@@ -61,16 +61,17 @@ class NodeLane(Lane):
     async def _ask(self, calls: list[Call]) -> list[Reply | StoreError]:
         if not self._connection.is_connected:
             await self._connection.connect()
+        answered: list[tuple[Group, object]] = []
         groups = groups_of(calls)
-        answers = await self._answers(groups)
-        unread = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unread:
-            again = await self._answers([groups[i] for i in unread], whole=True)
-            for i, answer in zip(unread, again, strict=True):
-                answers[i] = answer
-        return replies(answers, groups, self._node)
+        for whole in (False, True, True):
+            answers = await self._answers(groups, whole)
+            answered += zip(groups, answers, strict=True)
+            groups = [part for group, answer in zip(groups, answers, strict=True) for part in again(group, answer)]
+            if not groups:
+                break
+        return replies(answered, self._node)
 
-    async def _answers(self, groups: list[Group], whole: bool = False) -> list[object]:
+    async def _answers(self, groups: list[Group], whole: bool) -> list[object]:
         await self._connection.send_packed_command([packed(groups, whole)], check_health=False)
         answers: list[object] = []
         for group in groups:

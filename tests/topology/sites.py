@@ -95,17 +95,18 @@ def start_cluster(replicas: bool = False) -> Site:
     nodes = servers.start_cluster()
     site = Site(nodes, [_cluster_replica(node) for node in nodes] if replicas else [])
     for node, replica in zip(site.nodes, site.replicas, strict=False):
-        until(lambda port=replica.port: fields(ask(port, "INFO", "replication"))["master_link_status"] == "up", "a replica in step")
-        until(
-            lambda port=node.port: fields(ask(port, "INFO", "replication"))["connected_slaves"] == "1", "a master with its replica"
-        )
+        _in_step(node, replica)
     return site
 
 
+def _in_step(master: servers.Proc, replica: servers.Proc) -> None:
+    until(lambda: fields(ask(replica.port, "INFO", "replication"))["master_link_status"] == "up", "a replica in step")
+    until(lambda: fields(ask(master.port, "INFO", "replication"))["connected_slaves"] == "1", "a master with its replica")
+
+
 def _cluster_replica(master: servers.Proc) -> servers.Proc:
-    process = servers.start_redis(
-        "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000"
-    )
+    options = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000")
+    process = servers.start_redis(*options)
     name = ask(master.port, "CLUSTER", "MYID")
     ask(process.port, "CLUSTER", "MEET", "127.0.0.1", master.port)
     until(lambda: ask(process.port, "CLUSTER", "REPLICATE", name), "a node that knows its master")
@@ -125,7 +126,7 @@ def start_sentinels(sentinels: int = 3, *arguments: str) -> Site:
     """A master with a replica, and sentinels that need half a second to think it dead."""
     master = servers.start_redis(*arguments)
     replica = servers.start_redis("--replicaof", f"127.0.0.1 {master.port}", *arguments)
-    until(lambda: fields(ask(master.port, "INFO", "replication"))["connected_slaves"] == "1", "a replica in step")
+    _in_step(master, replica)
     site = Site([master], [replica], [_sentinel(master.port, sentinels // 2 + 1) for _ in range(sentinels)])
     for sentinel in site.sentinels:
         until(lambda port=sentinel.port: _watches(port, sentinels), "a sentinel that knows the others")
