@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ class Site:
     nodes: list[servers.Proc]
     replicas: list[servers.Proc] = field(default_factory=list)
     sentinels: list[servers.Proc] = field(default_factory=list)
+    link: servers.subprocess.Popen[str] | None = None
+    """What the replica hears its master through, if that is late."""
 
     @property
     def url(self) -> str:
@@ -83,6 +86,24 @@ class Site:
         """End all servers."""
         for process in (*self.nodes, *self.replicas, *self.sentinels):
             process.stop()
+        self.cut()
+
+    def cut(self) -> None:
+        """End what replicas hear their master through; what is on its way there is lost."""
+        if self.link is not None:
+            self.link.kill()
+            self.link.wait(5)
+            if self.link.stdout is not None:
+                self.link.stdout.close()
+
+
+@contextlib.contextmanager
+def running(site: Site) -> Iterator[Site]:
+    """A site while it is needed."""
+    try:
+        yield site
+    finally:
+        site.stop()
 
 
 def _hosts(processes: list[servers.Proc]) -> str:
@@ -93,6 +114,8 @@ def _hosts(processes: list[servers.Proc]) -> str:
 def start_cluster(replicas: bool = False) -> Site:
     """Three masters, with a replica each if told."""
     nodes = servers.start_cluster()
+    for node in nodes:
+        ask(node.port, "CONFIG", "SET", "repl-diskless-sync-delay", 0)
     site = Site(nodes, [_cluster_replica(node) for node in nodes] if replicas else [])
     for node, replica in zip(site.nodes, site.replicas, strict=False):
         _in_step(node, replica)
@@ -122,15 +145,27 @@ def node_of(site: Site, slot: int) -> servers.Proc:
 
 
 # ---------------------------------------------------------------------- sentinel
-def start_sentinels(sentinels: int = 3, *arguments: str) -> Site:
-    """A master with a replica, and sentinels that need half a second to think it dead."""
-    master = servers.start_redis(*arguments)
-    replica = servers.start_redis("--replicaof", f"127.0.0.1 {master.port}", *arguments)
+def start_sentinels(sentinels: int = 3, lag: float = 0.0) -> Site:
+    """A master with a replica, `lag` seconds behind, and sentinels that need half a second to think it dead."""
+    master = servers.start_redis("--repl-diskless-sync-delay", "0")
+    link, heard = _late(master.port, lag) if lag else (None, master.port)
+    replica = servers.start_redis("--replicaof", f"127.0.0.1 {heard}")
     _in_step(master, replica)
-    site = Site([master], [replica], [_sentinel(master.port, sentinels // 2 + 1) for _ in range(sentinels)])
+    patience = 60_000 if lag else 2_000  # sentinels mend a replica that hears another port, after this time
+    watching = [_sentinel(master.port, sentinels // 2 + 1, patience) for _ in range(sentinels)]
+    site = Site([master], [replica], watching, link)
     for sentinel in site.sentinels:
         until(lambda port=sentinel.port: _watches(port, sentinels), "a sentinel that knows the others")
     return site
+
+
+def _late(port: int, lag: float) -> tuple[servers.subprocess.Popen[str], int]:
+    """A proxy in a process of its own, and its port."""
+    command = [sys.executable, "-m", "tests.topology.proxy", str(port), str(lag)]
+    process = servers.subprocess.Popen(command, stdout=servers.subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    servers.atexit.register(process.kill)
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
 
 
 def _watches(port: int, sentinels: int) -> bool:
@@ -139,7 +174,7 @@ def _watches(port: int, sentinels: int) -> bool:
     return state["num-slaves"] == 1 and state["num-other-sentinels"] == sentinels - 1
 
 
-def _sentinel(master: int, quorum: int) -> servers.Proc:
+def _sentinel(master: int, quorum: int, patience: int) -> servers.Proc:
     binary, origin = servers.redis_binary()
     port, root = servers.free_port(), Path(servers.tempfile.mkdtemp(prefix="lw-sentinel-"))
     lines = [
@@ -148,7 +183,7 @@ def _sentinel(master: int, quorum: int) -> servers.Proc:
         f"dir {root}",
         f"sentinel monitor {SERVICE} 127.0.0.1 {master} {quorum}",
         f"sentinel down-after-milliseconds {SERVICE} 500",
-        f"sentinel failover-timeout {SERVICE} 2000",
+        f"sentinel failover-timeout {SERVICE} {patience}",
     ]
     (root / "sentinel.conf").write_text("\n".join(lines) + "\n")
     with (root / "log").open("wb") as log:
