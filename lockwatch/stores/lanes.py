@@ -76,9 +76,9 @@ class Lane:
             text = await connection.read_response(disable_decoding=True)
         return wire.replies(text, len(calls))
 
-    async def close(self) -> None:
-        """Hang up."""
-        await self._connection.disconnect(nowait=True)
+    async def close(self, wait: bool = False) -> None:
+        """Hang up; `wait` sees a TLS connection to its end, for as long as connecting may take."""
+        await self._connection.disconnect(nowait=not wait)
 
 
 class Batcher:
@@ -197,8 +197,7 @@ class Batcher:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for lane in self._lanes:
-                await lane.close()
+            await asyncio.gather(*[lane.close(wait=True) for lane in self._lanes])
 
 
 def _answer(item: Item, reply: Reply | StoreError) -> None:

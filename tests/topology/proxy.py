@@ -1,94 +1,120 @@
-"""A proxy on loopback between a client and a server: it ends TLS, or holds what the client is told for a while.
+"""Proxies on loopback: one that ends TLS in front of a server, one that is late.
 
-In a thread, or as a process of its own: ``python -m tests.topology.proxy PORT LAG`` prints the port it listens on.
+The late one is a process of its own: ``python -m tests.topology.proxy PORT LAG`` prints the port it listens on.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import queue
+import select
+import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from typing import Any
 
 
-class Proxy:
-    """Forwards to a port.
+class TlsProxy:
+    """Speaks TLS in front of a port. A refused client gets the alert that OpenSSL has for it."""
 
-    Args:
-        target: the port of the server.
-        tls: what a client has to speak TLS with, if it has to.
-        lag: seconds everything from the server is late.
-    """
-
-    def __init__(self, target: int, tls: ssl.SSLContext | None = None, lag: float = 0.0) -> None:
+    def __init__(self, target: int, context: ssl.SSLContext) -> None:
         self._target = target
-        self._tls = tls
-        self._lag = lag
-        self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(lambda _, context: None)  # refused handshakes are what some tests are about
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = self._run(self._listen())
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._context = context
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._closing = False
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
 
     def close(self) -> None:
         """Hang up on everybody."""
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
+        self._closing = True
+        socket.create_connection(("127.0.0.1", self.port), 5).close()  # wakes who accepts
+        for thread in self._threads:
+            thread.join(5)
+        self._socket.close()
 
-    def _run(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+    def _accept(self) -> None:
+        while True:
+            connection, _ = self._socket.accept()
+            if self._closing:
+                connection.close()
+                return
+            self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
+            self._threads[-1].start()
 
-    async def _listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.settimeout(5)
+            client = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            with client, socket.create_connection(("127.0.0.1", self._target), 5) as server:
+                try:
+                    client.do_handshake()
+                except ssl.SSLError:
+                    _hear_out(client)
+                    raise
+                self._forward(client, server)
 
-    async def _stop(self) -> None:
-        self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0.01)  # transports close in a later turn of the loop
+    def _forward(self, client: ssl.SSLSocket, server: socket.socket) -> None:
+        while not self._closing:
+            ready = [client] if client.pending() else select.select([client, server], [], [], 0.1)[0]
+            for one in ready:
+                data = one.recv(65_536)
+                if not data:
+                    return
+                (server if one is client else client).sendall(data)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            answers, requests = await asyncio.open_connection("127.0.0.1", self._target)
-            ways = ((reader, requests, 0.0), (answers, writer, self._lag))
-            pumps = [asyncio.ensure_future(self._pump(*way)) for way in ways]
-            try:
-                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for pump in pumps:
-                    pump.cancel()
-                requests.transport.abort()
-                writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lag: float) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := await reader.read(65_536):
-                if lag:
-                    self._loop.call_later(lag, writer.write, chunk)
-                else:
-                    writer.write(chunk)
-                    await writer.drain()
-            await asyncio.sleep(lag)
+def _hear_out(client: socket.socket) -> None:
+    """Let a client read the alert: a socket closed on unread data is reset, and the alert lost."""
+    client.settimeout(0.5)
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(client, socket.SHUT_WR)
+        while socket.socket.recv(client, 65_536):
+            pass
 
 
 @contextlib.contextmanager
-def proxied(target: int, tls: ssl.SSLContext | None = None) -> Iterator[int]:
-    """The port of a proxy while it is needed."""
-    proxy = Proxy(target, tls)
+def secured(target: int, context: ssl.SSLContext) -> Iterator[int]:
+    """The port of a `TlsProxy` while it is needed."""
+    proxy = TlsProxy(target, context)
     try:
         yield proxy.port
     finally:
         proxy.close()
 
 
+def be_late(target: int, lag: float) -> None:
+    """Forward to a port; what it answers is `lag` seconds late. Prints where it listens, never returns."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        print(listening.getsockname()[1], flush=True)
+        while True:
+            client, _ = listening.accept()
+            server = socket.create_connection(("127.0.0.1", target))
+            for source, sink, late in ((client, server, 0.0), (server, client, lag)):
+                held: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+                threading.Thread(target=_hold, args=(source, held, late), daemon=True).start()
+                threading.Thread(target=_release, args=(held, sink), daemon=True).start()
+
+
+def _hold(source: socket.socket, held: queue.SimpleQueue[tuple[float, bytes]], late: float) -> None:
+    data = b"begin"
+    while data:
+        data = source.recv(65_536)
+        held.put((time.monotonic() + late, data))
+
+
+def _release(held: queue.SimpleQueue[tuple[float, bytes]], sink: socket.socket) -> None:
+    while True:
+        due, data = held.get()
+        time.sleep(max(0.0, due - time.monotonic()))
+        if not data:
+            sink.shutdown(socket.SHUT_WR)
+            return
+        sink.sendall(data)
+
+
 if __name__ == "__main__":
-    print(Proxy(int(sys.argv[1]), lag=float(sys.argv[2])).port, flush=True)
-    threading.Event().wait()
+    be_late(int(sys.argv[1]), float(sys.argv[2]))

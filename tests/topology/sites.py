@@ -152,7 +152,7 @@ def start_sentinels(sentinels: int = 3, lag: float = 0.0) -> Site:
     replica = servers.start_redis("--replicaof", f"127.0.0.1 {heard}")
     _in_step(master, replica)
     patience = 60_000 if lag else 2_000  # sentinels mend a replica that hears another port, after this time
-    watching = [_sentinel(master.port, sentinels // 2 + 1, patience) for _ in range(sentinels)]
+    watching = [start_sentinel(master.port, sentinels // 2 + 1, patience) for _ in range(sentinels)]
     site = Site([master], [replica], watching, link)
     for sentinel in site.sentinels:
         until(lambda port=sentinel.port: _watches(port, sentinels), "a sentinel that knows the others")
@@ -174,7 +174,8 @@ def _watches(port: int, sentinels: int) -> bool:
     return state["num-slaves"] == 1 and state["num-other-sentinels"] == sentinels - 1
 
 
-def _sentinel(master: int, quorum: int, patience: int) -> servers.Proc:
+def start_sentinel(master: int, quorum: int, patience: int = 2_000) -> servers.Proc:
+    """A sentinel that thinks a master dead after half a second, and gives a failover `patience` milliseconds."""
     binary, origin = servers.redis_binary()
     port, root = servers.free_port(), Path(servers.tempfile.mkdtemp(prefix="lw-sentinel-"))
     lines = [
