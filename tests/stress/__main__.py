@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
-from tests.stress import failover
+from tests.stress import failover, servers
 
-PROGRAMS = {"failover": failover}
+PROGRAMS: dict[str, Any] = {"failover": failover, "servers": servers}
 
 
 def main(arguments: list[str]) -> int:
