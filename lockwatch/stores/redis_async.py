@@ -1,257 +1,78 @@
-"""Redis for event loops: all calls made in one tick of a loop travel as one script call.
-
-Per running loop there are a few lanes, each a connection with at most one batch in flight. While all are busy, calls gather and
-leave together. A bounded batch keeps Redis from being held long. Connections close with their loop.
-"""
+"""Redis for event loops: one server, a master that sentinels know, or a cluster."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import AsyncGenerator, Awaitable
+from typing import Protocol
 
-from redis.exceptions import NoScriptError, RedisError
-
-from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Reply
-from lockwatch.stores import wire
-from lockwatch.stores.connect import Address, async_pool
-
-Report: TypeAlias = Callable[[StoreError | None], None] | None
-_LATE = 0.005
-"""A timer this late means that our own loop stood still, not the store."""
-_TICK = 0.01
-_SILENT = "no answer from the store within the deadline"
+from lockwatch.stores.address import Address, ClusterAddress, SentinelAddress
+from lockwatch.stores.cluster import Cluster
+from lockwatch.stores.connect import async_pool
+from lockwatch.stores.lanes import Batcher, Lane, Report, Settings
+from lockwatch.stores.routes import MasterLane, Router
+from lockwatch.stores.sentinel import Master
 
 
 class AsyncRedisStore:
-    """A store on one Redis or Valkey, for every event loop of the process.
+    """A store on Redis or Valkey, for every event loop of the process.
 
     Args:
         address: where it is.
         deadline: seconds from the call to its answer, connecting included.
-        lanes: connections per loop.
+        lanes: connections per loop and server.
         batch: calls per script call.
         report: told of every batch: None when it was answered, else why not.
+
+    Attributes:
+        split: whether the keys of a call have to share a hash tag, because others may be on another server.
     """
 
     def __init__(self, address: Address, deadline: float = 0.05, *, lanes: int = 4, batch: int = 64, report: Report = None) -> None:
         self.address = address
+        self.split = isinstance(address, ClusterAddress)
         self._settings = Settings(deadline, lanes, batch, report)
-        self._batchers: dict[asyncio.AbstractEventLoop, _Batcher] = {}
+        self._cluster = Cluster(address) if isinstance(address, ClusterAddress) else None
+        self._master = Master(address) if isinstance(address, SentinelAddress) else None
+        self._pool = async_pool(address, deadline)
+        self._ways: dict[asyncio.AbstractEventLoop, _Way] = {}
 
     def call(self, call: Call) -> Awaitable[Reply]:
         """Run one script, together with the other calls of this tick. Raises: StoreError, StoreTimeout."""
         loop = asyncio.get_running_loop()
-        batcher = self._batchers.get(loop)
+        way = self._ways.get(loop)
         # A plain function: one coroutine less on the way of every request.
-        return self._open(loop, call) if batcher is None else batcher.submit(call)
+        return self._open(loop, call) if way is None else way.submit(call)
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
-        batcher = self._batchers.pop(asyncio.get_running_loop(), None)
-        if batcher is not None:
-            await batcher.keeper.aclose()
+        way = self._ways.pop(asyncio.get_running_loop(), None)
+        if way is not None:
+            await way.keeper.aclose()
 
     async def _open(self, loop: asyncio.AbstractEventLoop, call: Call) -> Reply:
-        if loop not in self._batchers:
-            for ended in [known for known in self._batchers if known.is_closed()]:
-                self._batchers.pop(ended, None)
-            pool = async_pool(self.address, self._settings.deadline)
-            lanes = [_Lane(pool.make_connection()) for _ in range(self._settings.lanes)]
-            self._batchers[loop] = _Batcher(loop, lanes, self._settings)
-            await anext(self._batchers[loop].keeper)
-        return await self._batchers[loop].submit(call)
+        if loop not in self._ways:
+            for ended in [known for known in self._ways if known.is_closed()]:
+                self._ways.pop(ended, None)
+            self._ways[loop] = self._way(loop)
+            await anext(self._ways[loop].keeper)
+        return await self._ways[loop].submit(call)
+
+    def _way(self, loop: asyncio.AbstractEventLoop) -> _Way:
+        if self._cluster is not None:
+            return Router(loop, self._cluster, self._settings)
+        return Batcher(loop, [self._lane() for _ in range(self._settings.lanes)], self._settings)
+
+    def _lane(self) -> Lane:
+        connection = self._pool.make_connection()
+        return MasterLane(connection, self._master, self._settings.deadline) if self._master else Lane(connection)
 
 
-class Settings(NamedTuple):
-    """How batches travel; see `AsyncRedisStore`."""
+class _Way(Protocol):
+    """How an event loop reaches the store."""
 
-    deadline: float
-    lanes: int
-    batch: int
-    report: Report
+    keeper: AsyncGenerator[None, None]
 
-
-class _Item(NamedTuple):
-    call: Call
-    answer: asyncio.Future[Reply]
-    due: float
-
-
-class _Lane:
-    """One connection, used by one batch at a time."""
-
-    def __init__(self, connection: Any) -> None:
-        self.items: list[_Item] = []
-        self.task: asyncio.Task[list[Reply | StoreError]] | None = None
-        self._connection: Any = connection
-        self._clean = True
-
-    async def exchange(self, calls: list[Call]) -> list[Reply | StoreError]:
-        """Send calls and read their replies. Raises: StoreError."""
-        try:
-            reader = getattr(self._connection, "_reader", None)
-            if not self._clean or (reader is not None and reader.at_eof()):
-                await self.close()  # what is still to come would answer the wrong calls; or the server has hung up
-            self._clean = False
-            text = await self._ask(calls)
-            self._clean = True
-        except (RedisError, OSError, asyncio.IncompleteReadError) as error:
-            raise wire.failure(error, "the store") from error
-        return wire.replies(text, len(calls))
-
-    async def _ask(self, calls: list[Call]) -> Any:
-        connection = self._connection
-        if not connection.is_connected:
-            await connection.connect()
-        await connection.send_packed_command([wire.command(calls)], check_health=False)
-        try:
-            return await connection.read_response(disable_decoding=True)
-        except NoScriptError:
-            await connection.send_packed_command([wire.command(calls, whole=True)], check_health=False)
-            return await connection.read_response(disable_decoding=True)
-
-    async def close(self) -> None:
-        await self._connection.disconnect(nowait=True)
-
-
-class _Batcher:
-    """The calls of one event loop, on their way and waiting.
-
-    Its clock stands still while the loop does: time in which we could not have read an answer is not the store's.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, lanes: list[_Lane], settings: Settings) -> None:
-        self._loop = loop
-        self._lanes = lanes
-        self._deadline, _, self._batch, self._report = settings
-        self._every = min(_TICK, self._deadline / 4)
-        self._waiting: deque[_Item] = deque()
-        self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._expected = 0.0
-        self._lost = 0.0
-        # A loop that ends closes its async generators: the one moment to close connections however the loop was run.
-        self.keeper = self._keep()
-
-    def submit(self, call: Call) -> asyncio.Future[Reply]:
-        """Queue a call for the end of this tick of the loop."""
-        answer: asyncio.Future[Reply] = self._loop.create_future()
-        now = self._clock()
-        self._waiting.append(_Item(call, answer, now - self._lost + self._deadline))
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._dispatch)
-        if self._timer is None:
-            self._wait(now)
-        return answer
-
-    def _wait(self, now: float) -> None:
-        self._expected = now + self._every
-        self._timer = self._loop.call_at(self._expected, self._tick)
-
-    def _clock(self) -> float:
-        """The loop's time; what it stood still since the last tick was due is noted as lost."""
-        now = self._loop.time()
-        if self._timer is not None and now - self._expected > _LATE:
-            self._lost += now - self._expected
-            self._expected = now
-        return now
-
-    def _dispatch(self) -> None:
-        self._scheduled = False
-        for lane in self._lanes:
-            if lane.task is None:
-                lane.items = self._next()
-                if not lane.items:
-                    return
-                lane.task = self._loop.create_task(lane.exchange([item.call for item in lane.items]))
-                lane.task.add_done_callback(partial(self._landed, lane))
-
-    def _next(self) -> list[_Item]:
-        """The calls of the next batch; those whose callers have left are forgotten."""
-        items: list[_Item] = []
-        while self._waiting and len(items) < self._batch:
-            item = self._waiting.popleft()
-            if not item.answer.done():
-                items.append(item)
-        return items
-
-    def _landed(self, lane: _Lane, task: asyncio.Task[list[Reply | StoreError]]) -> None:
-        """A batch is back, or lost."""
-        items, lane.items, lane.task = lane.items, [], None
-        error = StoreTimeout(_SILENT) if task.cancelled() else task.exception()
-        if error is None:
-            replies = task.result()
-            for item, reply in zip(items, replies, strict=True):
-                _answer(item, reply)
-            self._tell([reply for reply in replies if isinstance(reply, StoreError)])
-        else:
-            _fail(items, error)
-            if isinstance(error, StoreError) and not task.cancelled():  # who cancelled it has told
-                self._tell([error])
-        if self._waiting:
-            self._dispatch()
-
-    def _tell(self, failures: list[StoreError]) -> None:
-        """Report a batch: one failure of each kind, or that there was none."""
-        if self._report is not None:
-            for failure in {type(failure): failure for failure in failures}.values() or (None,):
-                self._report(failure)
-
-    def _tick(self) -> None:
-        """Fail what is overdue, every few milliseconds while anything is under way."""
-        now = self._clock()
-        clock = now - self._lost
-        while self._waiting and self._waiting[0].due <= clock:
-            self._give_up([self._waiting.popleft()], "every connection to the store is busy past the deadline")
-        under_way = [lane for lane in self._lanes if lane.task is not None]
-        for lane in under_way:
-            self._give_up([item for item in lane.items if item.due <= clock], _SILENT)
-            if lane.items[-1].due <= clock and lane.task is not None:
-                lane.task.cancel()
-        self._timer = None
-        if self._waiting or under_way:
-            self._wait(now)
-
-    def _give_up(self, items: list[_Item], message: str) -> None:
-        if items:
-            self._tell([StoreTimeout(message)])
-            _fail(items, StoreTimeout(message))
-
-    async def _keep(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            waiting = [*self._waiting, *(item for lane in self._lanes for item in lane.items)]
-            self._waiting.clear()
-            _fail(waiting, StoreError("the store was closed"))
-            tasks = [lane.task for lane in self._lanes if lane.task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for lane in self._lanes:
-                await lane.close()
-
-
-def _answer(item: _Item, reply: Reply | StoreError) -> None:
-    if item.answer.done():
-        return
-    if isinstance(reply, StoreError):
-        item.answer.set_exception(reply)
-    else:
-        item.answer.set_result(reply)
-
-
-def _fail(items: list[_Item], error: BaseException) -> None:
-    """Give every caller the error; a `StoreError` of its own, because a raised error remembers where it was raised."""
-    for item in items:
-        if not item.answer.done():
-            own = type(error)(*error.args) if isinstance(error, StoreError) else error
-            own.__cause__ = error.__cause__
-            item.answer.set_exception(own)
+    def submit(self, call: Call) -> Awaitable[Reply]:
+        """Run one script."""

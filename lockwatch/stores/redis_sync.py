@@ -1,99 +1,43 @@
-"""Redis for blocking code: one bounded, fork-safe pool; one script call per call; no retries."""
+"""Redis for blocking code: one server, a master that sentinels know, or a cluster."""
 
 from __future__ import annotations
 
-import os
-import queue
-import threading
-from typing import Any
+from collections.abc import Callable
 
-from redis.exceptions import NoScriptError, RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-
-from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Reply
-from lockwatch.stores import wire
-from lockwatch.stores.connect import Address, sync_pool
+from lockwatch.stores.address import Address, ClusterAddress, SentinelAddress
+from lockwatch.stores.cluster import Cluster
+from lockwatch.stores.pool import Pool
+from lockwatch.stores.pools import MasterPool, NodePools
 
 
 class RedisStore:
-    """A store on one Redis or Valkey.
+    """A store on Redis or Valkey.
 
     Args:
         address: where it is.
         deadline: seconds to connect, to wait for an answer, and to wait for a free connection.
-        connections: at most this many at once.
+        connections: at most this many at once to a server.
+
+    Attributes:
+        split: whether the keys of a call have to share a hash tag, because others may be on another server.
     """
+
+    call: Callable[[Call], Reply]
+    """Run one script. Raises: StoreError, StoreTimeout."""
+    close: Callable[[], None]
+    """Close the idle connections."""
 
     def __init__(self, address: Address, deadline: float = 0.05, connections: int = 32) -> None:
         self.address = address
-        self._deadline = deadline
-        self._pool = sync_pool(address, deadline)
-        self._size = connections
-        self._lock = threading.Lock()
-        self._fill()
-
-    def call(self, call: Call) -> Reply:
-        """Run one script. Raises: StoreError, StoreTimeout."""
-        idle, connection = self._take()
-        try:
-            text = self._exchange(connection, call)
-        except (RedisTimeoutError, TimeoutError) as error:
-            connection.disconnect()
-            raise StoreTimeout(f"no answer from {self.address} within the deadline") from error
-        except (RedisError, OSError) as error:
-            connection.disconnect()
-            raise wire.failure(error, str(self.address)) from error
-        except BaseException:
-            connection.disconnect()  # an unread reply must never answer the next caller
-            raise
-        finally:
-            idle.put(connection)
-        reply = wire.replies(text, 1)[0]
-        if isinstance(reply, StoreError):
-            raise reply
-        return reply
-
-    def close(self) -> None:
-        """Close the idle connections."""
-        idle, self._pid = self._idle, 0
-        while not idle.empty():
-            connection = idle.get_nowait()
-            if connection is not None:
-                connection.disconnect()
-
-    def _fill(self) -> None:
-        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
-        for _ in range(self._size):
-            self._idle.put(None)
-        self._pid = os.getpid()
-
-    def _take(self) -> tuple[queue.LifoQueue[Any], Any]:
-        if self._pid != os.getpid():  # after a fork (or a close): the parent's sockets are not ours
-            with self._lock:
-                if self._pid != os.getpid():
-                    self._fill()
-        idle = self._idle
-        try:
-            return idle, idle.get(timeout=self._deadline) or self._pool.make_connection()
-        except queue.Empty:
-            raise StoreTimeout(f"all {self._size} connections to {self.address} are busy past the deadline") from None
-
-    def _exchange(self, connection: Any, call: Call) -> bytes:
-        if _hung_up(connection):
-            connection.disconnect()
-        connection.send_packed_command([wire.command([call])])
-        try:
-            reply: bytes = connection.read_response(disable_decoding=True)
-        except NoScriptError:
-            connection.send_packed_command([wire.command([call], whole=True)])
-            reply = connection.read_response(disable_decoding=True)
-        return reply
+        self.split = isinstance(address, ClusterAddress)
+        way = _way(address, deadline, connections)
+        self.call, self.close = way.call, way.close
 
 
-def _hung_up(connection: Any) -> bool:
-    """Whether the server closed a connection while nobody used it: there is something to read, and nothing was asked."""
-    try:
-        return getattr(connection, "_sock", None) is not None and bool(connection.can_read(timeout=0))
-    except (RedisError, OSError):
-        return True
+def _way(address: Address, deadline: float, connections: int) -> Pool | NodePools:
+    if isinstance(address, ClusterAddress):
+        return NodePools(Cluster(address), deadline, connections)
+    if isinstance(address, SentinelAddress):
+        return MasterPool(address, deadline, connections)
+    return Pool(address, deadline, connections)

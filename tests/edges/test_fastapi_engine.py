@@ -404,7 +404,7 @@ async def test_an_address_the_server_has_rewritten_is_no_unknown_proxy() -> None
         ({"redis_url": "user:hunter2@redis-host"}, "redis_url is not a URL"),
         ({"redis_url": ""}, "redis_url is empty"),
         ({"redis": 7}, "redis-py client"),
-        ({"redis": Sentinel([("localhost", 26379)]).master_for("mymaster")}, "Sentinel"),
+        ({"redis": Sentinel([("localhost", 26379)]).slave_for("mymaster")}, "master_for"),
         ({"user": asyncio.sleep}, "async function"),
         ({"redis": redis.Redis(), "redis_url": "redis://localhost"}, "keep one"),
         ({"default_limits": "ten per minute"}, "expected a whole number"),

@@ -1,0 +1,224 @@
+"""The way to one server for one event loop: all calls made in one tick of the loop travel as one script call.
+
+There are a few lanes, each a connection with at most one batch in flight. While all are busy, calls gather and leave together. A
+bounded batch keeps Redis from being held long. Connections close with their loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+from redis.exceptions import NoScriptError, RedisError
+
+from lockwatch.errors import StoreError, StoreTimeout
+from lockwatch.flow import Call, Reply
+from lockwatch.stores import wire
+
+Report: TypeAlias = Callable[[StoreError | None], None] | None
+_LATE = 0.005
+"""A timer this late means that our own loop stood still, not the store."""
+_TICK = 0.01
+_SILENT = "no answer from the store within the deadline"
+
+
+class Settings(NamedTuple):
+    """How batches travel; see `redis_async.AsyncRedisStore`."""
+
+    deadline: float
+    lanes: int
+    batch: int
+    report: Report
+
+
+class Item(NamedTuple):
+    """A call, and who waits for its answer until when."""
+
+    call: Call
+    answer: asyncio.Future[Reply]
+    due: float
+
+
+class Lane:
+    """One connection, used by one batch at a time."""
+
+    def __init__(self, connection: Any) -> None:
+        self.items: list[Item] = []
+        self.task: asyncio.Task[list[Reply | StoreError]] | None = None
+        self._connection: Any = connection
+        self._clean = True
+
+    async def exchange(self, calls: list[Call]) -> list[Reply | StoreError]:
+        """Send calls and read their replies. Raises: StoreError."""
+        try:
+            reader = getattr(self._connection, "_reader", None)
+            if not self._clean or (reader is not None and reader.at_eof()):
+                await self.close()  # what is still to come would answer the wrong calls; or the server has hung up
+            self._clean = False
+            replies = await self._ask(calls)
+            self._clean = True
+        except (RedisError, OSError, asyncio.IncompleteReadError) as error:
+            raise wire.failure(error, "the store") from error
+        return replies
+
+    async def _ask(self, calls: list[Call]) -> list[Reply | StoreError]:
+        connection = self._connection
+        if not connection.is_connected:
+            await connection.connect()
+        await connection.send_packed_command([wire.command(calls)], check_health=False)
+        try:
+            text = await connection.read_response(disable_decoding=True)
+        except NoScriptError:
+            await connection.send_packed_command([wire.command(calls, whole=True)], check_health=False)
+            text = await connection.read_response(disable_decoding=True)
+        return wire.replies(text, len(calls))
+
+    async def close(self, wait: bool = False) -> None:
+        """Hang up; `wait` sees a TLS connection to its end, for as long as connecting may take."""
+        await self._connection.disconnect(nowait=not wait)
+
+
+class Batcher:
+    """The calls of one event loop, on their way and waiting.
+
+    Its clock stands still while the loop does: time in which we could not have read an answer is not the store's.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lanes: Sequence[Lane], settings: Settings) -> None:
+        self._loop = loop
+        self._lanes = lanes
+        self._deadline, _, self._batch, self._report = settings
+        self._every = min(_TICK, self._deadline / 4)
+        self._waiting: deque[Item] = deque()
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._expected = 0.0
+        self._lost = 0.0
+        # A loop that ends closes its async generators: the one moment to close connections however the loop was run.
+        self.keeper = self._keep()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is waiting or under way."""
+        return not self._waiting and all(lane.task is None for lane in self._lanes)
+
+    def submit(self, call: Call) -> asyncio.Future[Reply]:
+        """Queue a call for the end of this tick of the loop."""
+        answer: asyncio.Future[Reply] = self._loop.create_future()
+        now = self._clock()
+        self._waiting.append(Item(call, answer, now - self._lost + self._deadline))
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+        if self._timer is None:
+            self._wait(now)
+        return answer
+
+    def _wait(self, now: float) -> None:
+        self._expected = now + self._every
+        self._timer = self._loop.call_at(self._expected, self._tick)
+
+    def _clock(self) -> float:
+        """The loop's time; what it stood still since the last tick was due is noted as lost."""
+        now = self._loop.time()
+        if self._timer is not None and now - self._expected > _LATE:
+            self._lost += now - self._expected
+            self._expected = now
+        return now
+
+    def _dispatch(self) -> None:
+        self._scheduled = False
+        for lane in self._lanes:
+            if lane.task is None:
+                lane.items = self._next()
+                if not lane.items:
+                    return
+                lane.task = self._loop.create_task(lane.exchange([item.call for item in lane.items]))
+                lane.task.add_done_callback(partial(self._landed, lane))
+
+    def _next(self) -> list[Item]:
+        """The calls of the next batch; those whose callers have left are forgotten."""
+        items: list[Item] = []
+        while self._waiting and len(items) < self._batch:
+            item = self._waiting.popleft()
+            if not item.answer.done():
+                items.append(item)
+        return items
+
+    def _landed(self, lane: Lane, task: asyncio.Task[list[Reply | StoreError]]) -> None:
+        """A batch is back, or lost."""
+        items, lane.items, lane.task = lane.items, [], None
+        error = StoreTimeout(_SILENT) if task.cancelled() else task.exception()
+        if error is None:
+            replies = task.result()
+            for item, reply in zip(items, replies, strict=True):
+                _answer(item, reply)
+            self._tell([reply for reply in replies if isinstance(reply, StoreError)])
+        else:
+            _fail(items, error)
+            if isinstance(error, StoreError) and not task.cancelled():  # who cancelled it has told
+                self._tell([error])
+        if self._waiting:
+            self._dispatch()
+
+    def _tell(self, failures: list[StoreError]) -> None:
+        """Report a batch: one failure of each kind, or that there was none."""
+        if self._report is not None:
+            for failure in {type(failure): failure for failure in failures}.values() or (None,):
+                self._report(failure)
+
+    def _tick(self) -> None:
+        """Fail what is overdue, every few milliseconds while anything is under way."""
+        now = self._clock()
+        clock = now - self._lost
+        while self._waiting and self._waiting[0].due <= clock:
+            self._give_up([self._waiting.popleft()], "every connection to the store is busy past the deadline")
+        under_way = [lane for lane in self._lanes if lane.task is not None]
+        for lane in under_way:
+            self._give_up([item for item in lane.items if item.due <= clock], _SILENT)
+            if lane.items[-1].due <= clock and lane.task is not None:
+                lane.task.cancel()
+        self._timer = None
+        if self._waiting or under_way:
+            self._wait(now)
+
+    def _give_up(self, items: list[Item], message: str) -> None:
+        if items:
+            self._tell([StoreTimeout(message)])
+            _fail(items, StoreTimeout(message))
+
+    async def _keep(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            waiting = [*self._waiting, *(item for lane in self._lanes for item in lane.items)]
+            self._waiting.clear()
+            _fail(waiting, StoreError("the store was closed"))
+            tasks = [lane.task for lane in self._lanes if lane.task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*[lane.close(wait=True) for lane in self._lanes])
+
+
+def _answer(item: Item, reply: Reply | StoreError) -> None:
+    if item.answer.done():
+        return
+    if isinstance(reply, StoreError):
+        item.answer.set_exception(reply)
+    else:
+        item.answer.set_result(reply)
+
+
+def _fail(items: list[Item], error: BaseException) -> None:
+    """Give every caller the error; a `StoreError` of its own, because a raised error remembers where it was raised."""
+    for item in items:
+        if not item.answer.done():
+            own = type(error)(*error.args) if isinstance(error, StoreError) else error
+            own.__cause__ = error.__cause__
+            item.answer.set_exception(own)

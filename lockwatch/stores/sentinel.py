@@ -1,0 +1,81 @@
+"""Redis Sentinel: who is the master now."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from lockwatch.errors import StoreError
+from lockwatch.flow import Reply
+from lockwatch.stores.address import Node, SentinelAddress
+from lockwatch.stores.discovery import Topology, answers
+
+_NO_MASTER: Final = ("READONLY", "NOREPLICAS", "MASTERDOWN", "LOADING")
+
+
+class Master(Topology[Node]):
+    """Where the master of a service is.
+
+    The newest of the answers of a majority of the sentinels holds, so that one that was cut off from the others does not name a
+    master which they have replaced. Where no majority answers, what the others say has to do.
+    """
+
+    def __init__(self, address: SentinelAddress) -> None:
+        super().__init__()
+        self.doubted = False
+        self._address = address
+
+    def find(self, within: float) -> Node:
+        """Where it is. Asks when it was not asked yet, or after `doubt`. Blocks for `within` seconds. Raises: StoreError."""
+        if self.view is None or self.doubted:
+            self.ask(within)
+        return self.known()
+
+    def doubt(self) -> None:
+        """The master failed, or it is none: ask before it is used next."""
+        self.doubted = True
+
+    def _learn(self, within: float) -> tuple[Node | None, str]:
+        sentinels = self._address.sentinels
+        newest: tuple[int, Node] | None = None
+        told, error = 0, "no answer in time"
+        for sentinel, answer in answers(sentinels, ("SENTINEL", "MASTER", self._address.service), within):
+            if isinstance(answer, Exception):
+                error = f"{sentinel}: {answer}"
+                continue
+            told += 1
+            newest = max(newest or (-1, ("", 0)), _read(answer))
+            if told * 2 > len(sentinels):
+                break
+        if newest is None:
+            return None, f"no sentinel names the master of {self._address}: {error[:200]}"
+        self.doubted = False
+        return newest[1], ""
+
+
+def _read(answer: list[bytes]) -> tuple[int, Node]:
+    """The epoch of a sentinel's configuration, and the master in it."""
+    fields = dict(zip(answer[::2], answer[1::2], strict=False))
+    return int(fields[b"config-epoch"]), (fields[b"ip"].decode(), int(fields[b"port"]))
+
+
+def turn(connection: Any, node: Node) -> bool:
+    """Whether a connection of either colour goes to `node`. If not it is turned there, and has to be closed first."""
+    if (connection.host, connection.port) == node:
+        return False
+    connection.host, connection.port = node
+    return True
+
+
+def check_role(reply: list[Any], node: Node) -> None:
+    """Read a reply to ROLE. Raises: StoreError, when it is no master: it would refuse from what it was told, and count nothing."""
+    if reply[0] not in (b"master", "master"):
+        raise StoreError(f"{node[0]}:{node[1]} is a {_text(reply[0])}, not the master the sentinels name")
+
+
+def is_no_master(reply: Reply | StoreError) -> bool:
+    """Whether a reply says that the server cannot count, so that another may be the master by now."""
+    return isinstance(reply, StoreError) and any(word in str(reply) for word in _NO_MASTER)
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
