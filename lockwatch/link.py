@@ -265,7 +265,8 @@ class Failing:
 
     async def call(self, call: Call) -> Sequence[int]:
         """Raises: StoreError, always."""
-        raise self._error
+        # A copy: the error that is kept would hold the frame it is raised through, and with it this store.
+        raise type(self._error)(*self._error.args)
 
 
 class Refusing:

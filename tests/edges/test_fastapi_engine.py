@@ -154,6 +154,21 @@ async def test_without_a_secret_key_an_outage_means_the_same(dead_url: str) -> N
     await lockwatch.aclose()
 
 
+@pytest.mark.parametrize("options", [{}, {"secret_key": "correct-horse-battery"}], ids=["without a secret key", "with one"])
+async def test_requests_during_an_outage_leave_nothing_to_the_garbage_collector(dead_url: str, options: dict[str, Any]) -> None:
+    app, _ = make("100/minute", redis_url=dead_url, **options)
+    for _ in range(5):
+        await http(app, "GET", "/a")
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await http(app, "GET", "/a")
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
+
+
 async def test_local_limits_divide_the_quota_by_the_workers(dead_url: str) -> None:
     app, lockwatch = make("8/minute", redis_url=dead_url, on_redis_failure="local", workers=4)
     assert await statuses(app, 3) == [200, 200, 429]
