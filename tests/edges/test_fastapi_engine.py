@@ -92,7 +92,7 @@ async def test_nothing_readable_about_a_subject_reaches_the_store(redis_server: 
 
 
 def test_every_event_loop_of_a_process_is_served(redis_server: str) -> None:
-    app, _ = make("100/minute", redis_url=redis_server)
+    app, _ = make("100/minute", redis_url=redis_server, store_timeout=5)
     for _ in range(3):
         assert asyncio.run(statuses(app, 2)) == [200, 200]
     client = TestClient(app)  # each request runs in a loop of its own
