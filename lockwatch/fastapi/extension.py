@@ -41,7 +41,7 @@ class LockWatch(Operated):
     def __init__(self, app: Any = None, config: LockWatchConfig | None = None, **options: Any) -> None:
         self.config = _merge(config, options)
         self.engine = Engine(self.config)
-        self._guards: list[Guard] = []
+        self.guards: list[Guard] = []
         if app is not None:
             self.init_app(app)
 
@@ -53,7 +53,7 @@ class LockWatch(Operated):
             raise ConfigurationError("LockWatch(app) came after the application started; create it right after FastAPI()")
         app.state.lockwatch = self
         guard = Guard(self.engine, app)
-        self._guards.append(guard)
+        self.guards.append(guard)
         if guard.general:
             # Last of the list is innermost, whatever is added later: refusals then pass through the application's CORS.
             app.user_middleware.append(Middleware(Threshold, guard=guard))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from starlette.routing import Host
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockwatch.engine import Engine
@@ -29,6 +30,8 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 _LEARNED: Final = 4096
 """Paths whose plan is remembered, for known offenders."""
+_MAX_PATH: Final = 512
+"""Characters of such a path; who asks chooses how long a parameter is."""
 
 
 class Guard:
@@ -42,6 +45,7 @@ class Guard:
         self.learned: dict[tuple[str, str, str], Plan] = {}
         self._counted = -1
         self._tables: tuple[list[Any], ...] = ()
+        self._by_host = False  # then a path alone does not say which route is meant
         exempt = engine.config.exempt_paths
         self.exempts = bool(exempt)
         self._exempt = frozenset(p for p in exempt if not p.endswith("*"))
@@ -113,7 +117,7 @@ class Guard:
 
     def learn(self, visit: Visit, plan: Plan) -> None:
         """Remember the plan of a refused request, so that the next one from a known offender is refused before routing."""
-        if plan.fixed is not None and visit.entry is not None:
+        if plan.fixed is not None and visit.entry is not None and len(visit.entry[2]) <= _MAX_PATH and not self._by_host:
             if len(self.learned) >= _LEARNED:
                 self.learned.clear()
             self.learned[visit.entry] = plan
@@ -139,6 +143,7 @@ class Guard:
         routes = self.app.router.routes
         self.learned.clear()
         self._tables = tuple(tables(routes))
+        self._by_host = any(isinstance(route, Host) for table in self._tables for route in table)
         for seen in walk(routes, owner=self.app):
             if not self._guards(seen.holder.app):
                 # A route object that cannot be changed keeps its app: its limits are met by their dependency, or on the way out.

@@ -26,7 +26,7 @@ class Operated:
     """
 
     engine: Engine
-    _guards: list[Guard]
+    guards: list[Guard]
 
     @cached_property
     def limiter(self) -> RateLimiter:
@@ -37,7 +37,7 @@ class Operated:
 
     def overview(self) -> Overview:
         """The routes of the application and what they declare."""
-        return Overview(self.engine, [route for guard in self._guards for route in routes_of(guard)])
+        return Overview(self.engine, [route for guard in self.guards for route in routes_of(guard)])
 
     async def limits_of(
         self, subject: str | Sequence[str], route: str | None = None, *, tenant: str | None = None

@@ -117,6 +117,37 @@ async def test_it_is_refused_before_routing_unless_a_browser_needs_cors(offended
     assert seen == ["/a"]
 
 
+async def test_what_is_remembered_of_paths_is_bounded(offended: tuple[FastAPI, LockWatch]) -> None:
+    app, lockwatch = offended
+
+    @app.get("/items/{name}", dependencies=[Depends(RateLimit("0/hour", shared="nothing"))])
+    async def items(name: str) -> None: ...
+
+    for n in range(5000):
+        assert (await http(app, "GET", f"/items/{n}")).status == 429
+    for n in range(3):
+        assert (await http(app, "GET", f"/items/{n}" + "x" * 60_000)).status == 429
+    learned = lockwatch.guards[0].learned
+    assert len(learned) <= 4096
+    assert max(len(path) for _, _, path in learned) < 600
+
+
+async def test_a_path_under_two_hosts_is_two_routes(redis_server: str) -> None:
+    app, lockwatch = make(redis_server)
+    other = FastAPI()
+
+    @other.get("/a")
+    async def a() -> str:
+        return "another"
+
+    app.host("other.example.com", other)
+    app.router.routes.insert(0, app.router.routes.pop())
+    await offend(app, lockwatch)
+    assert (await http(app, "GET", "/a", headers={"host": "other.example.com"})).status == 200
+    assert (await http(app, "GET", "/a")).status == 429
+    await lockwatch.aclose()
+
+
 async def test_others_and_other_routes_are_not_refused(offended: tuple[FastAPI, LockWatch]) -> None:
     app, _ = offended
     assert (await http(app, "GET", "/a", peer="192.0.2.2")).status == 200
