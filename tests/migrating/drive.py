@@ -35,13 +35,13 @@ class Seen:
     reads: int = 0
     starts: int = 0
     error: str = ""
-    texts: tuple[str, ...] = ()
+    texts: list[str] = field(default_factory=list)
 
 
 def run(app: Any, asks: list[Ask], moved: Any = None) -> list[Seen]:
     """Send `asks` one after the other; one answer for each copy. `moved` is called with the seconds an ask waits."""
     if hasattr(app, "wsgi_app"):
-        return [seen for ask in asks for seen in _wsgi(app, ask)]
+        return [seen for ask in asks for seen in _wsgi(app, ask, moved)]
     return asyncio.run(_asgi(app, asks, moved))
 
 
@@ -90,7 +90,7 @@ async def _talk(app: Any, ask: Ask, texts: tuple[str, ...]) -> Seen:
             incoming.put_nowait(ended if text is None else {"type": "websocket.receive", "text": text})
 
     await app(_handshake(ask), incoming.get, send)
-    return Seen(seen["status"], texts=tuple(said))
+    return Seen(seen["status"], texts=said)
 
 
 def _handshake(ask: Ask) -> dict[str, Any]:
@@ -112,7 +112,9 @@ def _handshake(ask: Ask) -> dict[str, Any]:
     }
 
 
-def _wsgi(app: Any, ask: Ask) -> list[Seen]:
+def _wsgi(app: Any, ask: Ask, moved: Any) -> list[Seen]:
+    if ask.wait:
+        moved(ask.wait)
     if ask.copies == 1:
         return [_view(app, ask)]
     with ThreadPoolExecutor(ask.copies) as threads:
