@@ -32,6 +32,8 @@ def main() -> None:
 
 def _answer(job: dict[str, Any]) -> dict[str, Any]:
     """Run the code of a job as a module, send its requests to the module's `app`, then ask its `observe` if there is one."""
+    global _moved
+    _moved = 0
     module = ModuleType("application")
     sys.modules["application"] = module
     found: dict[str, Any] = {"seen": [], "observed": None, "error": ""}

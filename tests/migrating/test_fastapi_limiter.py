@@ -5,19 +5,17 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-import fastapi
 import pytest
 import redis
-from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
+from fastapi import APIRouter, FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse
 
-from lockwatch import Limit, LockWatch, RateLimit, RateLimited
+from lockwatch import Limit, LockWatch, RateLimited
 from tests import servers
 from tests.migrating.conftest import Peer
 from tests.migrating.drive import Ask, run
+from tests.migrating.ours import TREE, application, limited, statuses
 
-TREE = tuple(map(int, fastapi.__version__.split(".")[:2])) >= (0, 137)
-"""Included routers are nodes of a tree since then."""
 OLD = """
 from contextlib import asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
@@ -50,24 +48,14 @@ def old(code: str, url: str) -> str:
     return f"URL = {url!r}\n{OLD}{code}"
 
 
-def limited(times: int, seconds: int, **options: Any) -> Any:
-    return Depends(RateLimit(Limit(times, seconds), **options))
+def times(amount: int, seconds: int, **options: Any) -> Any:
+    return limited(Limit(amount, seconds), **options)
 
 
-def application(**options: Any) -> FastAPI:
-    app = FastAPI()
-    LockWatch(app, **options)
-    return app
-
-
-def statuses(app: FastAPI, *asks: Ask) -> list[int]:
-    return [seen.status for seen in run(app, list(asks))]
-
-
-def one(times: int = 2, seconds: int = 5, **options: Any) -> FastAPI:
+def one(amount: int = 2, seconds: int = 5, **options: Any) -> FastAPI:
     app = application(**options)
 
-    @app.get("/", dependencies=[limited(times, seconds)])
+    @app.get("/", dependencies=[times(amount, seconds)])
     async def index() -> None: ...
 
     return app
@@ -109,7 +97,7 @@ async def index() -> None: ...
     async def user(request: Request) -> str:
         return request.headers["x-user"]
 
-    @app.get("/", dependencies=[limited(1, 5, key=user)])
+    @app.get("/", dependencies=[times(1, 5, key=user)])
     async def index() -> None: ...
 
     assert theirs.statuses == [200, 429]
@@ -139,7 +127,7 @@ async def read(user: int) -> None: ...
     )
     app = application()
 
-    @app.get("/users/{user}", dependencies=[limited(1, 60)])
+    @app.get("/users/{user}", dependencies=[times(1, 60)])
     async def read(user: int) -> None: ...
 
     assert theirs.statuses == [200, 200, 200]
@@ -162,7 +150,7 @@ async def read(user: int) -> None: ...
     )
     app = application()
 
-    @app.get("/users/{user}", dependencies=[limited(4, 60), limited(100, 3600)])
+    @app.get("/users/{user}", dependencies=[times(4, 60), times(100, 3600)])
     async def read(user: int) -> None: ...
 
     assert theirs.statuses == [200, 200, 429, 429]
@@ -199,7 +187,7 @@ def test_limits_on_included_routers(fastapi_limiter: Peer, fastapi_limiter_01: P
     newer = fastapi_limiter.run(NEW + ROUTER.replace("LIMIT", "limited(1, 60)"), *asks)
     app, router = application(), APIRouter(prefix="/v1")
 
-    @router.get("/a", dependencies=[limited(1, 60)])
+    @router.get("/a", dependencies=[times(1, 60)])
     async def a() -> None: ...
 
     app.include_router(router)
@@ -231,7 +219,7 @@ async def a(items: list[int]) -> None: ...
     def app() -> FastAPI:
         made = application()
 
-        @made.post("/a", dependencies=[limited(1, 60)])
+        @made.post("/a", dependencies=[times(1, 60)])
         async def a(items: list[int]) -> None: ...
 
         return made
@@ -271,9 +259,9 @@ async def report() -> None: ...
     with redis.Redis.from_url(redis_server) as client:
         counted = sorted(int(client.get(key) or 0) for key in client.keys("fastapi-limiter:*"))
     app = application()
-    together = limited(5, 60, shared="all")
+    together = times(5, 60, shared="all")
 
-    @app.get("/report", dependencies=[together, limited(2, 3600)])
+    @app.get("/report", dependencies=[together, times(2, 3600)])
     async def report() -> None: ...
 
     @app.get("/list", dependencies=[together])
@@ -366,7 +354,7 @@ async def read(user: int) -> None: ...
     app = FastAPI()
     lockwatch = LockWatch(app)
 
-    @app.get("/users/{user}", dependencies=[limited(1, 5)])
+    @app.get("/users/{user}", dependencies=[times(1, 5)])
     @lockwatch.exempt
     async def read(user: int) -> None: ...
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import fastapi
 import pytest
 import redis
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
@@ -16,9 +15,8 @@ from lockwatch.limits import parse
 from tests import servers
 from tests.migrating.conftest import Peer
 from tests.migrating.drive import Ask, run
+from tests.migrating.ours import TREE, application, limited, statuses
 
-TREE = tuple(map(int, fastapi.__version__.split(".")[:2])) >= (0, 137)
-"""Included routers are nodes of a tree since then."""
 BEGIN = """
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
@@ -39,20 +37,6 @@ FastAPIRedis(app).lifespan().rate_limiting(**globals().get("options", {}))
 
 def theirs(code: str, url: str) -> str:
     return f"URL = {url!r}\n{BEGIN}{code}{END}"
-
-
-def limited(limits: str, **options: Any) -> Any:
-    return Depends(RateLimit(limits, **options))
-
-
-def application(**options: Any) -> FastAPI:
-    app = FastAPI()
-    LockWatch(app, **options)
-    return app
-
-
-def statuses(app: FastAPI, *asks: Ask) -> list[int]:
-    return [seen.status for seen in run(app, list(asks))]
 
 
 ONE = """

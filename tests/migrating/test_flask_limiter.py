@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse
 
 from lockwatch import ConfigurationError, LockWatch, RateLimit, RateLimited
 from tests import servers
 from tests.migrating.conftest import Peer
 from tests.migrating.drive import Ask, run
+from tests.migrating.ours import MOVED, application, limited, statuses
 
 BEGIN = """
 from flask import Flask, Response, request
@@ -35,16 +36,6 @@ def a():
 """
 
 
-def limited(limits: Any, **options: Any) -> Any:
-    return Depends(RateLimit(limits, **options))
-
-
-def application(**options: Any) -> FastAPI:
-    app = FastAPI()
-    LockWatch(app, **options)
-    return app
-
-
 def one(limits: str = "1/minute", lockwatch: dict[str, Any] | None = None, **options: Any) -> FastAPI:
     app = application(**(lockwatch or {}))
 
@@ -53,10 +44,6 @@ def one(limits: str = "1/minute", lockwatch: dict[str, Any] | None = None, **opt
         return "a"
 
     return app
-
-
-def statuses(app: FastAPI, *asks: Ask) -> list[int]:
-    return [seen.status for seen in run(app, list(asks))]
 
 
 # ------------------------------------------------------------ what is counted
@@ -147,19 +134,7 @@ def test_a_hop_count_takes_the_place_of_proxy_fix(flask_limiter: Peer) -> None:
 
 def test_a_fixed_window_admits_twice_the_quota_across_its_edge(flask_limiter: Peer, here: Peer) -> None:
     asks = [Ask("/a"), Ask("/a", wait=59), *[Ask("/a")] * 3, Ask("/a", wait=1.5), *[Ask("/a")] * 3]
-    ours = here.run(
-        """
-from fastapi import Depends, FastAPI
-from lockwatch import LockWatch, RateLimit
-
-app = FastAPI()
-LockWatch(app)
-
-@app.get("/a", dependencies=[Depends(RateLimit("4/minute"))])
-async def a() -> None: ...
-""",
-        *asks,
-    )
+    ours = here.run(MOVED, *asks)
     theirs = flask_limiter.run(BEGIN + ONE.replace("1/minute", "4/minute"), *asks)
     assert theirs.statuses == [200, 200, 200, 200, 429, 200, 200, 200, 200]
     assert ours.statuses == [200, 200, 200, 200, 429, 200, 429, 429, 429]

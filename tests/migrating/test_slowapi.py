@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import fastapi
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.responses import JSONResponse
@@ -13,9 +12,8 @@ from lockwatch import ConfigurationError, LockWatch, RateLimit, RateLimited
 from tests import servers
 from tests.migrating.conftest import Peer
 from tests.migrating.drive import Ask, run
+from tests.migrating.ours import MOVED, TREE, application, limited, statuses
 
-TREE = tuple(map(int, fastapi.__version__.split(".")[:2])) >= (0, 137)
-"""Included routers are nodes of a tree since then."""
 BEGIN = """
 from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
 from slowapi import Limiter, _rate_limit_exceeded_handler
@@ -35,20 +33,6 @@ def application(**options):
     return app
 
 """
-
-
-def limited(limits: str, **options: Any) -> Any:
-    return Depends(RateLimit(limits, **options))
-
-
-def application(**options: Any) -> FastAPI:
-    app = FastAPI()
-    LockWatch(app, **options)
-    return app
-
-
-def statuses(app: FastAPI, *asks: Ask) -> list[int]:
-    return [seen.status for seen in run(app, list(asks))]
 
 
 # ------------------------------------------------------------ whom and what is counted
@@ -371,19 +355,7 @@ async def list_(request: Request) -> None: ...
 def test_a_fixed_window_admits_twice_the_quota_across_its_edge(slowapi: Peer, here: Peer) -> None:
     asks = [Ask("/a"), Ask("/a", wait=59), *[Ask("/a")] * 3, Ask("/a", wait=1.5), *[Ask("/a")] * 3]
     theirs = slowapi.run(BEGIN + ONE.replace("1/minute", "4/minute"), *asks)
-    ours = here.run(
-        """
-from fastapi import Depends, FastAPI
-from lockwatch import LockWatch, RateLimit
-
-app = FastAPI()
-LockWatch(app)
-
-@app.get("/a", dependencies=[Depends(RateLimit("4/minute"))])
-async def a() -> None: ...
-""",
-        *asks,
-    )
+    ours = here.run(MOVED, *asks)
     assert theirs.statuses == [200, 200, 200, 200, 429, 200, 200, 200, 200]
     assert ours.statuses == [200, 200, 200, 200, 429, 200, 429, 429, 429]
 
