@@ -50,6 +50,18 @@ async def read(request: Request, user: int) -> int:
 """,
         *asks,
     )
+    named = slowapi.run(
+        BEGIN
+        + """
+app = application(key_style="endpoint")
+
+@app.get("/users/{user}")
+@limiter.limit("2/minute")
+async def read(request: Request, user: int) -> int:
+    return user
+""",
+        *asks,
+    )
     app = application()
 
     @app.get("/users/{user}", dependencies=[limited("2/minute")])
@@ -57,6 +69,7 @@ async def read(request: Request, user: int) -> int:
         return user
 
     assert theirs.statuses == [200, 200, 200, 200]
+    assert named.statuses == [200, 200, 429, 429]
     assert statuses(app, *asks) == [200, 200, 429, 429]
 
 
@@ -202,6 +215,28 @@ async def a() -> None: ...
 
     assert theirs.statuses == [404, 404, 405, 405]
     assert statuses(app, *asks) == [404, 429, 405, 429]
+
+
+def test_application_limits_reach_a_route_with_a_limit_of_its_own(slowapi: Peer) -> None:
+    asks = [Ask("/own")] * 3
+    theirs = slowapi.run(
+        BEGIN
+        + """
+app = application(application_limits=["2/minute"])
+
+@app.get("/own")
+@limiter.limit("9/minute")
+async def own(request: Request) -> None: ...
+""",
+        *asks,
+    )
+    app = application(application_limits="2/minute")
+
+    @app.get("/own", dependencies=[limited("9/minute")])
+    async def own() -> None: ...
+
+    assert theirs.statuses == [200, 200, 200]
+    assert statuses(app, *asks) == [200, 200, 429]
 
 
 def test_the_decorator_limits_in_either_place(slowapi: Peer) -> None:

@@ -1,0 +1,146 @@
+"""The migration pages: their snippets do the same on both sides, their tables leave out nothing, their options exist."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from lockwatch import LockWatch, LockWatchConfig, RateLimit
+from tests.migrating.conftest import Peer
+from tests.migrating.drive import Ask, Seen, run
+from tests.test_docs import PRINTED_URL, ROOT, blocks_of
+
+FOLDER = ROOT / "docs" / "migrating"
+PAGES = sorted(FOLDER.glob("*.md"))
+
+
+def snippet(page: str, side: str, label: str, url: str) -> str:
+    """The code under the mark, with the server of the tests."""
+    found = [block.code for block in blocks_of(FOLDER / page) if f"<!-- {side}: {label} -->" in block.marks]
+    assert len(found) == 1, f"{page} has {len(found)} blocks {side}: {label}"
+    return found[0].replace(PRINTED_URL, url)
+
+
+def ours(page: str, label: str, url: str, *asks: Ask) -> list[Seen]:
+    namespace: dict[str, Any] = {"__name__": "example"}
+    exec(compile(snippet(page, "ours", label, url), page, "exec", dont_inherit=True), namespace)
+    return run(namespace["app"], list(asks))
+
+
+# ------------------------------------------------------------ snippets
+SEARCH = [*[Ask("/search")] * 6, Ask("/search", peer="192.0.2.2")]
+SEARCHED = [200] * 5 + [429, 200]
+SAME = [
+    ("slowapi.md", "slowapi", "one limit", SEARCH, SEARCHED),
+    (
+        "slowapi.md",
+        "slowapi",
+        "many limits",
+        [*[Ask("/search")] * 3, *[Ask("/export/csv"), Ask("/export/pdf")] * 2, *[Ask("/health")] * 3],
+        [200, 200, 429, 200, 200, 200, 429, 200, 200, 200],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "peer", "label", "asks", "expected"), SAME, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_both_snippets_answer_the_same(
+    page: str, peer: str, label: str, asks: list[Ask], expected: list[int], redis_server: str, request: pytest.FixtureRequest
+) -> None:
+    theirs: Peer = request.getfixturevalue(peer)
+    assert theirs.run(snippet(page, "theirs", label, redis_server), *asks).statuses == expected
+    assert [seen.status for seen in ours(page, label, redis_server, *asks)] == expected
+
+
+def test_every_snippet_of_theirs_is_run() -> None:
+    marked = {
+        (page.name, *mark)
+        for page in PAGES
+        for block in blocks_of(page)
+        for mark in re.findall(r"<!-- (theirs|ours): (.+?) -->", block.marks)
+    }
+    run_here = {(page, side, label) for page, _, label, *_ in SAME for side in ("theirs", "ours")}
+    assert marked == run_here | {(page, "theirs", "at once") for page, _ in AT_ONCE}
+
+
+AT_ONCE = [("slowapi.md", "slowapi")]
+
+
+@pytest.mark.parametrize(("page", "peer"), AT_ONCE)
+def test_both_run_at_once_and_share_no_key(page: str, peer: str, redis_server: str, request: pytest.FixtureRequest) -> None:
+    theirs: Peer = request.getfixturevalue(peer)
+    seen = theirs.run(
+        snippet(page, "theirs", "at once", redis_server), *[Ask("/users/1"), Ask("/users/2")] * 2, Ask("/users/1")
+    ).seen
+    with redis.Redis.from_url(redis_server, decode_responses=True) as client:
+        keys = {key: client.pttl(key) for key in client.scan_iter()}
+    buckets = {key for key in keys if key.startswith("lockwatch:") and "{" in key}
+    assert [s.status for s in seen][-1] == 429
+    assert [json.loads(s.body) for s in seen[:3]] == [[True], [True], [False]]
+    assert [s.headers["ratelimit"] for s in seen[:3]] == [
+        '"2-per-minute";r=1;t=60',
+        '"2-per-minute";r=0;t=60',
+        '"2-per-minute";r=0;t=60',
+    ]
+    assert buckets
+    assert {key for key in keys if not key.startswith("lockwatch:")}
+    assert all(left > 0 for left in keys.values())
+
+
+# ------------------------------------------------------------ tables
+def rows(page: Path, heading: str) -> dict[str, str]:
+    """The first two columns of the table below a heading, by the code in the first."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert found, f"{page.name} has no heading {heading!r}"
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in found.group(1).splitlines() if line.startswith("| `")]
+    return {code: right.strip() for left, right, *_ in cells for code in re.findall(r"`([^`]+)`", left)[:1]}
+
+
+LISTS = {
+    ("slowapi.md", "slowapi"): """
+import inspect
+from slowapi import Limiter
+from slowapi.extension import C
+
+def names(function):
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+def observe():
+    return {
+        "Limiter": names(Limiter),
+        "limit and shared_limit": list(dict.fromkeys(names(Limiter.limit) + names(Limiter.shared_limit))),
+        "Environment and .env": [value for name, value in vars(C).items() if name.isupper()],
+    }
+""",
+}
+
+
+@pytest.mark.parametrize(("page", "peer"), LISTS, ids=lambda value: value)
+def test_the_tables_leave_nothing_out(page: str, peer: str, request: pytest.FixtureRequest) -> None:
+    theirs: Peer = request.getfixturevalue(peer)
+    for heading, names in theirs.run(LISTS[page, peer]).observed.items():
+        assert set(rows(FOLDER / page, heading)) == set(names), heading
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_the_pages_call_ours_exists(page: Path) -> None:
+    text = page.read_text("utf-8")
+    options = {*inspect.signature(RateLimit).parameters, *(f.name for f in fields(LockWatchConfig))}
+    theirs = set(re.findall(r"^\| `([a-z_]+)`", text, re.MULTILINE))
+    for name in re.findall(r"`([a-z_]+)=[^`]*`", text):
+        assert name in options | theirs | {"dependencies"}, f"{page.name} speaks of the option {name!r}"
+    for name in re.findall(r"\bLOCKWATCH_([A-Z_]+)\b", text):
+        assert name.lower() in options, f"{page.name} speaks of the variable {name!r}"
+    for name in re.findall(r"`lockwatch\.([a-z_]+)", text):
+        assert hasattr(LockWatch, name), f"{page.name} speaks of lockwatch.{name}"
+    if "algorithm=" in text:
+        for name in re.findall(r'`algorithm="([a-z-]+)"`', text):
+            RateLimit("5/minute", algorithm=name)
