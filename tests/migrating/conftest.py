@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +18,11 @@ from tests.benchmarks.environments import environment
 from tests.migrating.drive import Ask, Seen, as_json
 
 ROOT = Path(__file__).parent.parent.parent
-SAME = tuple([f"{name}=={version(name)}" for name in ("fastapi", "starlette")])
-"""Both sides run on one FastAPI."""
+SAME = (
+    *[f"{name}=={version(name)}" for name in ("fastapi", "starlette")],
+    *[r for r in requires("lockwatch") or () if "extra" not in r],
+)
+"""Both sides run on one FastAPI, and can run in one process."""
 
 
 class Answer(NamedTuple):

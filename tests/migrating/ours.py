@@ -23,6 +23,24 @@ LockWatch(app)
 async def a() -> None: ...
 """
 """For a process whose clock can be moved."""
+MOVES = [Ask("/a"), Ask("/a", wait=59), *[Ask("/a")] * 3, Ask("/a", wait=1.5), *[Ask("/a")] * 3]
+"""Up to the edge of a minute's window that began with the first, and over it."""
+EDGE = """
+import asyncio
+import redis as blocking
+
+@app.get("/half")
+async def half() -> None:
+    await asyncio.sleep(0.5)
+
+@app.get("/gone")
+async def gone() -> None:
+    with blocking.Redis.from_url(URL) as client:
+        while client.keys("PREFIX:*"):
+            await asyncio.sleep(0.01)
+"""
+EDGES = [Ask("/a"), Ask("/half"), *[Ask("/a")] * 3, Ask("/gone"), *[Ask("/a")] * 4]
+"""The same over the edge of a second's window in Redis, whose clock cannot be moved: seven in the second half and after it."""
 
 
 def limited(limits: Any, **options: Any) -> Any:

@@ -14,7 +14,7 @@ from lockwatch import Limit, LockWatch, RateLimited
 from tests import servers
 from tests.migrating.conftest import Peer
 from tests.migrating.drive import Ask, run
-from tests.migrating.ours import TREE, application, limited, statuses
+from tests.migrating.ours import EDGE, EDGES, MOVED, MOVES, TREE, application, limited, statuses
 
 OLD = """
 from contextlib import asynccontextmanager
@@ -113,7 +113,7 @@ def test_a_client_that_writes_x_forwarded_for_is_believed_by_0_1(fastapi_limiter
     assert statuses(one(trusted_proxies=["10.0.0.0/24"]), *behind) == [200, 200, 429, 429]
 
 
-def test_a_path_parameter_buys_a_bucket_in_0_1(fastapi_limiter_01: Peer, redis_server: str) -> None:
+def test_a_path_parameter_buys_a_bucket_in_0_1(fastapi_limiter: Peer, fastapi_limiter_01: Peer, redis_server: str) -> None:
     asks = [Ask(f"/users/{number}") for number in range(3)]
     theirs = fastapi_limiter_01.run(
         old(
@@ -125,12 +125,21 @@ async def read(user: int) -> None: ...
         ),
         *asks,
     )
+    newer = fastapi_limiter.run(
+        NEW
+        + """
+@app.get("/users/{user}", dependencies=[Depends(limited(1, 60))])
+async def read(user: int) -> None: ...
+""",
+        *asks,
+    )
     app = application()
 
     @app.get("/users/{user}", dependencies=[times(1, 60)])
     async def read(user: int) -> None: ...
 
     assert theirs.statuses == [200, 200, 200]
+    assert newer.statuses == [200, 429, 429]
     assert statuses(app, *asks) == [200, 429, 429]
 
 
@@ -168,6 +177,23 @@ def test_a_window_without_a_length_is_an_error(fastapi_limiter_01: Peer, redis_s
     assert theirs.seen[0].error.startswith("ResponseError")
     with pytest.raises(ValueError, match="window"):
         Limit(2, 0)
+
+
+def test_the_edge_of_a_window(fastapi_limiter: Peer, fastapi_limiter_01: Peer, here: Peer, redis_server: str) -> None:
+    older = fastapi_limiter_01.run(
+        old(
+            EDGE.replace("PREFIX", "fastapi-limiter")
+            + """
+@app.get("/a", dependencies=[Depends(RateLimiter(times=4, seconds=1))])
+async def a() -> None: ...
+""",
+            redis_server,
+        ),
+        *EDGES,
+    )
+    newer = fastapi_limiter.run(NEW + NEW_ONE.replace('"/"', '"/a"').replace("2, 5", "4, 60"), *MOVES)
+    assert older.statuses == [200] * len(EDGES)
+    assert newer.statuses == here.run(MOVED, *MOVES).statuses == [200, 200, 200, 200, 429, 200, 429, 429, 429]
 
 
 # ------------------------------------------------------------ where limits reach

@@ -15,7 +15,7 @@ from lockwatch.limits import parse
 from tests import servers
 from tests.migrating.conftest import Peer
 from tests.migrating.drive import Ask, run
-from tests.migrating.ours import TREE, application, limited, statuses
+from tests.migrating.ours import EDGE, EDGES, MOVED, MOVES, TREE, application, limited, statuses
 
 BEGIN = """
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -144,6 +144,12 @@ def observe():
     ours = {text: [parse(text)[0].amount, parse(text)[0].window] for text in found}
     assert {text: rate for text, rate in found.items() if ours[text] != rate} == {"100/ms": [100, 60]}
     assert ours["100/ms"] == [100, 0.001]
+
+
+def test_the_edge_of_a_window(redis_sdk: Peer, here: Peer, redis_server: str) -> None:
+    code = EDGE.replace("PREFIX", "*ratelimit") + ONE.replace("1/minute", "4/second")
+    assert redis_sdk.run(theirs(code, redis_server), *EDGES).statuses == [200] * len(EDGES)
+    assert here.run(MOVED, *MOVES).statuses == [200, 200, 200, 200, 429, 200, 429, 429, 429]
 
 
 # ------------------------------------------------------------ when a request is checked, and what it costs

@@ -12,7 +12,7 @@ from lockwatch import ConfigurationError, LockWatch, RateLimit, RateLimited
 from tests import servers
 from tests.migrating.conftest import Peer
 from tests.migrating.drive import Ask, run
-from tests.migrating.ours import MOVED, application, limited, statuses
+from tests.migrating.ours import MOVED, MOVES, application, limited, statuses
 
 BEGIN = """
 from flask import Flask, Response, request
@@ -133,9 +133,8 @@ def test_a_hop_count_takes_the_place_of_proxy_fix(flask_limiter: Peer) -> None:
 
 
 def test_a_fixed_window_admits_twice_the_quota_across_its_edge(flask_limiter: Peer, here: Peer) -> None:
-    asks = [Ask("/a"), Ask("/a", wait=59), *[Ask("/a")] * 3, Ask("/a", wait=1.5), *[Ask("/a")] * 3]
-    ours = here.run(MOVED, *asks)
-    theirs = flask_limiter.run(BEGIN + ONE.replace("1/minute", "4/minute"), *asks)
+    ours = here.run(MOVED, *MOVES)
+    theirs = flask_limiter.run(BEGIN + ONE.replace("1/minute", "4/minute"), *MOVES)
     assert theirs.statuses == [200, 200, 200, 200, 429, 200, 200, 200, 200]
     assert ours.statuses == [200, 200, 200, 200, 429, 200, 429, 429, 429]
 

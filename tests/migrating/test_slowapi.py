@@ -12,7 +12,7 @@ from lockwatch import ConfigurationError, LockWatch, RateLimit, RateLimited
 from tests import servers
 from tests.migrating.conftest import Peer
 from tests.migrating.drive import Ask, run
-from tests.migrating.ours import MOVED, TREE, application, limited, statuses
+from tests.migrating.ours import MOVED, MOVES, TREE, application, limited, statuses
 
 BEGIN = """
 from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
@@ -388,9 +388,8 @@ async def list_(request: Request) -> None: ...
 
 
 def test_a_fixed_window_admits_twice_the_quota_across_its_edge(slowapi: Peer, here: Peer) -> None:
-    asks = [Ask("/a"), Ask("/a", wait=59), *[Ask("/a")] * 3, Ask("/a", wait=1.5), *[Ask("/a")] * 3]
-    theirs = slowapi.run(BEGIN + ONE.replace("1/minute", "4/minute"), *asks)
-    ours = here.run(MOVED, *asks)
+    theirs = slowapi.run(BEGIN + ONE.replace("1/minute", "4/minute"), *MOVES)
+    ours = here.run(MOVED, *MOVES)
     assert theirs.statuses == [200, 200, 200, 200, 429, 200, 200, 200, 200]
     assert ours.statuses == [200, 200, 200, 200, 429, 200, 429, 429, 429]
 
