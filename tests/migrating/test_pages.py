@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,23 @@ SAME = [
         [*[Ask("/search")] * 3, Ask("/export"), Ask("/export"), Ask("/export", peer="192.0.2.2")],
         [200, 200, 429, 200, 429, 200],
     ),
+    (
+        "flask-limiter.md",
+        "flask_limiter",
+        "keywords",
+        [
+            *[Ask("/search")] * 3,
+            *[Ask("/notes")] * 2,
+            *[Ask("/notes", "POST")] * 2,
+            Ask("/notes", "POST", {"x-monitor": "1"}),
+            *[Ask("/export/csv"), Ask("/export/pdf")] * 2,
+            *[Ask("/health")] * 3,
+        ],
+        [200, 200, 429, 200, 200, 200, 429, 200, 200, 200, 200, 429, 200, 200, 200],
+    ),
 ]
 INVITE = ("fastapi-redis-sdk.md", "in code")
+LOGINS = ("flask-limiter.md", "logins")
 CHAT = ("fastapi-limiter.md", "messages")
 AT_ONCE = [("slowapi.md", "slowapi"), ("fastapi-limiter.md", "fastapi_limiter_01"), ("fastapi-redis-sdk.md", "redis_sdk")]
 
@@ -91,7 +107,7 @@ def test_every_snippet_of_theirs_is_run() -> None:
         for block in blocks_of(page)
         for mark in re.findall(r"<!-- (theirs|ours): (.+?) -->", block.marks)
     }
-    pairs = {(page, label) for page, _, label, *_ in SAME} | {CHAT, INVITE}
+    pairs = {(page, label) for page, _, label, *_ in SAME} | {CHAT, INVITE, LOGINS}
     run_here = {(page, side, label) for page, label in pairs for side in ("theirs", "ours")}
     assert marked == run_here | {(page, "theirs", "at once") for page, _ in AT_ONCE}
 
@@ -136,6 +152,17 @@ def test_both_run_at_once_and_share_no_key(page: str, peer: str, redis_server: s
     assert all(left > 0 for left in keys.values())
 
 
+def test_forty_wrong_logins_at_once(redis_server: str, flask_limiter: Peer) -> None:
+    page, label = LOGINS
+    wrong, right = Ask("/login", "POST", copies=40), Ask("/login", "POST", {"x-password": "correct"})
+    observe = "def observe():\n    return len(attempts)\n"
+    theirs = flask_limiter.run(snippet(page, "theirs", label, redis_server) + observe, wrong)
+    assert (theirs.statuses, theirs.observed) == ([401] * 40, 40)
+    seen = ours(page, label, redis_server, *[right] * 7, wrong, right)
+    assert [s.status for s in seen[:7]] == [200] * 7
+    assert Counter(s.status for s in seen[7:]) == {401: 5, 429: 36}
+
+
 # ------------------------------------------------------------ tables
 def rows(page: Path, heading: str) -> dict[str, str]:
     """The first two columns of the table below a heading, by the code in the first."""
@@ -159,6 +186,21 @@ def observe():
         "Limiter": names(Limiter),
         "limit and shared_limit": list(dict.fromkeys(names(Limiter.limit) + names(Limiter.shared_limit))),
         "Environment and .env": [value for name, value in vars(C).items() if name.isupper()],
+    }
+""",
+    ("flask-limiter.md", "flask_limiter"): """
+import inspect
+from flask_limiter import Limiter
+from flask_limiter.constants import ConfigVars
+
+def names(function):
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+def observe():
+    return {
+        "Limiter": names(Limiter),
+        "limit and shared_limit": list(dict.fromkeys(names(Limiter.limit) + names(Limiter.shared_limit))),
+        "Configuration": [value for name, value in vars(ConfigVars).items() if name.isupper()],
     }
 """,
     ("fastapi-limiter.md", "fastapi_limiter_01"): """
