@@ -347,14 +347,13 @@ async def chat(socket: WebSocket) -> None:
     newer = fastapi_limiter.run(
         NEW + "ratelimit = WebSocketRateLimiter(limiter=Limiter(Rate(1, Duration.SECOND * 5)))" + code, said
     )
-    app = FastAPI()
-    lockwatch = LockWatch(app)
+    app = application()
 
     @app.websocket("/ws")
     async def chat(socket: WebSocket) -> None:
         await socket.accept()
         async for text in socket.iter_text():
-            decision = await lockwatch.take(f"chat-{text}", socket.state.lockwatch.client.subject, "1/5s")
+            decision = await socket.state.lockwatch.take("1/5s", name=text)
             await socket.send_text("slow down" if decision.refuses else text)
 
     assert older.seen[0].texts == ["a", "slow down", "b"]

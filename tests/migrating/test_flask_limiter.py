@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, Response
 
 from lockwatch import ConfigurationError, LockWatch, RateLimit, RateLimited
 from tests import servers
@@ -295,6 +295,49 @@ def a():
     assert [seen.body for seen in theirs.seen] == [seen.body for seen in run(app, asks)] == ["sent", "not again"]
 
 
+def test_a_limit_on_refusals(flask_limiter: Peer) -> None:
+    asks = [*[Ask("/a")] * 3, Ask("/b"), Ask("/b", peer="192.0.2.2")]
+    theirs = flask_limiter.run(
+        BEGIN
+        + ONE.replace("application()", 'application(meta_limits=["2/hour"])')
+        + """
+@app.get("/b")
+def b():
+    return "b"
+""",
+        *asks,
+    )
+    app = one(lockwatch={"meta_limits": "2/hour"})
+
+    @app.get("/b")
+    async def b() -> None: ...
+
+    assert theirs.statuses == statuses(app, *asks) == [200, 429, 429, 429, 200]
+
+
+def test_a_function_says_what_counts(flask_limiter: Peer) -> None:
+    asks = [*[Ask("/a?status=404")] * 3, *[Ask("/a?status=401")] * 2]
+    theirs = flask_limiter.run(
+        BEGIN
+        + """
+application()
+
+@app.get("/a")
+@limiter.limit("1/minute", deduct_when=lambda response: response.status_code == 401)
+def a():
+    return "a", int(request.args["status"])
+""",
+        *asks,
+    )
+    app = application()
+
+    @app.get("/a", dependencies=[limited("1/minute", count=lambda status: status == 401)])
+    async def a(status: int) -> Response:
+        return Response(status_code=status)
+
+    assert theirs.statuses == statuses(app, *asks) == [404, 404, 404, 401, 429]
+
+
 # ------------------------------------------------------------ answers
 def test_quota_headers(flask_limiter: Peer) -> None:
     quiet = flask_limiter.run(BEGIN + ONE, Ask("/a")).seen[0].headers
@@ -325,6 +368,12 @@ def test_an_answer_of_your_own(flask_limiter: Peer) -> None:
     found, ours = theirs.seen[1], run(app, asks)[1]
     assert (found.status, found.body, found.headers["x-limit"]) == (429, "slow down", "1 per 1 minute")
     assert (ours.status, ours.body, ours.headers["x-limit"]) == (429, "slow down", "1-per-minute")
+
+
+def test_the_body_of_a_refusal(flask_limiter: Peer) -> None:
+    theirs, ours = flask_limiter.run(BEGIN + ONE, *[Ask("/a")] * 2).seen[1], run(one(), [Ask("/a")] * 2)[1]
+    assert (theirs.status, theirs.headers["content-type"]) == (429, "text/html; charset=utf-8")
+    assert (ours.status, ours.headers["content-type"]) == (429, "application/problem+json")
 
 
 # ------------------------------------------------------------ outages
