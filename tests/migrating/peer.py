@@ -38,7 +38,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     sys.modules["application"] = module
     found: dict[str, Any] = {"seen": [], "observed": None, "error": ""}
     try:
-        exec(compile(job["code"], "application", "exec"), module.__dict__)
+        exec(compile(job["code"], "application", "exec", dont_inherit=True), module.__dict__)
         asks = [Ask(**ask) for ask in job["asks"]]
         found["seen"] = [asdict(seen) for seen in run(getattr(module, "app", None), asks, _move)] if asks else []
         found["observed"] = module.observe() if hasattr(module, "observe") else None
