@@ -77,6 +77,13 @@ def started(python: Path | str) -> Iterator[Peer]:
             yield Peer(process, errors)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test that needs an environment makes it."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.fixture(scope="session")
 def here() -> Iterator[Peer]:
     """lockwatch, in a process whose clock can be moved."""

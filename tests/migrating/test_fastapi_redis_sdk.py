@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 
-from lockwatch import ConfigurationError, LockWatch, RateLimit, RateLimited
+from lockwatch import ConfigurationError, LockWatch, RateLimit, RateLimitConfig, RateLimited, RateLimiter
 from lockwatch.limits import parse
 from tests import servers
 from tests.migrating.conftest import Peer
@@ -304,6 +304,28 @@ async def forget(account: str, backend: RateLimitBackendDep) -> bool:
     bodies = [seen.body for seen in redis_sdk.run(theirs(code, redis_server), *asks).seen]
     assert bodies == ["true", "true", "false", "0", "true", "false", "2"]
     assert [seen.body for seen in run(app, asks)] == ["true", "true", "false", "0", "true", "false", "2"]
+
+
+def test_counting_in_blocking_code(redis_sdk: Peer, redis_server: str) -> None:
+    code = """
+from redis_fastapi import SyncRateLimitBackendDep
+
+@app.post("/invite/{account}")
+def invite(account: str, backend: SyncRateLimitBackendDep) -> bool:
+    return backend.hit(account, limit=2, window=60, scope="invitations").allowed
+"""
+    app = application()
+    invitations = RateLimiter(redis_server, RateLimitConfig(requests_per_window=2, window_seconds=60))
+
+    @app.post("/invite/{account}")
+    def invite(account: str) -> bool:
+        allowed, _ = invitations.check_sync(account)
+        return allowed
+
+    asks = [Ask("/invite/a", "POST")] * 3
+    assert [seen.body for seen in redis_sdk.run(theirs(code, redis_server), *asks).seen] == ["true", "true", "false"]
+    assert [seen.body for seen in run(app, asks)] == ["true", "true", "false"]
+    invitations.close()
 
 
 # ------------------------------------------------------------ outages
