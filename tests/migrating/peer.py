@@ -37,6 +37,7 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     module = ModuleType("application")
     sys.modules["application"] = module
     found: dict[str, Any] = {"seen": [], "observed": None, "error": ""}
+    environment = dict(os.environ)
     try:
         exec(compile(job["code"], "application", "exec", dont_inherit=True), module.__dict__)
         asks = [Ask(**ask) for ask in job["asks"]]
@@ -45,6 +46,9 @@ def _answer(job: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         traceback.print_exc()
         found["error"] = f"{type(error).__name__}: {error}"
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
     return found
 
 

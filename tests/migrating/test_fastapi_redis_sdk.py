@@ -352,7 +352,7 @@ import redis as blocking
 @app.get("/pause")
 async def pause() -> None:
     with blocking.Redis.from_url(URL) as client:
-        client.execute_command("CLIENT", "PAUSE", 700)
+        client.execute_command("CLIENT", "PAUSE", 1000)
 
 @app.middleware("http")
 async def timing(request, call_next):
@@ -366,5 +366,5 @@ async def timing(request, call_next):
     app = one("9/minute", redis_url=redis_server)
     exec(timed, {"app": app, "URL": redis_server})
     seen = run(app, asks)
-    assert float(found[2].headers["took"]) > 0.5
-    assert float(seen[2].headers["took"]) < 0.4
+    assert float(found[2].headers["took"]) > 0.7
+    assert float(seen[2].headers["took"]) < 0.7

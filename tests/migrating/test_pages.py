@@ -87,6 +87,7 @@ SAME = [
 INVITE = ("fastapi-redis-sdk.md", "in code")
 LOGINS = ("flask-limiter.md", "logins")
 CHAT = ("fastapi-limiter.md", "messages")
+IN_MODE = 'import os\nos.environ["LOCKWATCH_MODE"] = "{}"\n'
 AT_ONCE = [("slowapi.md", "slowapi"), ("fastapi-limiter.md", "fastapi_limiter_01"), ("fastapi-redis-sdk.md", "redis_sdk")]
 
 
@@ -134,9 +135,8 @@ def test_both_snippets_answer_the_same_messages(redis_server: str, fastapi_limit
 @pytest.mark.parametrize(("page", "peer"), AT_ONCE)
 def test_both_run_at_once_and_share_no_key(page: str, peer: str, redis_server: str, request: pytest.FixtureRequest) -> None:
     theirs: Peer = request.getfixturevalue(peer)
-    seen = theirs.run(
-        snippet(page, "theirs", "at once", redis_server), *[Ask("/users/1"), Ask("/users/2")] * 2, Ask("/users/1")
-    ).seen
+    code = snippet(page, "theirs", "at once", redis_server)
+    seen = theirs.run(IN_MODE.format("observe") + code, *[Ask("/users/1"), Ask("/users/2")] * 2, Ask("/users/1")).seen
     with redis.Redis.from_url(redis_server, decode_responses=True) as client:
         keys = {key: client.pttl(key) for key in client.scan_iter()}
     buckets = {key for key in keys if key.startswith("lockwatch:") and "{" in key}
@@ -151,6 +151,8 @@ def test_both_run_at_once_and_share_no_key(page: str, peer: str, redis_server: s
     assert buckets
     assert {key for key in keys if not key.startswith("lockwatch:")}
     assert all(left > 0 for left in keys.values())
+    off = theirs.run(IN_MODE.format("off") + code, Ask("/users/1", peer="192.0.2.2")).seen[0]
+    assert (off.status, off.body, "ratelimit-policy" in off.headers) == (200, "[]", False)
 
 
 def test_forty_wrong_logins_at_once(redis_server: str, flask_limiter: Peer) -> None:
