@@ -122,6 +122,14 @@ def test_an_ipv6_client_changes_its_bucket_within_its_network_there_and_not_here
     assert statuses(one(), *asks) == [200, 429, 429]
 
 
+def test_forwarded_headers(redis_sdk: Peer, redis_server: str) -> None:
+    forged = [Ask("/a", headers={"x-forwarded-for": f"203.0.113.{number}, 198.51.100.7"}) for number in (1, 2)]
+    behind = [Ask("/a", headers={"x-forwarded-for": f"198.51.100.{number}"}, peer="10.0.0.5") for number in (1, 2)]
+    assert redis_sdk.run(theirs(ONE, redis_server), *forged, *behind).statuses == [200, 429, 200, 429]
+    assert statuses(one(), *forged) == [200, 429]
+    assert statuses(one(trusted_proxies=["10.0.0.0/24"]), *behind) == [200, 200]
+
+
 def test_what_redis_gets_to_see(redis_sdk: Peer, redis_server: str) -> None:
     redis_sdk.run(theirs(ONE, redis_server), Ask("/a"))
     with redis.Redis.from_url(redis_server, decode_responses=True) as client:
