@@ -5,6 +5,7 @@ Every ```python block of README.md and docs/ is executed. HTML comments, which r
     <!-- continues -->      before a block: it runs in the namespace of the block before it; else a fresh one begins
     <!-- fragment -->       before a block: it is compiled only
     <!-- store: down -->    before a block: its Redis does not answer; else it is the real one of the tests
+    <!-- theirs: name -->   before a block of another library: tests/migrating runs it beside the one marked <!-- ours: name -->
     <!-- test: ... -->      after a block: assertions, run in its namespace, with `client(app)` for requests
 """
 
@@ -80,7 +81,7 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 def examples() -> Iterator[list[Block]]:
     """Python blocks that run together, in order."""
     example: list[Block] = []
-    for block in (b for b in BLOCKS if b.language == "python" and "<!-- fragment -->" not in b.marks):
+    for block in (b for b in BLOCKS if b.language == "python" and not re.search("<!-- (fragment|theirs:)", b.marks)):
         if "<!-- continues -->" in block.marks:
             assert example, f"{block.place}: nothing to continue"
             assert example[-1].page == block.page, f"{block.place}: nothing to continue on this page"
@@ -166,7 +167,8 @@ def test_example_compiles(block: Block) -> None:
 
 def test_marks_are_known() -> None:
     known = {"<!-- continues -->", "<!-- fragment -->", "<!-- store: down -->"}
-    assert {mark for block in BLOCKS for mark in block.marks.split("\n") if mark} <= known
+    pairs = re.compile(r"<!-- (theirs|ours): .+ -->")
+    assert {mark for block in BLOCKS for mark in block.marks.split("\n") if mark and not pairs.fullmatch(mark)} <= known
 
 
 def test_no_hidden_assertion_is_overlooked() -> None:

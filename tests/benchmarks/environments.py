@@ -1,12 +1,15 @@
-"""One virtual environment per measured library, outside the repository, kept for the next run."""
+"""One virtual environment per library we compare with, outside the repository, kept for the next run."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -23,16 +26,28 @@ _VERSION: Final = "import importlib.metadata as m, json; print(json.dumps({d.nam
 
 
 def python_of(name: str, interpreter: str = sys.executable) -> Path:
-    """The interpreter of the environment `name`, made when it is missing or wants something else by now.
+    """The interpreter of the environment `name` of the benchmarks.
 
     Every environment is held to the versions of ``ours``, so that all variants run on one FastAPI and one server.
     """
+    return environment(name, WANTED[name], interpreter, tuple if name == "ours" else lambda: _held(interpreter))
+
+
+def environment(
+    name: str, wanted: tuple[str, ...], interpreter: str = sys.executable, held: Callable[[], tuple[str, ...]] = tuple
+) -> Path:
+    """The interpreter of an environment with `wanted`, made when it is missing or wants something else by now.
+
+    Args:
+        held: further requirements, asked for only when the environment is made.
+    """
     folder = _folder(name, interpreter)
-    marker, wanted = folder / "wanted.json", json.dumps(WANTED[name])
-    if not marker.exists() or marker.read_text() != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        _make(folder, interpreter, WANTED[name], () if name == "ours" else _held(interpreter))
-        marker.write_text(wanted)
+    marker, text = folder / "wanted.json", json.dumps(wanted)
+    with _alone(folder):
+        if not marker.exists() or marker.read_text() != text:
+            shutil.rmtree(folder, ignore_errors=True)
+            _make(folder, interpreter, (*wanted, *held()))
+            marker.write_text(text)
     return _python(folder)
 
 
@@ -50,14 +65,23 @@ def _held(interpreter: str) -> tuple[str, ...]:
     )
 
 
-def _make(folder: Path, interpreter: str, wanted: tuple[str, ...], held: tuple[str, ...]) -> None:
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time makes an environment; the others wait for it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.parent / f"{folder.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _make(folder: Path, interpreter: str, wanted: tuple[str, ...]) -> None:
     print(f"making {folder}", file=sys.stderr)
     if uv := shutil.which("uv"):
         subprocess.run([uv, "venv", "--quiet", "--python", interpreter, folder], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", _python(folder), *wanted, *held], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", _python(folder), *wanted], check=True)
     else:
         subprocess.run([interpreter, "-m", "venv", folder], check=True)
-        subprocess.run([_python(folder), "-m", "pip", "install", "--quiet", *wanted, *held], check=True)
+        subprocess.run([_python(folder), "-m", "pip", "install", "--quiet", *wanted], check=True)
 
 
 def _folder(name: str, interpreter: str) -> Path:
