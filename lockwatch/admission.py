@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
-from lockwatch.flow import AsyncStore, run, run_async
+from lockwatch.flow import AsyncStore, Call, run_async
 from lockwatch.keys import Visit
 from lockwatch.limits import flows
 from lockwatch.limits.buckets import Buckets
@@ -21,7 +21,7 @@ from lockwatch.limits.decision import Decision
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.denied import Denied
 from lockwatch.limits.flows import Outcome, Terms
-from lockwatch.limits.plan import Plan, Step, charges, charges_of, fixed_charges, make_plan
+from lockwatch.limits.plan import Plan, Step, charges, charges_of, make_plan
 from lockwatch.limits.policy import Charge
 from lockwatch.link import Link
 from lockwatch.settlement import Settlement
@@ -58,7 +58,7 @@ class Admission:
             if config.auth_failures is None
             else (Declaration(config.auth_failures, name="auth-failures", shared="auth-failures"),)
         )
-        self._failures = make_plan(failures, "GET", "", config.on_redis_failure).fixed or ()
+        self._failures = make_plan(failures, "GET", "", config.on_redis_failure)
 
     async def decide(self, plan: Plan, visit: Visit) -> Outcome:
         """Everything `plan` says before the body is read, in one store call. Calls `on_breach` of the policies that refuse."""
@@ -68,11 +68,11 @@ class Admission:
             buckets, store = await link.ready()
         if self._tenant is not None:
             buckets = self._of_tenant(buckets, visit)
-        if plan.fixed is not None:
-            charged = fixed_charges(plan.fixed, visit.client.subject, buckets)
-        else:
+        if plan.fixed is None:
             charged = await drive(charges(plan, visit.request, visit, buckets))
-        return await self._admit(charged, visit, store, bool(plan.later))
+            return await self._admit(charged, visit, store, bool(plan.later))
+        prepared = plan.prepare(visit.client.subject, buckets)
+        return await self._admit(prepared.charges, visit, store, False, prepared.call)
 
     async def decide_late(
         self, plan: Plan, steps: Sequence[Step], visit: Visit, subject: Callable[[Declaration], str], taken: Collection[str]
@@ -89,7 +89,7 @@ class Admission:
         named = self._link.named
         if plan.fixed is None or named is None or self._tenant is not None or self.mode != "enforce":
             return None
-        outcome = self._denied(fixed_charges(plan.fixed, visit.client.subject, named))
+        outcome = self._denied(plan.prepare(visit.client.subject, named).charges)
         if outcome is not None:
             self._link.meter.decided(outcome.decisions)
         return outcome
@@ -109,8 +109,7 @@ class Admission:
             return
         if self._tenant is not None:
             buckets = self._of_tenant(buckets, visit)
-        charged = fixed_charges(self._failures, visit.client.subject, buckets)
-        self.settlement.later([flows.charge(charged)])
+        self.settlement.later([self._failures.prepare(visit.client.subject, buckets).call])
 
     async def take(self, charged: Sequence[Charge]) -> Outcome:
         """Charge, or refuse without charging; a store failure is decided by each policy. Mode `off` charges nothing."""
@@ -131,18 +130,23 @@ class Admission:
         self.denied.known.clear()
         return found
 
-    async def _admit(self, charged: Sequence[Charge], visit: Visit, store: AsyncStore, loose: bool) -> Outcome:
+    async def _admit(
+        self, charged: Sequence[Charge], visit: Visit, store: AsyncStore, loose: bool, prepared: Call | None = None
+    ) -> Outcome:
         if not charged:
             return NOTHING
-        link = self._link
         outcome = self._denied(charged) if self.denied.known and self.mode == "enforce" else None
         if outcome is None:
+            link = self._link
             terms = Terms(self._ids.next(), link.workers, self.mode == "observe", loose, link.split)
-            flow, memory = flows.admit(charged, terms), link.memory
-            outcome = run(flow, memory, memory) if store is link.at_hand else await run_async(flow, store, memory)
+            call = prepared if prepared is not None and not terms.observe else flows.call("admit", charged, terms)
+            if store is link.at_hand:  # nothing to wait for, and nothing that fails
+                outcome = flows.outcome(charged, link.memory.call(call), terms)
+            else:
+                outcome = await run_async(flows.admit(charged, terms, call), store, link.memory)
             if outcome.receipts:
                 self.settlement.hold(outcome.receipts)
-        link.meter.decided(outcome.decisions)
+        self._link.meter.decided(outcome.decisions)
         for decision in outcome.decisions:
             if not decision.allowed:
                 self._remember(outcome)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lockwatch.engine import Engine
 from lockwatch.errors import RequestRefused
 from lockwatch.fastapi.body import Reading, fields_of
-from lockwatch.fastapi.plan import Seen, declared, seen_in, tables, walk
+from lockwatch.fastapi.plan import Seen, declared, restore, seen_in, spare, tables, walk
 from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.visit import STARTS, Visit, visit_in
 from lockwatch.keys import BodyKey
@@ -174,11 +174,14 @@ class Gate:
         self.app = app
         self._seen = seen
         self._plans: dict[tuple[str, str, bool], Plan] = {}
+        spare(seen.dependant)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check the plan, then run the route."""
+        """Check the plan, then run the route. Where it is not this gate that decides, the route's own dependencies do."""
         visit = scope.get("lockwatch")
-        if type(visit) is Visit and visit.guard is self.guard and visit.plan is None and not is_preflight(scope):
+        if type(visit) is not Visit or visit.guard is not self.guard or (visit.plan is not None and not visit.plan.exempt):
+            restore(self._seen.dependant)
+        elif visit.plan is None and not is_preflight(scope):
             plan = self._plan(scope, visit.prefix)
             refused = await self.guard.check(visit, plan)
             if refused is None and plan.reads and visit.follows(plan):
@@ -196,6 +199,7 @@ class Gate:
 
     def _plan(self, scope: Scope, prefix: str) -> Plan:
         if getattr(self._seen.overrides, "dependency_overrides", None):
+            restore(self._seen.dependant)
             return self.guard.plan(self._seen, scope, prefix, self._seen.overrides.dependency_overrides)
         key = (method_in(scope), prefix, self.guard.exempts and self.guard.is_exempt(scope))
         return self._plans.get(key) or self._plans.setdefault(key, self.guard.plan(self._seen, scope, prefix, {}))

@@ -130,8 +130,33 @@ def declared(dependant: Any, endpoint: Any, overrides: Overrides) -> tuple[Decla
     return tuple(dict.fromkeys([*found, *getattr(endpoint, MARK, ())]))
 
 
+class Spared(list[Any]):
+    """The dependencies of a route without the limits its gate decides; `whole` has them too."""
+
+    def __init__(self, kept: Iterable[Any], whole: list[Any]) -> None:
+        super().__init__(kept)
+        self.whole = whole
+
+
+def spare(dependant: Any) -> None:
+    """Spare FastAPI the solving of limits that a gate decides and that give the endpoint nothing."""
+    whole = getattr(dependant, "dependencies", [])
+    if not isinstance(whole, Spared) and any(map(_is_spare, whole)):
+        dependant.dependencies = Spared([sub for sub in whole if not _is_spare(sub)], whole)
+
+
+def restore(dependant: Any) -> None:
+    """Have FastAPI solve them again: it may be that no gate decides."""
+    if isinstance(getattr(dependant, "dependencies", None), Spared):
+        dependant.dependencies = dependant.dependencies.whole
+
+
+def _is_spare(sub: Any) -> bool:
+    return isinstance(sub.call, Declaration) and not sub.call.late and sub.name is None
+
+
 def _in_tree(dependant: Any, overrides: Overrides) -> Iterator[Declaration]:
-    for sub in dependant.dependencies:
+    for sub in getattr(dependant.dependencies, "whole", dependant.dependencies):
         if overrides and sub.call in overrides:
             replacement = overrides[sub.call]
             yield from _in_tree(get_dependant(path=sub.path or "", call=replacement), {})

@@ -45,40 +45,24 @@ class Visit:
         inside: it came through every middleware of the application, to the router.
     """
 
-    __slots__ = (
-        "_client",
-        "_scope",
-        "actual",
-        "decisions",
-        "ended",
-        "entry",
-        "guard",
-        "inside",
-        "known",
-        "outer",
-        "passed",
-        "plan",
-        "prefix",
-        "receipts",
-        "status",
-    )
+    # Defaults stand on the class: one is made for every request, and most keep most of them.
+    decisions: tuple[Decision, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    known: Sequence[Charge] = ()
+    passed: tuple[object, ...] = ()
+    status: int | None = None
+    actual: int | None = None
+    ended = False
+    entry: tuple[str, str, str] | None = None
+    plan: Plan | None = None
+    prefix = ""
+    inside = False
+    outer = False
+    _client: Client | None = None
 
     def __init__(self, guard: Guard, scope: Scope) -> None:
         self.guard = guard
         self._scope = scope
-        self._client: Client | None = None
-        self.decisions: tuple[Decision, ...] = ()
-        self.receipts: tuple[Receipt, ...] = ()
-        self.known: Sequence[Charge] = ()
-        self.passed: tuple[object, ...] = ()
-        self.status: int | None = None
-        self.actual: int | None = None
-        self.ended = False
-        self.entry: tuple[str, str, str] | None = None
-        self.plan: Plan | None = None
-        self.prefix = ""
-        self.inside = False
-        self.outer = False
         within: Any = scope.get("lockwatch")
         if isinstance(within, Visit):
             within.outer = True

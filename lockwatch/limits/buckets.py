@@ -16,7 +16,7 @@ SCHEMA: Final = "1"
 """Layout of keys and values; a release that changes it can share a store with the one before."""
 _REMEMBERED: Final = 8192
 _TENANTS: Final = 1024
-_MAX_REMEMBERED: Final = 256
+MAX_REMEMBERED: Final = 256
 """Characters of a subject that is remembered; a client chooses how long its API key is."""
 
 
@@ -59,7 +59,7 @@ class Buckets:
 
     def _hash(self, subject: str) -> str:
         digest = blake2s(self._prefix + subject.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).hexdigest()
-        if len(subject) <= _MAX_REMEMBERED:
+        if len(subject) <= MAX_REMEMBERED:
             if len(self._hashed) >= _REMEMBERED:
                 self._hashed.clear()
             self._hashed[subject] = digest

@@ -61,23 +61,31 @@ class Terms(NamedTuple):
         return (SHADOW if self.observe else 0) | (LOOSE if self.loose else 0)
 
 
-def admit(charges: Sequence[Charge], terms: Terms) -> Flow[Outcome]:
-    """Charge every bucket, or none when one of them refuses. One store call, one per subject where the store is split."""
+PLAIN: Final = Terms("")
+"""Terms that add nothing."""
+
+
+def admit(charges: Sequence[Charge], terms: Terms, prepared: Call | None = None) -> Flow[Outcome]:
+    """Charge every bucket, or none when one of them refuses. One store call, one per subject where the store is split.
+
+    Args:
+        prepared: the call, where it was made before.
+    """
     try:
         if terms.split and len(charges) > 1:
             return (yield from _admit_apart(charges, terms))
-        reply = yield _call("admit", charges, terms)
+        reply = yield prepared or call("admit", charges, terms)
     except StoreError as error:
         return (yield from _without_store(charges, terms, isinstance(error, StoreFull)))
-    return _outcome(charges, reply, terms)
+    return outcome(charges, reply, terms)
 
 
 def peek(charges: Sequence[Charge], terms: Terms) -> Flow[Outcome]:
     """Say what `admit` would decide now, and change nothing. Raises: StoreError."""
     decisions: dict[str, Decision] = {}
     for group in _groups(charges) if terms.split else [charges]:
-        reply = yield _call("peek", group, terms)
-        decisions.update(zip([c.key for c in group], _outcome(group, reply, terms).decisions, strict=True))
+        reply = yield call("peek", group, terms)
+        decisions.update(zip([c.key for c in group], outcome(group, reply, terms).decisions, strict=True))
     return Outcome(charges, tuple([decisions[c.key] for c in charges]))
 
 
@@ -105,13 +113,8 @@ def settlements(items: Iterable[tuple[Receipt, int]], split: bool = False) -> li
 
 def settle(items: Iterable[tuple[Receipt, int]], split: bool = False) -> Flow[None]:
     """Make `settlements`, one after the other. Raises: StoreError."""
-    for call in settlements(items, split):  # noqa: UP028  # replies are sent in, which a list cannot take
-        yield call
-
-
-def charge(charges: Sequence[Charge]) -> Call:
-    """The call that charges buckets of one subject, for nobody who waits for the answer."""
-    return _call("admit", charges, Terms(""))
+    for settlement in settlements(items, split):  # noqa: UP028  # replies are sent in, which a list cannot take
+        yield settlement
 
 
 def renew(receipts: Sequence[Receipt], split: bool = False) -> Flow[None]:
@@ -137,8 +140,8 @@ def untouched(charge: Charge) -> Decision:
     return Decision(True, policy.name, policy.limit, policy.limit.amount, 0.0, 0.0, cost, policy.shadow, False, "", 0.0)
 
 
-def _call(script: str, charges: Sequence[Charge], terms: Terms, workers: int = 0) -> Call:
-    """`workers`: decide in this process's memory, each quota divided by that."""
+def call(script: str, charges: Sequence[Charge], terms: Terms, workers: int = 0) -> Call:
+    """The call that asks about `charges`; with `workers` in this process's memory, each quota divided by that."""
     flags = terms.flags
     numbers = [0]
     for policy, _, cost in charges:
@@ -166,7 +169,8 @@ def _settlement(items: Sequence[tuple[Receipt, int]], local: bool) -> Call:
     return Call("settle", _keys([receipt.charge for receipt, _ in items]), tuple(numbers), local)
 
 
-def _outcome(charges: Sequence[Charge], reply: Reply, terms: Terms, workers: int = 0) -> Outcome:
+def outcome(charges: Sequence[Charge], reply: Reply, terms: Terms, workers: int = 0) -> Outcome:
+    """What a reply to `call` says about `charges`."""
     numbers = iter(reply)  # six for each charge
     decisions: list[Decision] = []
     receipts: tuple[Receipt, ...] = ()
@@ -202,7 +206,7 @@ def _admit_apart(charges: Sequence[Charge], terms: Terms) -> Flow[Outcome]:
     for position, group in enumerate(groups):
         own = terms if position == len(groups) - 1 else terms._replace(loose=True)
         try:
-            done.append(_outcome(group, (yield _call("admit", group, own)), own))
+            done.append(outcome(group, (yield call("admit", group, own)), own))
         except StoreError:
             yield from _give_back(done)
             raise
@@ -215,7 +219,7 @@ def _admit_apart(charges: Sequence[Charge], terms: Terms) -> Flow[Outcome]:
 
 def _give_back(done: Sequence[Outcome]) -> Flow[None]:
     try:
-        yield from settle([(receipt, 0) for outcome in done for receipt in outcome.receipts], split=True)
+        yield from settle([(receipt, 0) for one in done for receipt in one.receipts], split=True)
     except StoreError:
         pass  # it stays charged: too little is admitted, never too much
 
@@ -225,17 +229,17 @@ def _penalise(groups: Sequence[Sequence[Charge]], refusing: Sequence[Charge], te
     for group in groups:
         meant = [c for c in group if c.policy.mode & PENALTY] if group is not refusing else []
         if meant:
-            call = _call("admit", meant, terms)
-            freed = [n & ~PENALTY if i % 5 == 1 else n for i, n in enumerate(call.args)]
+            asked = call("admit", meant, terms)
+            freed = [n & ~PENALTY if i % 5 == 1 else n for i, n in enumerate(asked.args)]
             try:
-                yield call._replace(args=tuple(freed))
+                yield asked._replace(args=tuple(freed))
             except StoreError:
                 return
 
 
 def _joined(charges: Sequence[Charge], done: Sequence[Outcome]) -> Outcome:
     """The outcomes of several calls as one, in the order of `charges`."""
-    found = {c.key: d for outcome in done for c, d in zip(outcome.charges, outcome.decisions, strict=True)}
+    found = {c.key: d for one in done for c, d in zip(one.charges, one.decisions, strict=True)}
     asked = [c for c in charges if c.key in found]
     return Outcome(asked, tuple([found[c.key] for c in asked]), tuple([r for o in done for r in o.receipts]))
 
@@ -265,7 +269,7 @@ def _without_store(charges: Sequence[Charge], terms: Terms, full: bool) -> Flow[
     local = Outcome((), ())
     if kept and not denied:
         workers = max(1, terms.workers)
-        local = _outcome(kept, (yield _call("admit", kept, terms, workers)), terms, workers)
+        local = outcome(kept, (yield call("admit", kept, terms, workers)), terms, workers)
     found = {c.key: d for c, d in zip(local.charges, local.decisions, strict=True)}
     return Outcome(charges, tuple([found.get(c.key) or _undecided(c, terms) for c in charges]), local.receipts)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import isawaitable
 from typing import Any, Final, NamedTuple
 
+from lockwatch.flow import Call
 from lockwatch.keys import BodyKey, Visit, by_api_key, by_ip, is_prefixed, subject_of
-from lockwatch.limits.buckets import Buckets
+from lockwatch.limits import flows
+from lockwatch.limits.buckets import MAX_REMEMBERED, Buckets
 from lockwatch.limits.declaration import EVERYONE, Declaration, method_of, read_limits
 from lockwatch.limits.grammar import MAX_AMOUNT, Limit
 from lockwatch.limits.policy import Charge, Policy, algorithm_for, identity, unique_names
 
+_PREPARED: Final = 4096
 UNMATCHED: Final = "<unmatched>"
 """The template of requests that match no route."""
 _ADDRESS_FACTOR: Final = 10
@@ -27,6 +30,14 @@ class Step:
     policies: tuple[Policy, ...]
 
 
+class Prepared(NamedTuple):
+    """Everything a plan charges one subject, and the call that does."""
+
+    charges: tuple[Charge, ...]
+    call: Call
+    buckets: Buckets
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a route and method has declared, ready to be charged.
@@ -34,6 +45,7 @@ class Plan:
     Attributes:
         steps: decided before the body is read.
         later: decided with the body; when they refuse, what `steps` charged is given back.
+        prepared: what `fixed` means for the subjects seen last, at most 4,096 of them.
         scope: method and route template.
         on_store_error: what the configuration says, None when it leaves it to each policy.
         fixed: every policy and its cost when nothing has to ask the request: fixed limits and costs, counted by address.
@@ -46,6 +58,19 @@ class Plan:
     fixed: tuple[tuple[Policy, int], ...] | None
     exempt: bool = False
     later: tuple[Step, ...] = ()
+    prepared: dict[str, Prepared] = field(default_factory=dict, repr=False, compare=False)
+
+    def prepare(self, subject: str, buckets: Buckets) -> Prepared:
+        """What `fixed` charges `subject`. Raises: TypeError, when something has to ask the request."""
+        found = self.prepared.get(subject)
+        if found is None or found.buckets is not buckets:
+            charged = tuple([Charge(policy, buckets.key(policy, subject), cost) for policy, cost in self.fixed or ()])
+            found = Prepared(charged, flows.call("admit", charged, flows.PLAIN), buckets)
+            if len(self.prepared) >= _PREPARED:
+                self.prepared.clear()
+            if len(subject) <= MAX_REMEMBERED:
+                self.prepared[subject] = found
+        return found
 
     def settles(self, declaration: object) -> bool:
         """Whether deciding this plan decides `declaration`, without a word from its dependency."""
@@ -136,15 +161,10 @@ def _asks_nothing(d: Declaration) -> bool:
     return decided and d.key is by_ip and d.exempt_when is None
 
 
-def fixed_charges(fixed: Sequence[tuple[Policy, int]], subject: str, buckets: Buckets) -> tuple[Charge, ...]:
-    """What to charge where nothing has to ask the request."""
-    return tuple([Charge(policy, buckets.key(policy, subject), cost) for policy, cost in fixed])
-
-
 def charges(plan: Plan, request: Any, visit: Visit, buckets: Buckets) -> Generator[Any, Any, tuple[Charge, ...]]:
     """What to charge before the body is read. A generator that yields only what has to be awaited, and is sent the result."""
     if plan.fixed is not None:
-        return fixed_charges(plan.fixed, visit.client.subject, buckets)
+        return plan.prepare(visit.client.subject, buckets).charges
     return (yield from charges_of(plan, plan.steps, request, visit, buckets))
 
 
