@@ -212,7 +212,7 @@ class Link:
             from lockwatch.stores.redis_async import AsyncRedisStore
 
             deadline, lanes = self._config.store_timeout, min(4, self._config.store_connections)
-            store = AsyncRedisStore(self._address, deadline, lanes=lanes, report=self._reporter())
+            store = AsyncRedisStore(self._address, deadline, lanes=lanes, report=self._reporter(), took=self.meter.called)
             self._opened = Guarded(store, self.breaker, self._clock)
         return self._opened
 
@@ -222,7 +222,7 @@ class Link:
         from lockwatch.stores.redis_sync import RedisStore
 
         store = RedisStore(self._address, self._config.store_timeout, self._config.store_connections)
-        return Guarded(Reporting(store, self._reporter()), self.breaker, self._clock)
+        return Guarded(Reporting(store, self._reporter(), self.meter.called, self._clock), self.breaker, self._clock)
 
     def _reporter(self) -> Report:
         """Tells breaker, notes and meter how a call ended. It does not know the link, which nobody has to close."""
