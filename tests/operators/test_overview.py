@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from lockwatch import ConfigurationError, LockWatch, RateLimit, StoreError
 from lockwatch.limits.survey import BATCH, Usage
 from tests import servers
-from tests.operators.shop import create
+from tests.operators.shop import SECRET, create
 
 PEER = "203.0.113.7"
 SUBJECT = f"ip:{PEER}"
@@ -121,6 +121,50 @@ def test_every_tier_is_listed(shop: TestClient) -> None:
     shop.get("/tiers")
     usages = ask(shop, lambda lw: lw.limits_of(SUBJECT, "GET /tiers"))
     assert {(usage.tier, usage.used, usage.remaining) for usage in usages if usage.tier} == {("pro", 1, 59), ("*", 1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("limits", "algorithm", "seen"),
+    [
+        ("5/minute", "sliding-window", (2, 3)),
+        ("5/minute", "sorted-set", (2, 3)),
+        ("5/minute", "sliding-counter", (2, 3)),
+        ("5/minute", "fixed-window", (2, 3)),
+        ("5/hour", "gcra", (2, 3)),
+        ("5/hour burst 8", "gcra", (2, 6)),
+    ],
+)
+def test_every_algorithm_says_what_is_used(options: dict[str, Any], limits: str, algorithm: str, seen: tuple[int, int]) -> None:
+    app = FastAPI()
+    LockWatch(app, **options, secret_key=SECRET)
+
+    @app.get("/", dependencies=[Depends(RateLimit(limits, name="it", algorithm=algorithm))])
+    async def index() -> str:
+        return "welcome"
+
+    with TestClient(app, client=(PEER, 1)) as http:
+        http.get("/")
+        http.get("/")
+        (usage,) = ask(http, lambda lw: lw.limits_of(SUBJECT))
+        assert (usage.used, usage.remaining, usage.algorithm) == (*seen, algorithm)
+        assert ask(http, lambda lw: lw.reset_limits(SUBJECT)) == 1
+        assert used(ask(http, lambda lw: lw.limits_of(SUBJECT))) == {}
+
+
+def test_requests_in_flight_are_used_as_long_as_they_are(options: dict[str, Any]) -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app, **options, secret_key=SECRET)
+
+    @app.get("/", dependencies=[Depends(RateLimit("3 concurrent", name="it"))])
+    async def index() -> list[int]:
+        (usage,) = await lockwatch.limits_of(SUBJECT)
+        return [usage.used, usage.remaining]
+
+    with TestClient(app, client=(PEER, 1)) as http:
+        assert http.get("/").json() == [1, 2]
+        assert http.portal is not None
+        http.portal.call(lockwatch.flush)
+        assert used(ask(http, lambda lw: lw.limits_of(SUBJECT))) == {}
 
 
 def test_several_subjects_at_once(shop: TestClient) -> None:
