@@ -8,7 +8,7 @@ from typing import Any
 import fakeredis
 import pytest
 import redis
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.testclient import TestClient
 
 from lockwatch import ConfigurationError, LockWatch, RateLimit, StoreError
@@ -399,6 +399,27 @@ def test_the_limiter_of_an_application_is_its_application_limit(shop: TestClient
     assert used(ask(shop, lambda lw: lw.limits_of(SUBJECT)))["100-per-minute"] == (4, 96)
     assert ask(shop, lambda lw: lw.limiter.reset(SUBJECT))
     assert lockwatch_of(shop).limiter is lockwatch_of(shop).limiter
+
+
+def test_the_limiter_of_an_application_counts_tenants_apart() -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app, application_limits="9/minute", tenant=lambda request: request.headers["tenant"])
+
+    @app.get("/")
+    async def index(request: Request) -> int:
+        return (await lockwatch.limiter.check(request, 2))[1].remaining
+
+    with TestClient(app, client=(PEER, 1)) as http:
+        assert [http.get("/", headers={"tenant": name}).json() for name in ("acme", "acme", "other")] == [6, 3, 6]
+        assert used(ask(http, lambda lw: lw.limits_of(SUBJECT, tenant="acme"))) == {"9-per-minute": (6, 3)}
+        with pytest.raises(ConfigurationError, match="give the limiter a request"):
+            ask(http, lambda lw: lw.limiter.check(SUBJECT))
+
+
+def test_a_limiter_takes_no_request_in_flight() -> None:
+    for limits, quota in (("5 concurrent", 100), ("5 concurrent; 7/minute", 7)):
+        with TestClient(create(application_limits=limits), client=(PEER, 1)) as http:
+            assert ask(http, lambda lw: lw.limiter.check(SUBJECT))[1].limit == quota
 
 
 def test_without_application_limits_the_limiter_has_its_default() -> None:
