@@ -23,7 +23,7 @@ class Scraped:
     def __init__(self, **options: Any) -> None:
         self.registry = CollectorRegistry()
         self.app = FastAPI()
-        self.lockwatch = LockWatch(self.app, secret_key=SECRET, namespace="shop", **options)
+        self.lockwatch = LockWatch(self.app, **{"secret_key": SECRET, "namespace": "shop", "store_timeout": 5} | options)
         metrics.register(self.lockwatch, registry=self.registry)
 
         @self.app.get("/search", dependencies=[Depends(RateLimit("2/minute", name="search"))])
@@ -106,7 +106,7 @@ def test_a_full_memory_store_shows() -> None:
 
 async def test_exchanges_are_timed_by_batch_in_both_colours(redis_server: str) -> None:
     registry = CollectorRegistry()
-    limiter = RateLimiter(redis_server, RateLimitConfig(100, 60, key_prefix="jobs", secret_key=SECRET))
+    limiter = RateLimiter(redis_server, RateLimitConfig(100, 60, key_prefix="jobs", secret_key=SECRET, store_timeout=5))
     metrics.register(limiter, registry=registry)
 
     def exchanges() -> float:

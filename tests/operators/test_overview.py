@@ -136,7 +136,7 @@ def test_every_tier_is_listed(shop: TestClient) -> None:
 )
 def test_every_algorithm_says_what_is_used(options: dict[str, Any], limits: str, algorithm: str, seen: tuple[int, int]) -> None:
     app = FastAPI()
-    LockWatch(app, **options, secret_key=SECRET)
+    LockWatch(app, **options, secret_key=SECRET, store_timeout=5)
 
     @app.get("/", dependencies=[Depends(RateLimit(limits, name="it", algorithm=algorithm))])
     async def index() -> str:
@@ -153,7 +153,7 @@ def test_every_algorithm_says_what_is_used(options: dict[str, Any], limits: str,
 
 def test_requests_in_flight_are_used_as_long_as_they_are(options: dict[str, Any]) -> None:
     app = FastAPI()
-    lockwatch = LockWatch(app, **options, secret_key=SECRET)
+    lockwatch = LockWatch(app, **options, secret_key=SECRET, store_timeout=5)
 
     @app.get("/", dependencies=[Depends(RateLimit("3 concurrent", name="it"))])
     async def index() -> list[int]:
@@ -199,7 +199,7 @@ def test_a_reset_of_one_route_leaves_the_others(shop: TestClient) -> None:
 
 def test_a_reset_forgets_open_reservations_too(redis_server: str) -> None:
     app = FastAPI()
-    lockwatch = LockWatch(app, redis_url=redis_server, secret_key="0123456789abcdef")
+    lockwatch = LockWatch(app, redis_url=redis_server, secret_key=SECRET, store_timeout=5)
     seen: list[int] = []
 
     @app.get("/login", dependencies=[Depends(RateLimit("5/minute", count="failures"))])

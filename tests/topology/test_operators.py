@@ -20,7 +20,7 @@ from tests.topology.sites import Site
 
 PEER = "203.0.113.7"
 SUBJECT = f"ip:{PEER}"
-SETTINGS = RateLimitConfig(3, 60, secret_key="0123456789abcdef")
+SETTINGS = RateLimitConfig(3, 60, secret_key="0123456789abcdef", store_timeout=5)
 
 
 @pytest.mark.parametrize("decoded", [False, True])
