@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
 from inspect import isawaitable, iscoroutine
-from math import ceil, inf
+from math import inf
 from typing import Any
 
 from lockwatch.admission import Ids, drive
@@ -14,99 +13,18 @@ from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError
 from lockwatch.flow import Flow, run, run_async
-from lockwatch.keys import Key, by_ip, is_prefixed, subject_of
+from lockwatch.keys import is_prefixed, subject_of
 from lockwatch.limits import flows
 from lockwatch.limits.buckets import Buckets
+from lockwatch.limits.by_hand import RateLimitConfig, RateLimitState, state_of
 from lockwatch.limits.decision import Decision, tightest
-from lockwatch.limits.declaration import Declaration
-from lockwatch.limits.grammar import MAX_AMOUNT, MAX_WINDOW, Limit
 from lockwatch.limits.plan import make_plan
-from lockwatch.limits.policy import Charge, Policy
+from lockwatch.limits.policy import Charge
 from lockwatch.limits.survey import forget
 from lockwatch.passerby import visit_to
 from lockwatch.subjects import named
 
-
-@dataclass(frozen=True, slots=True)
-class RateLimitConfig:
-    """The settings of a `RateLimiter`.
-
-    Attributes:
-        requests_per_window: the quota, >= 0 (0 refuses everything).
-        window_seconds: over how many seconds.
-        key_func: whom to count, when `check` is given a request instead of a key.
-        key_prefix: the namespace of the keys; limiters with the same prefix and window share their buckets.
-        algorithm: how it is counted.
-        on_store_error: ``allow``, ``deny`` or ``local`` when the store fails.
-        secret_key: subjects in the store are hashed with it; without one, with a key that is kept in the store.
-        trusted_proxies: which peers may say whom they forward for, as for `LockWatch`.
-        store_timeout: seconds a check waits for the store at most.
-
-    Raises: ConfigurationError.
-    """
-
-    requests_per_window: int = 100
-    window_seconds: float = 60
-    key_func: Key = by_ip
-    key_prefix: str = "lockwatch"
-    algorithm: str = "sliding-window"
-    on_store_error: str = "allow"
-    secret_key: str | tuple[str, ...] | None = field(default=None, repr=False)
-    trusted_proxies: str | int | tuple[str, ...] = "none"
-    store_timeout: float = 0.05
-
-    def __post_init__(self) -> None:
-        quota, window = self.requests_per_window, self.window_seconds
-        if type(quota) is not int or not 0 <= quota <= MAX_AMOUNT:
-            raise ConfigurationError(f"requests_per_window={quota!r} is not a whole number from 0 to {MAX_AMOUNT}, like 100")
-        if type(window) not in (int, float) or not 0.001 <= window <= MAX_WINDOW:
-            raise ConfigurationError(f"window_seconds={window!r} is not between 0.001 and {MAX_WINDOW} seconds, like 60")
-        if not callable(self.key_func):
-            raise ConfigurationError(f"key_func={self.key_func!r} is not callable; it takes the request, e.g. key_func=key_by_ip")
-        prefix = self.key_prefix
-        if not isinstance(prefix, str) or not prefix.strip(":") or any(c in prefix for c in "{} \n"):
-            raise ConfigurationError(f"key_prefix={prefix!r} is not text without '{{', '}}' and space; a correct one is 'shop:api'")
-        self.declaration("limiter")
-
-    def declaration(self, shared: str) -> Declaration:
-        """The limit as it is declared elsewhere, with `shared` for its bucket. Raises: ConfigurationError."""
-        limit = Limit(self.requests_per_window, self.window_seconds)
-        return Declaration(limit, key=self.key_func, shared=shared, algorithm=self.algorithm, on_store_error=self.on_store_error)
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimitState:
-    """What a check found.
-
-    Attributes:
-        allowed: whether to go on.
-        limit: the quota.
-        remaining: what is left of it after this check.
-        reset_at: when the whole quota is free again, or when a refused one may come back; seconds since the epoch.
-        retry_after: seconds to wait, at least 1; 0 when allowed, None when waiting does not help.
-        degraded: the store did not answer, and `on_store_error` decided.
-    """
-
-    allowed: bool
-    limit: int
-    remaining: int
-    reset_at: int
-    retry_after: int | None
-    degraded: bool = False
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The quota headers of lockwatch 0.1; nothing is said about a quota nobody could look at."""
-        found = (
-            {}
-            if self.degraded
-            else {
-                "X-RateLimit-Limit": str(self.limit),
-                "X-RateLimit-Remaining": str(self.remaining),
-                "X-RateLimit-Reset": str(self.reset_at),
-            }
-        )
-        return found | ({"Retry-After": str(self.retry_after)} if self.retry_after else {})
+__all__ = ["RateLimitConfig", "RateLimitState", "RateLimiter"]
 
 
 class RateLimiter:
@@ -125,10 +43,15 @@ class RateLimiter:
     def __init__(self, redis_client: Any = None, config: RateLimitConfig | None = None, *, engine: Engine | None = None) -> None:
         self.config = config or RateLimitConfig()
         self.engine = engine or Engine(_settings(redis_client, self.config))
-        general = [d for d in engine.application if d.role == "limit"] if engine else []
+        general = (
+            [d for d in engine.application if d.role == "limit" and not all(limit.concurrent for limit in d.limits)]
+            if engine
+            else []
+        )
         declared = general or [self.config.declaration("limiter")]
         plan = make_plan(declared, "GET", "limiter", self.engine.config.on_redis_failure)
-        self._policies: tuple[Policy, ...] = tuple([policy for step in plan.steps for policy in step.policies])
+        policies = [policy for step in plan.steps for policy in step.policies]
+        self._policies = tuple([policy for policy in policies if not policy.limit.concurrent])  # nothing here ends
         self._ids = Ids()
 
     async def check(self, key: Any, cost: int = 1) -> tuple[bool, RateLimitState]:
@@ -138,11 +61,11 @@ class RateLimiter:
             key: whom to count: text, or a request, of which `key_func` then says whom.
             cost: how much to charge; 0 only looks.
 
-        Raises: TypeError, ValueError, for a key or a cost that is none.
+        Raises: TypeError, ValueError, for a key or a cost that is none; ConfigurationError, for text where tenants are apart.
         """
         subject, link = await drive(self._subject(key)), self.engine.link
         buckets, store = await link.ready()
-        return self._judged(await run_async(self._admit(buckets, subject, cost), store, link.memory))
+        return self._judged(await run_async(self._admit(self._of_tenant(buckets, key), subject, cost), store, link.memory))
 
     async def is_allowed(self, key: Any, cost: int = 1) -> tuple[bool, RateLimitState]:
         """The same as `check`."""
@@ -150,14 +73,14 @@ class RateLimiter:
 
     async def reset(self, key: Any) -> bool:
         """Forget what was charged for a key; whether there was anything. Raises: StoreError."""
-        subject = await drive(self._subject(key))
-        return await self.engine.admission.reset(self._charges(await self.engine.link.buckets(), subject, 0)) > 0
+        subject, buckets = await drive(self._subject(key)), self._of_tenant(await self.engine.link.buckets(), key)
+        return await self.engine.admission.reset(self._charges(buckets, subject, 0)) > 0
 
     def check_sync(self, key: Any, cost: int = 1) -> tuple[bool, RateLimitState]:
         """`check` for blocking code. A `key_func` that is async is a TypeError here."""
         subject, link = _at_once(self._subject(key)), self.engine.link
         buckets, store = link.ready_sync()
-        return self._judged(run(self._admit(buckets, subject, cost), store, link.memory))
+        return self._judged(run(self._admit(self._of_tenant(buckets, key), subject, cost), store, link.memory))
 
     def is_allowed_sync(self, key: Any, cost: int = 1) -> tuple[bool, RateLimitState]:
         """The same as `check_sync`."""
@@ -166,7 +89,8 @@ class RateLimiter:
     def reset_sync(self, key: Any) -> bool:
         """`reset` for blocking code. Raises: StoreError."""
         subject, link = _at_once(self._subject(key)), self.engine.link
-        flow = forget(self._charges(link.buckets_sync(), subject, 0), self.engine.config.namespace, link.split)
+        charged = self._charges(self._of_tenant(link.buckets_sync(), key), subject, 0)
+        flow = forget(charged, self.engine.config.namespace, link.split)
         found = run(flow, link.sync_store(), link.memory)
         self.engine.admission.denied.known.clear()
         return found > 0
@@ -190,6 +114,17 @@ class RateLimiter:
         value = function(visit if is_prefixed(function) else key)
         return subject_of(function, (yield value) if isawaitable(value) else value, visit.client)
 
+    def _of_tenant(self, buckets: Buckets, key: Any) -> Buckets:
+        """`buckets`, of the tenant of a request where the engine counts tenants apart. Raises: ConfigurationError."""
+        tenant = self.engine.config.tenant
+        if tenant is None:
+            return buckets
+        if isinstance(key, str):
+            raise ConfigurationError(
+                "this application counts its tenants apart: give the limiter a request, which says whose it is"
+            )
+        return buckets.under(str(tenant(key)))
+
     def _admit(self, buckets: Buckets, subject: str, cost: int) -> Flow[tuple[Decision, ...]]:
         if type(cost) is not int or cost < 0:
             raise ValueError(f"cost={cost!r} is not a whole number of at least 0")
@@ -210,20 +145,6 @@ class RateLimiter:
         longest = max(refusing, key=lambda d: inf if d.retry_after is None else d.retry_after, default=None)
         state = state_of(longest or tightest(decisions), time.time())
         return state.allowed, state
-
-
-def state_of(decision: Decision, now: float) -> RateLimitState:
-    """A decision in the words of lockwatch 0.1; `now` is the epoch time."""
-    wait = None if decision.retry_after is None else max(1, ceil(decision.retry_after))
-    after = decision.retry_after if decision.refuses and decision.retry_after else decision.reset_after
-    return RateLimitState(
-        not decision.refuses,
-        decision.limit.amount,
-        decision.remaining,
-        ceil(now + after),
-        wait if decision.refuses else 0,
-        decision.degraded,
-    )
 
 
 def _settings(client: Any, config: RateLimitConfig) -> LockWatchConfig:

@@ -15,6 +15,7 @@ from lockwatch.flow import AsyncStore, Call, Flow, Store, run, run_async
 from lockwatch.limits.buckets import SCHEMA, Buckets
 from lockwatch.metrics.meter import Meter
 from lockwatch.notes import Notes
+from lockwatch.stores.address import ClusterAddress
 from lockwatch.stores.breaker import Breaker, Guarded, Reporting
 from lockwatch.stores.memory import MemoryStore
 from lockwatch.worker import Job, Work, shared
@@ -45,6 +46,7 @@ class Link:
         at_hand: the same memory for event loops; `store` is this very object when buckets live nowhere else.
         store: the store for event loops; None until it is used, and after it was closed.
         named: names of store keys, None until the namespace's secret is known.
+        split: whether the buckets of one call may live on several servers, which no script can charge together.
         workers: how many processes share a quota, as far as this one knows.
         notes: how the store does.
         meter: what was decided, and how long the store took.
@@ -73,6 +75,7 @@ class Link:
         self._clock = clock
         self._works = works
         self._address = None if config.in_memory else _address(config)
+        self.split = isinstance(self._address, ClusterAddress)
         self.notes = Notes(self.name)
         self.breaker = Breaker(config.store_timeout)
         self.meter = Meter()
@@ -87,11 +90,6 @@ class Link:
     def name(self) -> str:
         """Where buckets live, without credentials."""
         return "memory" if self._address is None else str(self._address)
-
-    @property
-    def split(self) -> bool:
-        """Whether the buckets of one call may live on several servers, which no script can charge together."""
-        return bool(getattr(self.store, "split", False))
 
     @property
     def worker(self) -> str:
@@ -212,7 +210,7 @@ class Link:
             from lockwatch.stores.redis_async import AsyncRedisStore
 
             deadline, lanes = self._config.store_timeout, min(4, self._config.store_connections)
-            store = AsyncRedisStore(self._address, deadline, lanes=lanes, report=self._reporter())
+            store = AsyncRedisStore(self._address, deadline, lanes=lanes, report=self._reporter(), took=self.meter.called)
             self._opened = Guarded(store, self.breaker, self._clock)
         return self._opened
 
@@ -222,7 +220,7 @@ class Link:
         from lockwatch.stores.redis_sync import RedisStore
 
         store = RedisStore(self._address, self._config.store_timeout, self._config.store_connections)
-        return Guarded(Reporting(store, self._reporter()), self.breaker, self._clock)
+        return Guarded(Reporting(store, self._reporter(), self.meter.called, self._clock), self.breaker, self._clock)
 
     def _reporter(self) -> Report:
         """Tells breaker, notes and meter how a call ended. It does not know the link, which nobody has to close."""

@@ -29,20 +29,24 @@ class Overview:
     Args:
         engine: whose settings count.
         routes: every method of every route.
+
+    Attributes:
+        link: where the buckets are; a command puts one of its own in this place.
     """
 
     def __init__(self, engine: Engine, routes: Iterable[Route]) -> None:
         self.engine = engine
+        self.link = engine.link
         self.routes = tuple(routes)
 
     def usage(self, buckets: Buckets, subjects: Sequence[str], route: str | None = None) -> Flow[tuple[Usage, ...]]:
         """What `subjects` have used of every policy that can count them. Raises: ConfigurationError, StoreError."""
-        return usages(self._counted(buckets, subjects, route), self.engine.link.split)
+        return usages(self._counted(buckets, subjects, route), self.link.split)
 
     def reset(self, buckets: Buckets, subjects: Sequence[str], route: str | None = None) -> Flow[int]:
         """Forget what `subjects` have used; how many buckets there were. Raises: ConfigurationError, StoreError."""
         found = [one.charge for one in self._counted(buckets, subjects, route)]
-        return forget(found, self.engine.config.namespace, self.engine.link.split)
+        return forget(found, self.engine.config.namespace, self.link.split)
 
     def per_request(self, route: str | None = None) -> tuple[str, ...]:
         """The declarations whose limits only a request decides; their buckets cannot be computed here."""
@@ -97,7 +101,7 @@ class Overview:
         chosen = self.route(route)
         rows = list(self._rows(chosen, sorted(subjects, key=lambda subject: subject.startswith("ip:")), buckets))
         charges = [row.charge for row in rows if isinstance(row, Counted)]
-        decisions = iter((yield from peeks(charges, self.engine.link.split)) if look else ())
+        decisions = iter((yield from peeks(charges, self.link.split)) if look else ())
         policies = tuple([self._explained(row, next(decisions, None)) for row in rows])
         exempt = any(self._is_exempt(subject) for subject in subjects)
         refusing = [p for p in policies if p.refuses] if self.engine.mode == "enforce" and not exempt else []

@@ -73,6 +73,7 @@ def test_an_installed_wheel_limits_a_route(python: Path) -> None:
 
 def test_an_installed_wheel_has_a_command(python: Path) -> None:
     assert "0.2.0" in run(python.parent / "lockwatch", "--version", cwd=python.parent).stdout
+    assert "explain" in run(python.parent / "lockwatch", "limits", "--help", cwd=python.parent).stdout
 
 
 def test_importing_the_installed_wheel_takes_under_100_ms(python: Path) -> None:

@@ -50,15 +50,15 @@ class Desk:
         self.in_memory = engine.config.in_memory or engine.store_name == "fakeredis"
         self.where = f"{engine.config.namespace} at {engine.store_name}"
         self.subjects = _polite(lambda: tuple(self.overview.subject(_revealed(text)) for text in subjects))
-        self._link = Link(engine.config.replaced({"store_timeout": PATIENCE}), engine.warn, works=False)
-        click.get_current_context().call_on_close(self._link.close)
+        self.overview.link = Link(engine.config.replaced({"store_timeout": PATIENCE}), engine.warn, works=False)
+        click.get_current_context().call_on_close(self.overview.link.close)
 
     def ask(self, question: Callable[[Buckets], Flow[T]]) -> T:
         """Run a flow on the store. Raises: Unusable."""
 
         def answer() -> T:
-            names = self.overview.names(self._link.buckets_sync(), self._tenant)
-            return run(question(names), self._link.sync_store(), self._link.memory)
+            names = self.overview.names(self.overview.link.buckets_sync(), self._tenant)
+            return run(question(names), self.overview.link.sync_store(), self.overview.link.memory)
 
         return _polite(answer)
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from starlette.concurrency import run_in_threadpool
+
 from lockwatch.engine import Engine
 from lockwatch.fastapi.guard import Guard
 from lockwatch.fastapi.routes import routes_of
@@ -46,7 +48,7 @@ class Operated:
 
         Raises: ConfigurationError, for a subject or a route that is none; StoreError.
         """
-        overview = self.overview()
+        overview = await run_in_threadpool(self.overview)  # many routes take a while
         flow = overview.usage(await self._names(overview, tenant), _subjects(overview, subject), route)
         return await self.engine.link.drive(flow)
 
@@ -55,7 +57,7 @@ class Operated:
 
         Raises: as `limits_of`.
         """
-        overview = self.overview()
+        overview = await run_in_threadpool(self.overview)  # many routes take a while
         flow = overview.reset(await self._names(overview, tenant), _subjects(overview, subject), route)
         self.engine.admission.denied.known.clear()
         return await self.engine.link.drive(flow)
@@ -65,7 +67,7 @@ class Operated:
 
         Raises: as `limits_of`.
         """
-        overview = self.overview()
+        overview = await run_in_threadpool(self.overview)  # many routes take a while
         flow = overview.explain(await self._names(overview, tenant), route, _subjects(overview, subject))
         return await self.engine.link.drive(flow)
 

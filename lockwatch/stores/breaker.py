@@ -122,19 +122,31 @@ class Guarded:
 
 
 class Reporting:
-    """A blocking store that reports how each call ended, as the one for event loops does by itself."""
+    """A blocking store that reports how each call ended and how long it took, as the one for event loops does by itself."""
 
-    def __init__(self, store: Any, report: Callable[[StoreError | None], None]) -> None:
+    def __init__(
+        self,
+        store: Any,
+        report: Callable[[StoreError | None], None],
+        took: Callable[[float], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._report = report
+        self._took = took
+        self._clock = clock
 
     def call(self, call: Call) -> Reply:
         """Run one script. Raises: StoreError."""
+        began = self._clock()
         try:
             reply: Reply = self._store.call(call)
         except StoreError as failure:
             self._report(failure)
             raise
+        finally:
+            if self._took is not None:
+                self._took(self._clock() - began)
         self._report(None)
         return reply
 

@@ -19,6 +19,7 @@ from lockwatch.flow import Call, Reply
 from lockwatch.stores import wire
 
 Report: TypeAlias = Callable[[StoreError | None], None] | None
+Took: TypeAlias = Callable[[float], None] | None
 _LATE = 0.005
 """A timer this late means that our own loop stood still, not the store."""
 _TICK = 0.01
@@ -32,6 +33,7 @@ class Settings(NamedTuple):
     lanes: int
     batch: int
     report: Report
+    took: Took = None
 
 
 class Item(NamedTuple):
@@ -48,6 +50,7 @@ class Lane:
     def __init__(self, connection: Any) -> None:
         self.items: list[Item] = []
         self.task: asyncio.Task[list[Reply | StoreError]] | None = None
+        self.began = 0.0
         self._connection: Any = connection
         self._clean = True
 
@@ -90,7 +93,7 @@ class Batcher:
     def __init__(self, loop: asyncio.AbstractEventLoop, lanes: Sequence[Lane], settings: Settings) -> None:
         self._loop = loop
         self._lanes = lanes
-        self._deadline, _, self._batch, self._report = settings
+        self._deadline, _, self._batch, self._report, self._took = settings
         self._every = min(_TICK, self._deadline / 4)
         self._waiting: deque[Item] = deque()
         self._scheduled = False
@@ -136,6 +139,7 @@ class Batcher:
                 lane.items = self._next()
                 if not lane.items:
                     return
+                lane.began = self._loop.time()
                 lane.task = self._loop.create_task(lane.exchange([item.call for item in lane.items]))
                 lane.task.add_done_callback(partial(self._landed, lane))
 
@@ -151,6 +155,8 @@ class Batcher:
     def _landed(self, lane: Lane, task: asyncio.Task[list[Reply | StoreError]]) -> None:
         """A batch is back, or lost."""
         items, lane.items, lane.task = lane.items, [], None
+        if self._took is not None:
+            self._took(self._loop.time() - lane.began)
         error = StoreTimeout(_SILENT) if task.cancelled() else task.exception()
         if error is None:
             replies = task.result()

@@ -10,7 +10,7 @@ from lockwatch.flow import Call, Reply
 from lockwatch.stores.address import Address, ClusterAddress, SentinelAddress
 from lockwatch.stores.cluster import Cluster
 from lockwatch.stores.connect import async_pool
-from lockwatch.stores.lanes import Batcher, Lane, Report, Settings
+from lockwatch.stores.lanes import Batcher, Lane, Report, Settings, Took
 from lockwatch.stores.routes import MasterLane, Router
 from lockwatch.stores.sentinel import Master
 
@@ -24,15 +24,25 @@ class AsyncRedisStore:
         lanes: connections per loop and server.
         batch: calls per script call.
         report: told of every batch: None when it was answered, else why not.
+        took: told how many seconds every batch was under way.
 
     Attributes:
         split: whether the keys of a call have to share a hash tag, because others may be on another server.
     """
 
-    def __init__(self, address: Address, deadline: float = 0.05, *, lanes: int = 4, batch: int = 64, report: Report = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        deadline: float = 0.05,
+        *,
+        lanes: int = 4,
+        batch: int = 64,
+        report: Report = None,
+        took: Took = None,
+    ) -> None:
         self.address = address
         self.split = isinstance(address, ClusterAddress)
-        self._settings = Settings(deadline, lanes, batch, report)
+        self._settings = Settings(deadline, lanes, batch, report, took)
         self._cluster = Cluster(address) if isinstance(address, ClusterAddress) else None
         self._master = Master(address) if isinstance(address, SentinelAddress) else None
         self._pool = async_pool(address, deadline)

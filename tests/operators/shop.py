@@ -26,7 +26,14 @@ def create(**options: Any) -> FastAPI:
     app = FastAPI(dependencies=[Depends(RateLimit("1000/hour", name="app"))])
     lockwatch = LockWatch(
         app,
-        **{"namespace": "shop", "secret_key": SECRET, "application_limits": "100/minute", "default_limits": "50/minute"} | options,
+        **{
+            "namespace": "shop",
+            "secret_key": SECRET,
+            "application_limits": "100/minute",
+            "default_limits": "50/minute",
+            "store_timeout": 5,
+        }
+        | options,
     )
     nested = RateLimit("9/minute", name="nested", key=by_user)
 

@@ -20,6 +20,8 @@ from tests import servers
 from tests.operators.test_subjects import starlette, werkzeug
 
 SECRET = "0123456789abcdef"
+PATIENT = 5.0
+"""Seconds to wait for a store, where a busy machine must not look like an outage."""
 
 
 def clients() -> Iterator[tuple[str, Callable[[str], Any]]]:
@@ -49,7 +51,7 @@ async def made() -> AsyncIterator[Callable[..., RateLimiter]]:
     limiters: list[RateLimiter] = []
 
     def make(client: Any = None, quota: int = 3, **settings: Any) -> RateLimiter:
-        limiters.append(RateLimiter(client, RateLimitConfig(quota, 60, secret_key=SECRET, **settings)))
+        limiters.append(RateLimiter(client, RateLimitConfig(quota, 60, secret_key=SECRET, store_timeout=PATIENT, **settings)))
         return limiters[-1]
 
     yield make
@@ -146,7 +148,7 @@ async def test_keys_are_hashed_prefixed_and_expire(redis_server: str, made: Call
 
 
 async def test_without_a_secret_all_processes_share_the_one_in_the_store(redis_server: str) -> None:
-    first, second = (RateLimiter(redis_server, RateLimitConfig(2, 60)) for _ in range(2))
+    first, second = (RateLimiter(redis_server, RateLimitConfig(2, 60, store_timeout=PATIENT)) for _ in range(2))
     answers = [(await first.check("alice"))[0], second.check_sync("alice")[0], (await first.check("alice"))[0]]
     assert answers == [True, True, False]
     await first.aclose()
@@ -154,7 +156,7 @@ async def test_without_a_secret_all_processes_share_the_one_in_the_store(redis_s
 
 
 def test_blocking_code_needs_no_event_loop(redis_server: str) -> None:
-    limiter = RateLimiter(redis.Redis.from_url(redis_server), RateLimitConfig(2, 60))
+    limiter = RateLimiter(redis.Redis.from_url(redis_server), RateLimitConfig(2, 60, store_timeout=PATIENT))
     assert [limiter.check_sync("alice")[0] for _ in range(3)] == [True, True, False]
     assert limiter.reset_sync("alice")
     limiter.close()
@@ -212,7 +214,9 @@ async def test_something_that_is_no_key_is_an_error(made: Callable[..., RateLimi
 
 
 def test_the_seed_s_way_of_using_it_in_a_route(redis_server: str) -> None:
-    limiter = RateLimiter(redis.asyncio.Redis.from_url(redis_server), RateLimitConfig(requests_per_window=2, window_seconds=60))
+    limiter = RateLimiter(
+        redis.asyncio.Redis.from_url(redis_server), RateLimitConfig(requests_per_window=2, window_seconds=60, store_timeout=PATIENT)
+    )
     app = FastAPI()
 
     @app.get("/")

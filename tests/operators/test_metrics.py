@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ class Scraped:
     def __init__(self, **options: Any) -> None:
         self.registry = CollectorRegistry()
         self.app = FastAPI()
-        self.lockwatch = LockWatch(self.app, secret_key=SECRET, namespace="shop", **options)
+        self.lockwatch = LockWatch(self.app, **{"secret_key": SECRET, "namespace": "shop", "store_timeout": 5} | options)
         metrics.register(self.lockwatch, registry=self.registry)
 
         @self.app.get("/search", dependencies=[Depends(RateLimit("2/minute", name="search"))])
@@ -100,3 +102,33 @@ def test_a_full_memory_store_shows() -> None:
             http.get("/search")
     assert scraped.value("overflowed_total") == 2
     assert scraped.value("buckets") >= 1
+
+
+async def test_exchanges_are_timed_by_batch_in_both_colours(redis_server: str) -> None:
+    registry = CollectorRegistry()
+    limiter = RateLimiter(redis_server, RateLimitConfig(100, 60, key_prefix="jobs", secret_key=SECRET, store_timeout=5))
+    metrics.register(limiter, registry=registry)
+
+    def exchanges() -> float:
+        return registry.get_sample_value("lockwatch_store_call_duration_seconds_count", {"namespace": "jobs"}) or 0.0
+
+    await limiter.check("alice")
+    before = exchanges()
+    await asyncio.gather(*(limiter.check("alice") for _ in range(50)))
+    assert before + 1 <= exchanges() <= before + 2  # a heartbeat may come between
+    before = exchanges()
+    limiter.check_sync("alice")
+    assert before + 1 <= exchanges() <= before + 2
+    total = registry.get_sample_value("lockwatch_store_call_duration_seconds_sum", {"namespace": "jobs"}) or 0.0
+    assert 0 < total < 5
+    await limiter.aclose()
+
+
+def test_a_store_that_hangs_is_timed_up_to_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        scraped = Scraped(redis_url=f"redis://127.0.0.1:{deaf.getsockname()[1]}/0", store_timeout=0.05)
+        with TestClient(scraped.app, client=("203.0.113.7", 1)) as http:
+            assert http.get("/search").status_code == 200
+        assert scraped.value("store_errors_total", error="store_timeout") >= 1
+        assert scraped.value("store_call_duration_seconds_count") >= 1
+        assert scraped.value("store_call_duration_seconds_sum") >= 0.05

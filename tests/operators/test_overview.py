@@ -8,13 +8,13 @@ from typing import Any
 import fakeredis
 import pytest
 import redis
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.testclient import TestClient
 
 from lockwatch import ConfigurationError, LockWatch, RateLimit, StoreError
 from lockwatch.limits.survey import BATCH, Usage
 from tests import servers
-from tests.operators.shop import create
+from tests.operators.shop import SECRET, create
 
 PEER = "203.0.113.7"
 SUBJECT = f"ip:{PEER}"
@@ -123,6 +123,50 @@ def test_every_tier_is_listed(shop: TestClient) -> None:
     assert {(usage.tier, usage.used, usage.remaining) for usage in usages if usage.tier} == {("pro", 1, 59), ("*", 1, 1)}
 
 
+@pytest.mark.parametrize(
+    ("limits", "algorithm", "seen"),
+    [
+        ("5/minute", "sliding-window", (2, 3)),
+        ("5/minute", "sorted-set", (2, 3)),
+        ("5/minute", "sliding-counter", (2, 3)),
+        ("5/minute", "fixed-window", (2, 3)),
+        ("5/hour", "gcra", (2, 3)),
+        ("5/hour burst 8", "gcra", (2, 6)),
+    ],
+)
+def test_every_algorithm_says_what_is_used(options: dict[str, Any], limits: str, algorithm: str, seen: tuple[int, int]) -> None:
+    app = FastAPI()
+    LockWatch(app, **options, secret_key=SECRET, store_timeout=5)
+
+    @app.get("/", dependencies=[Depends(RateLimit(limits, name="it", algorithm=algorithm))])
+    async def index() -> str:
+        return "welcome"
+
+    with TestClient(app, client=(PEER, 1)) as http:
+        http.get("/")
+        http.get("/")
+        (usage,) = ask(http, lambda lw: lw.limits_of(SUBJECT))
+        assert (usage.used, usage.remaining, usage.algorithm) == (*seen, algorithm)
+        assert ask(http, lambda lw: lw.reset_limits(SUBJECT)) == 1
+        assert used(ask(http, lambda lw: lw.limits_of(SUBJECT))) == {}
+
+
+def test_requests_in_flight_are_used_as_long_as_they_are(options: dict[str, Any]) -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app, **options, secret_key=SECRET, store_timeout=5)
+
+    @app.get("/", dependencies=[Depends(RateLimit("3 concurrent", name="it"))])
+    async def index() -> list[int]:
+        (usage,) = await lockwatch.limits_of(SUBJECT)
+        return [usage.used, usage.remaining]
+
+    with TestClient(app, client=(PEER, 1)) as http:
+        assert http.get("/").json() == [1, 2]
+        assert http.portal is not None
+        http.portal.call(lockwatch.flush)
+        assert used(ask(http, lambda lw: lw.limits_of(SUBJECT))) == {}
+
+
 def test_several_subjects_at_once(shop: TestClient) -> None:
     shop.get("/keyed", headers={"X-API-Key": "s3cret"})
     usages = ask(shop, lambda lw: lw.limits_of([SUBJECT, "key:s3cret"], "GET /keyed"))
@@ -155,7 +199,7 @@ def test_a_reset_of_one_route_leaves_the_others(shop: TestClient) -> None:
 
 def test_a_reset_forgets_open_reservations_too(redis_server: str) -> None:
     app = FastAPI()
-    lockwatch = LockWatch(app, redis_url=redis_server, secret_key="0123456789abcdef")
+    lockwatch = LockWatch(app, redis_url=redis_server, secret_key=SECRET, store_timeout=5)
     seen: list[int] = []
 
     @app.get("/login", dependencies=[Depends(RateLimit("5/minute", count="failures"))])
@@ -355,6 +399,27 @@ def test_the_limiter_of_an_application_is_its_application_limit(shop: TestClient
     assert used(ask(shop, lambda lw: lw.limits_of(SUBJECT)))["100-per-minute"] == (4, 96)
     assert ask(shop, lambda lw: lw.limiter.reset(SUBJECT))
     assert lockwatch_of(shop).limiter is lockwatch_of(shop).limiter
+
+
+def test_the_limiter_of_an_application_counts_tenants_apart() -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app, application_limits="9/minute", tenant=lambda request: request.headers["tenant"])
+
+    @app.get("/")
+    async def index(request: Request) -> int:
+        return (await lockwatch.limiter.check(request, 2))[1].remaining
+
+    with TestClient(app, client=(PEER, 1)) as http:
+        assert [http.get("/", headers={"tenant": name}).json() for name in ("acme", "acme", "other")] == [6, 3, 6]
+        assert used(ask(http, lambda lw: lw.limits_of(SUBJECT, tenant="acme"))) == {"9-per-minute": (6, 3)}
+        with pytest.raises(ConfigurationError, match="give the limiter a request"):
+            ask(http, lambda lw: lw.limiter.check(SUBJECT))
+
+
+def test_a_limiter_takes_no_request_in_flight() -> None:
+    for limits, quota in (("5 concurrent", 100), ("5 concurrent; 7/minute", 7)):
+        with TestClient(create(application_limits=limits), client=(PEER, 1)) as http:
+            assert ask(http, lambda lw: lw.limiter.check(SUBJECT))[1].limit == quota
 
 
 def test_without_application_limits_the_limiter_has_its_default() -> None:
