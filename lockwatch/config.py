@@ -61,7 +61,7 @@ class LockWatchConfig:
         store_timeout: seconds a request waits for the store at most.
         store_connections: connections to the store: at once in blocking code, per event loop at most four.
         max_buckets: buckets the memory store keeps apart.
-        workers: processes that share a quota when the store is down; None reads WEB_CONCURRENCY.
+        workers: processes that share a quota when the store is down; None counts those that are alive, WEB_CONCURRENCY at least.
         mode: ``enforce``, ``observe`` (decides and reports, refuses nothing) or ``off``.
         headers: ``both``, ``draft-11``, ``x`` or ``off``.
         user: a function of the request that says who the user is.

@@ -191,6 +191,11 @@ class Link:
             self._working = True
             self._jobs = [shared().every(*chore) for chore in self._chores]
             if self._address is not None and self._address.kind != "fake" and isinstance(store, Guarded):
+                if shared().state not in {"idle", "running"}:
+                    self._warn(
+                        f"nothing runs in the background ({shared().state}): processes do not count each other, so set workers, "
+                        "and what a request holds for longer than 10 seconds lapses"
+                    )
                 # The job keeps the store, not the link: the background's connections are closed even if nobody closes the link.
                 self._jobs.append(shared().every("heartbeat", HEARTBEAT, self._beat, ending=store.aclose))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,3 +136,15 @@ async def test_a_link_nobody_closed_leaves_no_connection_in_the_background(redis
         links.clear()
         gc.collect()
         assert await until(lambda: len(client.client_list()) == before)
+
+
+async def test_where_no_thread_can_run_the_health_report_says_what_to_set(
+    redis_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(opt={"processes": b"2"}))  # type: ignore[arg-type]
+    warnings: list[str] = []
+    one = Link(LockWatchConfig(redis_url=redis_server, secret_key="0123456789abcdef"), warnings.append)
+    assert one.sync_store().call(CALL)[1] == 4
+    assert "--enable-threads" in one.worker
+    assert "set workers" in warnings[0]
+    await one.aclose()

@@ -98,6 +98,25 @@ async def test_a_dead_store_costs_requests_almost_nothing(server: servers.Proc) 
     await lockwatch.aclose()
 
 
+async def test_a_probe_whose_request_went_away_does_not_keep_the_store_away(server: servers.Proc) -> None:
+    app, lockwatch = make(url(server))
+    assert await ask(app, "/allow", "192.0.2.1") == 200
+    server.popen.send_signal(signal.SIGSTOP)
+    link = lockwatch.engine.link
+    assert await asked_until(app, lambda: link.breaker.state == "open")
+    for _ in range(100):
+        probe = asyncio.ensure_future(ask(app, "/allow", "192.0.2.1"))
+        await asyncio.sleep(0)
+        probe.cancel()
+        await asyncio.wait([probe])
+        if link.breaker.state == "probing":
+            break
+        await asyncio.sleep(0.02)
+    server.popen.send_signal(signal.SIGCONT)
+    assert await asked_until(app, lambda: lockwatch.health().status == "ok")
+    await lockwatch.aclose()
+
+
 # ------------------------------------------------------------------ our own loop is blocked
 def blocking(url: str) -> tuple[FastAPI, LockWatch]:
     app, lockwatch = make(url, quota=5)
