@@ -155,6 +155,11 @@ class Cluster(Topology[Slots]):
         """All that serve slots."""
         return {node for node in self.view or () if node is not None}
 
+    @property
+    def whole(self) -> bool:
+        """Whether every slot is known to be served."""
+        return self.view is not None and None not in self.view
+
     def follow(self, redirect: Redirect) -> Node:
         """Where a redirected call goes; a slot that moved for good is remembered."""
         node = self._reach(redirect.node)

@@ -24,6 +24,7 @@ class MasterPool(Pool):
 
     def _exchange(self, connection: Any, call: Call) -> Reply | StoreError:
         try:
+            self._master.glance()
             node = self._master.find(self._deadline)
             if turn(connection, node) or hung_up(connection):
                 connection.disconnect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -16,6 +16,9 @@ from lockwatch.stores.cluster import HOPS, Asking, Cluster, Group, Redirect, aga
 from lockwatch.stores.connect import async_pool
 from lockwatch.stores.lanes import Batcher, Lane, Settings
 from lockwatch.stores.sentinel import Master, check_role, is_no_master, turn
+
+_NOBODY: Final[Node] = ("", 0)
+"""In place of a node, for slots that none serves."""
 
 
 class MasterLane(Lane):
@@ -39,6 +42,7 @@ class MasterLane(Lane):
 
     async def _ask(self, calls: list[Call]) -> list[Reply | StoreError]:
         master = self._master
+        master.glance()
         if master.view is None or master.doubted:
             await asyncio.to_thread(master.find, self._deadline)
         node = master.known()
@@ -112,7 +116,7 @@ class Router:
             node = self._cluster.node_of(slot)
         if node is None:
             error = self._cluster.nobody(slot)
-            self._report(error)
+            self._note(_NOBODY, error)
             raise error
         batcher = self._batchers.get(node) or await self._batcher(node)
         try:
@@ -149,18 +153,17 @@ class Router:
 
     def _learned(self, _: object) -> None:
         self._round = None
-        self._failing &= self._cluster.nodes
+        self._failing &= self._cluster.nodes if self._cluster.whole else {*self._cluster.nodes, _NOBODY}
 
     async def _batcher(self, node: Node) -> Batcher:
         batcher = self._batchers.get(node)
         if batcher is None:
-            for gone in [n for n, old in self._batchers.items() if old.idle and n not in self._cluster.nodes]:
-                await self._batchers.pop(gone).keeper.aclose()
             pool = async_pool(self._cluster.address.at(node), self._settings.deadline)
             lanes = [NodeLane(pool.make_connection(), node) for _ in range(self._settings.lanes)]
             settings = self._settings._replace(report=partial(self._note, node))
             batcher = self._batchers[node] = Batcher(self._loop, lanes, settings)
-            await anext(batcher.keeper)
+            for gone in [n for n, old in self._batchers.items() if old.idle and n not in {node, *self._cluster.nodes}]:
+                await self._batchers.pop(gone).close()
         return batcher
 
     def _note(self, node: Node, error: StoreError | None) -> None:
@@ -182,6 +185,6 @@ class Router:
             yield
         finally:
             for batcher in self._batchers.values():
-                await batcher.keeper.aclose()
+                await batcher.close()
             if self._round is not None:
                 await asyncio.wait([self._round])

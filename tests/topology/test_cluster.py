@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import redis
@@ -192,7 +193,9 @@ assert slot_of((LOW,)) < 8192 <= slot_of((HIGH,))
 async def test_slots_nobody_serves_are_an_outage_of_these_slots(lonely: Site) -> None:
     sites.ask(lonely.nodes[0].port, "CONFIG", "SET", "cluster-require-full-coverage", "no")
     sites.until(lambda: state(lonely) == "ok", "half a cluster")
-    store, blocking = AsyncRedisStore(address_of(lonely.url), PATIENT), RedisStore(address_of(lonely.url), PATIENT)
+    reports: list[StoreError | None] = []
+    store = AsyncRedisStore(address_of(lonely.url), PATIENT, report=reports.append)
+    blocking = RedisStore(address_of(lonely.url), PATIENT)
     assert blocking.call(admit(0, Ask(LOW, 50, MINUTE)))[0] == 1
     assert (await store.call(admit(0, Ask(LOW, 50, MINUTE))))[0] == 1
     for _ in range(2):
@@ -200,6 +203,16 @@ async def test_slots_nobody_serves_are_an_outage_of_these_slots(lonely: Site) ->
             await store.call(admit(0, Ask(HIGH, 5, MINUTE)))
         with pytest.raises(StoreError, match="serves slot"):
             blocking.call(admit(0, Ask(HIGH, 5, MINUTE)))
+        assert (await store.call(admit(0, Ask(LOW, 50, MINUTE))))[0] == 1
+        assert blocking.call(admit(0, Ask(LOW, 50, MINUTE)))[0] == 1
+    # The store is not well while any of its slots fails.
+    assert [type(report) for report in reports] == [type(None), StoreError, StoreError]
+    sites.ask(lonely.nodes[0].port, "CLUSTER", "ADDSLOTS", *range(8192, 16384))
+    while reports[-1] is not None:
+        with suppress(StoreError):
+            await store.call(admit(0, Ask(HIGH, 50, MINUTE)))
+            assert blocking.call(admit(0, Ask(HIGH, 50, MINUTE)))[0] == 1
+        await asyncio.sleep(0.05)
     await store.aclose()
     blocking.close()
 
