@@ -91,7 +91,7 @@ class Link:
     @property
     def split(self) -> bool:
         """Whether the buckets of one call may live on several servers, which no script can charge together."""
-        return bool(getattr(self.store, "split", False))
+        return self._address is not None and self._address.split
 
     @property
     def worker(self) -> str:
@@ -227,10 +227,12 @@ class Link:
     def _reporter(self) -> Report:
         """Tells breaker, notes and meter how a call ended. It does not know the link, which nobody has to close."""
         breaker, notes, meter, clock = self.breaker, self.notes, self.meter, self._clock
+        split = self.split  # the nodes of a cluster have breakers of their own: one that is lost must not take the others along
 
         def report(failure: StoreError | None) -> None:
             now = clock()
-            breaker.heard(failure, now)
+            if not split:
+                breaker.heard(failure, now)
             notes.heard(failure, now)
             if failure is not None:
                 meter.failed(failure)

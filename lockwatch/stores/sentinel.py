@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from contextlib import suppress
 from typing import Any, Final
 
+from lockwatch import native
 from lockwatch.errors import StoreError
 from lockwatch.flow import Reply
 from lockwatch.stores.address import Node, SentinelAddress
@@ -31,11 +31,10 @@ class Master(Topology[Node]):
         self._question = ("SENTINEL", "MASTER", address.service)
         self._glanced = time.monotonic()
 
-    def find(self, within: float) -> Node:
-        """Where it is. Asks when it was not asked yet, or after `doubt`. Blocks for `within` seconds. Raises: StoreError."""
-        if self.view is None or self.doubted:
-            self.ask(within)
-        return self.known()
+    @property
+    def uncertain(self) -> bool:
+        """Whether to ask before the next call."""
+        return self.view is None or self.doubted
 
     def doubt(self) -> None:
         """The master failed, or it is none: ask before it is used next."""
@@ -50,7 +49,7 @@ class Master(Topology[Node]):
         if now - self._glanced >= _GLANCE:
             self._glanced = now
             with suppress(RuntimeError):  # no thread starts while Python ends
-                threading.Thread(target=self._look, daemon=True).start()
+                native.start(self._look, "lockwatch-sentinel")
 
     def _look(self) -> None:
         sentinel = random.choice(self._address.sentinels)  # noqa: S311  # whom to ask is no secret

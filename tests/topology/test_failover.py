@@ -102,7 +102,7 @@ async def test_a_copy_that_is_behind_loses_what_it_has_not_heard() -> None:
 
 
 async def test_a_master_that_hangs_is_left_and_counts_nothing_when_it_wakes(watched: Site) -> None:
-    store = AsyncRedisStore(address_of(watched.url), 0.1)
+    store = AsyncRedisStore(address_of(watched.url), 0.4)
     call = admit(0, Ask("k", 50, HOUR))
     assert (await store.call(call))[1] == 49
     sites.until(lambda: sites.ask(watched.replicas[0].port, "EXISTS", "k"), "a copy")
@@ -114,7 +114,7 @@ async def test_a_master_that_hangs_is_left_and_counts_nothing_when_it_wakes(watc
                 reply = await store.call(call)
                 break
             except StoreError:
-                assert time.monotonic() - asked < 1.0
+                assert time.monotonic() - asked < 2.0
                 assert time.monotonic() - began < 30
                 await asyncio.sleep(0.02)
         assert reply[1] == 48
