@@ -25,7 +25,7 @@ class Health:
     Attributes:
         status: ``ok`` or ``degraded``.
         mode: ``enforce``, ``observe`` or ``off``.
-        store: ``memory``, or host and port.
+        store: ``memory``, or where the store is.
         store_ok: whether the store has answered everything for a second.
         store_error: what the last failure was, empty when there is none.
         buckets: buckets held in this process's memory.

@@ -230,10 +230,12 @@ class Link:
     def _reporter(self) -> Report:
         """Tells breaker, notes and meter how a call ended. It does not know the link, which nobody has to close."""
         breaker, notes, meter, clock = self.breaker, self.notes, self.meter, self._clock
+        split = self.split  # the nodes of a cluster have breakers of their own: one that is lost must not take the others along
 
         def report(failure: StoreError | None) -> None:
             now = clock()
-            breaker.heard(failure, now)
+            if not split:
+                breaker.heard(failure, now)
             notes.heard(failure, now)
             if failure is not None:
                 meter.failed(failure)

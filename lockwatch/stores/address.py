@@ -40,6 +40,11 @@ class Address:
             return "fakeredis"
         return str(self.arguments.get("path") or f"{self.arguments.get('host', 'localhost')}:{self.arguments.get('port', 6379)}")
 
+    @property
+    def split(self) -> bool:
+        """Whether keys may live on several servers, unless they share a hash tag."""
+        return False
+
     def at(self, node: Node) -> Address:
         """The server at `node`, with the TLS settings and credentials of this address."""
         return Address(self.kind, {**self.arguments, "host": node[0], "port": node[1]})
@@ -54,6 +59,11 @@ class ClusterAddress(Address):
 
     nodes: tuple[Node, ...]
     remap: Callable[[Node], Node] | None = field(default=None, repr=False)
+
+    @property
+    def split(self) -> bool:
+        """Always."""
+        return True
 
     def __str__(self) -> str:
         """Where it is, without credentials."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import random
+import time
 from binascii import crc_hqx
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from lockwatch.errors import StoreError
+from lockwatch.errors import CallFailed, StoreError
 from lockwatch.flow import Call, Reply
 from lockwatch.stores import wire
 from lockwatch.stores.address import ClusterAddress, Node
+from lockwatch.stores.breaker import Breaker
 from lockwatch.stores.discovery import Topology, answers
 
 SLOTS: Final = 16384
@@ -134,11 +136,38 @@ def _says(answer: object, word: str) -> bool:
 
 
 class Cluster(Topology[Slots]):
-    """Which node serves which slot, as far as nodes have said."""
+    """Which node serves which slot, as far as nodes have said, and how each of them does.
 
-    def __init__(self, address: ClusterAddress) -> None:
-        super().__init__()
+    Every node has a breaker of its own: one that is lost costs its slots no waiting, and the others nothing.
+    """
+
+    def __init__(self, address: ClusterAddress, deadline: float) -> None:
         self.address = address
+        self.failing: set[Node] = set()
+        self._deadline = deadline
+        self._breakers: dict[Node, Breaker] = {}
+        super().__init__()
+
+    def forked(self) -> None:
+        """Begin anew in a child process."""
+        super().forked()
+        self._breakers = {}
+
+    def enter(self, node: Node) -> None:
+        """Let a call go to a node. Raises: StoreError, while it does not answer."""
+        breaker = self._breakers.get(node)
+        if breaker is not None and breaker.opened_at is not None:
+            breaker.enter(time.monotonic())
+
+    def heard(self, node: Node, failure: StoreError | None) -> None:
+        """Note what became of a call or a batch. Being sent on is an answer, and so is a call that fails alone."""
+        if failure is None or isinstance(failure, Redirect | CallFailed):
+            failure = None
+            self.failing.discard(node)
+        else:
+            self.failing.add(node)
+        breaker = self._breakers.get(node) or self._breakers.setdefault(node, Breaker(self._deadline))
+        breaker.heard(failure, time.monotonic())
 
     def node_of(self, slot: int | None) -> Node | None:
         """Who serves a slot, anybody for None; None when nobody is known to."""
@@ -172,10 +201,17 @@ class Cluster(Topology[Slots]):
                 continue
             slots = self._read(answer, str(node.arguments["host"]))
             if None not in slots:
+                self._forget(slots)
                 return slots, ""
             if best is None or slots.count(None) < best.count(None):
                 best = slots
         return best, "" if best else f"no node of {self.address} says who serves which slot: {error[:200]}"
+
+    def _forget(self, slots: Slots) -> None:
+        """Let go of nodes that serve nothing any more."""
+        for gone in (self._breakers.keys() | self.failing) - set(slots):
+            self._breakers.pop(gone, None)
+            self.failing.discard(gone)
 
     def _read(self, answer: list[Any], asked: str) -> Slots:
         slots: Slots = [None] * SLOTS

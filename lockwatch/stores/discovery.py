@@ -5,16 +5,19 @@ The answers serve every thread and event loop of the process, so one piece of bl
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from redis.exceptions import RedisError
 
+from lockwatch import native
 from lockwatch.errors import StoreError
 from lockwatch.stores.address import Address
 from lockwatch.stores.connect import sync_pool
@@ -38,7 +41,12 @@ class Topology(ABC, Generic[View]):
         self.view: View | None = None
         self.error = ""
         self._asked = float("-inf")
-        self._pid = os.getpid()
+        self.forked()
+        native.tell_of_forks(self)
+
+    def forked(self) -> None:
+        """Begin anew in a child process, whose parent may have been asking. What is known stays known."""
+        self.pid = os.getpid()
         self._lock = threading.Lock()
 
     @property
@@ -55,8 +63,7 @@ class Topology(ABC, Generic[View]):
     def ask(self, within: float) -> None:
         """Ask, if that is due; who comes meanwhile waits for the same answer. Blocks for about `within` seconds at most."""
         within = max(within, 0.001)
-        if self._pid != os.getpid():  # a fork may have left the lock of the parent's thread behind
-            self._pid, self._lock = os.getpid(), threading.Lock()
+        native.at_home(self)
         if self._lock.acquire(timeout=within):
             try:
                 if self.due:
@@ -69,6 +76,25 @@ class Topology(ABC, Generic[View]):
     @abstractmethod
     def _learn(self, within: float) -> tuple[View | None, str]:
         """What the servers say, or why they say nothing."""
+
+
+async def aside(work: Callable[[], None]) -> None:
+    """Run blocking code in a native thread, wherever the event loop runs. It may not raise."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def run() -> None:
+        work()
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(_finish, done)
+
+    native.start(run, "lockwatch-topology")
+    await done
+
+
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 def answers(addresses: Sequence[Address], words: Sequence[str], within: float) -> Iterator[Answer]:

@@ -200,16 +200,20 @@ class Batcher:
         try:
             yield
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            waiting = [*self._waiting, *(item for lane in self._lanes for item in lane.items)]
-            self._waiting.clear()
-            _fail(waiting, StoreError("the store was closed"))
-            tasks = [lane.task for lane in self._lanes if lane.task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.gather(*[lane.close(wait=True) for lane in self._lanes])
+            await self.close()
+
+    async def close(self) -> None:
+        """Fail what is waiting or under way, and hang up."""
+        if self._timer is not None:
+            self._timer.cancel()
+        waiting = [*self._waiting, *(item for lane in self._lanes for item in lane.items)]
+        self._waiting.clear()
+        _fail(waiting, StoreError("the store was closed"))
+        tasks = [lane.task for lane in self._lanes if lane.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*[lane.close(wait=True) for lane in self._lanes])
 
 
 def _answer(item: Item, reply: Reply | StoreError) -> None:

@@ -24,7 +24,10 @@ class MasterPool(Pool):
 
     def _exchange(self, connection: Any, call: Call) -> Reply | StoreError:
         try:
-            node = self._master.find(self._deadline)
+            self._master.glance()
+            if self._master.uncertain:
+                self._master.ask(self._deadline)
+            node = self._master.known()
             if turn(connection, node) or hung_up(connection):
                 connection.disconnect()
             if getattr(connection, "_sock", None) is None:
@@ -73,18 +76,14 @@ class NodePools:
         self._deadline = deadline
         self._connections = connections
         self._pools: dict[Node, NodePool] = {}
-        self._failing: set[Node] = set()
 
     def call(self, call: Call) -> Reply:
         """Run one script where its keys are. Raises: StoreError, StoreTimeout."""
         slot = slot_of(call.keys)
         due = time.monotonic() + self._deadline
         node = self._cluster.node_of(slot)
-        if node is None or node in self._failing:
-            self._cluster.ask(self._deadline)
-            node = self._cluster.node_of(slot)
-        if node is None:
-            raise self._cluster.nobody(slot)
+        if node is None or node in self._cluster.failing:
+            node = self._look_again(slot)
         for _ in range(1 + HOPS):
             try:
                 return self._run(node, call)
@@ -97,16 +96,23 @@ class NodePools:
         for pool in list(self._pools.values()):
             pool.close()
 
+    def _look_again(self, slot: int | None) -> Node:
+        """Who serves a slot whose node is lost or unknown. Raises: StoreError, when it is still not to be asked."""
+        self._cluster.ask(self._deadline)
+        node = self._cluster.node_of(slot)
+        if node is None:
+            raise self._cluster.nobody(slot)
+        self._cluster.enter(node)
+        return node
+
     def _run(self, node: Node, call: Call) -> Reply:
         pool = self._pools.get(node) or self._open(node)
         try:
             reply = pool.call(call)
-        except Redirect:
+        except StoreError as failure:
+            self._cluster.heard(node, failure)
             raise
-        except StoreError:
-            self._failing.add(node)
-            raise
-        self._failing.discard(node)
+        self._cluster.heard(node, None)
         return reply
 
     def _follow(self, redirect: Redirect, due: float) -> Node:
@@ -121,6 +127,5 @@ class NodePools:
         for gone in set(self._pools) - self._cluster.nodes:
             if pool := self._pools.pop(gone, None):
                 pool.close()
-        self._failing &= self._cluster.nodes
         made = NodePool(self._cluster.address.at(node), node, self._deadline, self._connections)
         return self._pools.setdefault(node, made)

@@ -41,9 +41,9 @@ class AsyncRedisStore:
         took: Took = None,
     ) -> None:
         self.address = address
-        self.split = isinstance(address, ClusterAddress)
+        self.split = address.split
         self._settings = Settings(deadline, lanes, batch, report, took)
-        self._cluster = Cluster(address) if isinstance(address, ClusterAddress) else None
+        self._cluster = Cluster(address, deadline) if isinstance(address, ClusterAddress) else None
         self._master = Master(address) if isinstance(address, SentinelAddress) else None
         self._pool = async_pool(address, deadline)
         self._ways: dict[asyncio.AbstractEventLoop, _Way] = {}

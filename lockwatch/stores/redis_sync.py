@@ -30,14 +30,14 @@ class RedisStore:
 
     def __init__(self, address: Address, deadline: float = 0.05, connections: int = 32) -> None:
         self.address = address
-        self.split = isinstance(address, ClusterAddress)
+        self.split = address.split
         way = _way(address, deadline, connections)
         self.call, self.close = way.call, way.close
 
 
 def _way(address: Address, deadline: float, connections: int) -> Pool | NodePools:
     if isinstance(address, ClusterAddress):
-        return NodePools(Cluster(address), deadline, connections)
+        return NodePools(Cluster(address, deadline), deadline, connections)
     if isinstance(address, SentinelAddress):
         return MasterPool(address, deadline, connections)
     return Pool(address, deadline, connections)

@@ -14,6 +14,7 @@ from lockwatch.flow import Call, Reply
 from lockwatch.stores.address import Node
 from lockwatch.stores.cluster import HOPS, Asking, Cluster, Group, Redirect, again, groups_of, packed, replies, slot_of
 from lockwatch.stores.connect import async_pool
+from lockwatch.stores.discovery import aside
 from lockwatch.stores.lanes import Batcher, Lane, Settings
 from lockwatch.stores.sentinel import Master, check_role, is_no_master, turn
 
@@ -39,8 +40,9 @@ class MasterLane(Lane):
 
     async def _ask(self, calls: list[Call]) -> list[Reply | StoreError]:
         master = self._master
-        if master.view is None or master.doubted:
-            await asyncio.to_thread(master.find, self._deadline)
+        master.glance()
+        if master.uncertain:
+            await aside(partial(master.ask, self._deadline))
         node = master.known()
         if turn(self._connection, node):
             await self.close()
@@ -98,7 +100,6 @@ class Router:
         self._cluster = cluster
         self._settings = settings
         self._batchers: dict[Node, Batcher] = {}
-        self._failing: set[Node] = set()
         self._round: asyncio.Future[None] | None = None
         self.keeper = self._keep()
 
@@ -107,18 +108,26 @@ class Router:
         slot = slot_of(call.keys)
         due = self._loop.time() + self._settings.deadline
         node = self._cluster.node_of(slot)
-        if node is None or node in self._failing:
-            await self._learn(due)
-            node = self._cluster.node_of(slot)
-        if node is None:
-            error = self._cluster.nobody(slot)
-            self._report(error)
-            raise error
+        if node is None or node in self._cluster.failing:
+            node = await self._look_again(slot, due)
         batcher = self._batchers.get(node) or await self._batcher(node)
         try:
             return await batcher.submit(call)
         except Redirect as redirect:
             return await self._follow(redirect, call, due)
+
+    async def _look_again(self, slot: int | None, due: float) -> Node:
+        """Who serves a slot whose node is lost or unknown. Raises: StoreError, when it is still not to be asked."""
+        await self._learn(due)
+        node = self._cluster.node_of(slot)
+        try:
+            if node is None:
+                raise self._cluster.nobody(slot)
+            self._cluster.enter(node)
+        except StoreError as error:
+            self._report(error)
+            raise
+        return node
 
     async def _follow(self, redirect: Redirect, call: Call, due: float) -> Reply:
         for _ in range(HOPS):
@@ -143,35 +152,28 @@ class Router:
             if not self._cluster.due:
                 return
             within = self._settings.deadline
-            self._round = asyncio.ensure_future(asyncio.to_thread(self._cluster.ask, within))
+            self._round = asyncio.ensure_future(aside(partial(self._cluster.ask, within)))
             self._round.add_done_callback(self._learned)
         await asyncio.wait([self._round], timeout=due - self._loop.time())
 
     def _learned(self, _: object) -> None:
         self._round = None
-        self._failing &= self._cluster.nodes
 
     async def _batcher(self, node: Node) -> Batcher:
         batcher = self._batchers.get(node)
         if batcher is None:
-            for gone in [n for n, old in self._batchers.items() if old.idle and n not in self._cluster.nodes]:
-                await self._batchers.pop(gone).keeper.aclose()
             pool = async_pool(self._cluster.address.at(node), self._settings.deadline)
             lanes = [NodeLane(pool.make_connection(), node) for _ in range(self._settings.lanes)]
             settings = self._settings._replace(report=partial(self._note, node))
             batcher = self._batchers[node] = Batcher(self._loop, lanes, settings)
-            await anext(batcher.keeper)
+            for gone in [n for n, old in self._batchers.items() if old.idle and n not in {node, *self._cluster.nodes}]:
+                await self._batchers.pop(gone).close()
         return batcher
 
-    def _note(self, node: Node, error: StoreError | None) -> None:
-        """What became of a batch. The store is well when no node fails; being sent on is no failure."""
-        if error is None or isinstance(error, Redirect):
-            self._failing.discard(node)
-            if not self._failing:
-                self._report(None)
-        else:
-            self._failing.add(node)
-            self._report(error)
+    def _note(self, node: Node, failure: StoreError | None) -> None:
+        """What became of a batch."""
+        self._cluster.heard(node, failure)
+        self._report(None if isinstance(failure, Redirect) else failure)
 
     def _report(self, error: StoreError | None) -> None:
         if self._settings.report is not None:
@@ -182,6 +184,6 @@ class Router:
             yield
         finally:
             for batcher in self._batchers.values():
-                await batcher.keeper.aclose()
+                await batcher.close()
             if self._round is not None:
                 await asyncio.wait([self._round])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import time
+from contextlib import suppress
 from typing import Any, Final
 
+from lockwatch import native
 from lockwatch.errors import StoreError
 from lockwatch.flow import Reply
 from lockwatch.stores.address import Node, SentinelAddress
 from lockwatch.stores.discovery import Topology, answers
 
+_GLANCE: Final = 1.0
 _NO_MASTER: Final = ("READONLY", "NOREPLICAS", "MASTERDOWN", "LOADING")
 
 
@@ -23,22 +28,40 @@ class Master(Topology[Node]):
         super().__init__()
         self.doubted = False
         self._address = address
+        self._question = ("SENTINEL", "MASTER", address.service)
+        self._glanced = time.monotonic()
 
-    def find(self, within: float) -> Node:
-        """Where it is. Asks when it was not asked yet, or after `doubt`. Blocks for `within` seconds. Raises: StoreError."""
-        if self.view is None or self.doubted:
-            self.ask(within)
-        return self.known()
+    @property
+    def uncertain(self) -> bool:
+        """Whether to ask before the next call."""
+        return self.view is None or self.doubted
 
     def doubt(self) -> None:
         """The master failed, or it is none: ask before it is used next."""
         self.doubted = True
 
+    def glance(self) -> None:
+        """Look, once a second and without waiting, whether one sentinel names another by now.
+
+        A master that was replaced while it was well goes on answering until the sentinels find the time to demote it.
+        """
+        now = time.monotonic()
+        if now - self._glanced >= _GLANCE:
+            self._glanced = now
+            with suppress(RuntimeError):  # no thread starts while Python ends
+                native.start(self._look, "lockwatch-sentinel")
+
+    def _look(self) -> None:
+        sentinel = random.choice(self._address.sentinels)  # noqa: S311  # whom to ask is no secret
+        for _, answer in answers([sentinel], self._question, _GLANCE):
+            if not isinstance(answer, Exception) and _read(answer)[1] != self.view:
+                self.doubt()
+
     def _learn(self, within: float) -> tuple[Node | None, str]:
         sentinels = self._address.sentinels
         newest: tuple[int, Node] | None = None
         told, error = 0, "no answer in time"
-        for sentinel, answer in answers(sentinels, ("SENTINEL", "MASTER", self._address.service), within):
+        for sentinel, answer in answers(sentinels, self._question, within):
             if isinstance(answer, Exception):
                 error = f"{sentinel}: {answer}"
                 continue

@@ -76,10 +76,17 @@ def replies(text: object, expected: int) -> list[Reply | StoreError]:
 
 def failure(error: Exception, what: str) -> StoreError:
     """What `error`, raised while `what` was asked as a whole, means."""
-    message = f"{what} failed: {type(error).__name__}: {str(error)[:200]}"
+    message = f"{what} failed: {type(error).__name__}: {_said(error)[:200]}"
     if isinstance(error, OutOfMemoryError):
         return StoreFull(message)
     return StoreRefused(message) if isinstance(error, ResponseError | BusyLoadingError) else StoreError(message)
+
+
+def _said(error: Exception) -> str:
+    """What an error says. Older releases of redis-py leave the reason why a connection failed in the cause."""
+    cause = error.__cause__
+    reason = str(cause.args[-1]) if cause is not None and cause.args else ""
+    return str(error) if reason in str(error) else f"{error} ({reason})"
 
 
 def _reply(line: str) -> Reply | StoreError:

@@ -9,19 +9,23 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from lockwatch.errors import StoreError
 from lockwatch.stores.cluster import slot_of
 from lockwatch.stores.connect import address_of
 from lockwatch.stores.redis_async import AsyncRedisStore
+from tests import servers
 from tests.contract.bench import SECOND, Ask, admit
 from tests.topology import sites
 from tests.topology.sites import Site
 
 _HOUR = 3600 * SECOND
+Lose: TypeAlias = Callable[[Site, tuple[str, ...]], Callable[[], None]]
+"""Makes what takes the master of some keys away and returns when there is a new one."""
 
 
 class Load(NamedTuple):
@@ -30,6 +34,10 @@ class Load(NamedTuple):
     keys: tuple[str, ...]
     quota: int
     tasks: int = 8
+    after: float = 0.5
+    """Of all quotas, what is used up when the master is lost."""
+    pace: float = 0.02
+    """Seconds each of them waits after an answer."""
     deadline: float = 0.25
 
 
@@ -67,7 +75,7 @@ async def measure(scenario: str, site: Site, load: Load, lose: Callable[[], None
     """Ask, lose the master half way, and go on until everything is refused. `lose` returns when there is a new master."""
     loss = Loss(scenario, load.quota, admitted=dict.fromkeys(load.keys, 0))
     store = AsyncRedisStore(address_of(site.url), load.deadline)
-    began, half = time.monotonic(), asyncio.Event()
+    began, lost = time.monotonic(), asyncio.Event()
     over = False
     last = began
 
@@ -84,16 +92,15 @@ async def measure(scenario: str, site: Site, load: Load, lose: Callable[[], None
             loss.gap, last = max(loss.gap, now - last), now
             if reply[0]:
                 loss.admitted[key] += 1
-                if not half.is_set() and sum(loss.admitted.values()) * 2 >= load.quota * len(load.keys):
+                if not lost.is_set() and sum(loss.admitted.values()) >= load.quota * len(load.keys) * load.after:
                     loss.rate = sum(loss.admitted.values()) / (now - began)
-                    half.set()
+                    lost.set()
             elif over:
                 return
-            else:
-                await asyncio.sleep(0.01)
+            await asyncio.sleep(load.pace)
 
     tasks = [asyncio.ensure_future(ask(key)) for key in load.keys for _ in range(load.tasks)]
-    await half.wait()
+    await lost.wait()
     await asyncio.to_thread(lose)
     over = True
     await asyncio.gather(*tasks)
@@ -104,6 +111,20 @@ async def measure(scenario: str, site: Site, load: Load, lose: Callable[[], None
 # --------------------------------------------------------------------- scenarios
 def kill_of_cluster(site: Site, keys: tuple[str, ...]) -> Callable[[], None]:
     """Kill the master that serves the keys."""
+    return _loss_in_cluster(site, keys, sites.kill)
+
+
+def switch_of_cluster(site: Site, keys: tuple[str, ...]) -> Callable[[], None]:
+    """Have a replica take over in agreement with its master, as one does before maintenance."""
+
+    def switch(master: servers.Proc) -> None:
+        replica = site.replicas[site.nodes.index(master)]
+        sites.ask(replica.port, "CLUSTER", "FAILOVER")
+
+    return _loss_in_cluster(site, keys, switch)
+
+
+def _loss_in_cluster(site: Site, keys: tuple[str, ...], end: Callable[[servers.Proc], None]) -> Callable[[], None]:
     slot = slot_of(keys[:1]) or 0
     master = sites.node_of(site, slot)
     other = next(node for node in site.nodes if node is not master)
@@ -113,25 +134,26 @@ def kill_of_cluster(site: Site, keys: tuple[str, ...]) -> Callable[[], None]:
         return any(first <= slot <= last and int(port) != master.port for first, last, (_, port, *_), *_ in slots)
 
     def lose() -> None:
-        sites.kill(master)
+        end(master)
         sites.until(served_by_another, "a failover")
 
     return lose
 
 
-def kill_of_master(site: Site) -> Callable[[], None]:
+def kill_of_master(site: Site, _: tuple[str, ...]) -> Callable[[], None]:
     """Kill the master the sentinels know."""
     master = site.nodes[0]
 
     def lose() -> None:
+        master.popen.kill()
         site.cut()
-        sites.kill(master)
+        master.popen.wait(5)
         sites.until(lambda: sites.master_port(site) != master.port, "a failover")
 
     return lose
 
 
-def switch_of_master(site: Site) -> Callable[[], None]:
+def switch_of_master(site: Site, _: tuple[str, ...]) -> Callable[[], None]:
     """Have the sentinels promote the replica, as one does before maintenance."""
     master = site.nodes[0]
 
@@ -142,21 +164,16 @@ def switch_of_master(site: Site) -> Callable[[], None]:
     return lose
 
 
-async def scenarios(keys: int, quota: int, lags: list[float]) -> list[Loss]:
-    """Every scenario once, each on servers of its own."""
-    load = Load(tuple(f"{{failover}}:{i}" for i in range(keys)), quota)
-    losses = []
-    with sites.running(sites.start_cluster(replicas=True)) as site:
-        losses.append(await measure("cluster: a master killed", site, load, kill_of_cluster(site, load.keys)))
-    with sites.running(sites.start_sentinels()) as site:
-        losses.append(await measure("sentinel: the master killed", site, load, kill_of_master(site)))
+def scenarios(lags: list[float]) -> Iterator[tuple[str, Callable[[], Site], Lose]]:
+    """What happens, where, and how."""
+    yield "cluster: a master killed", partial(sites.start_cluster, replicas=True), kill_of_cluster
+    yield "cluster: a master switched (CLUSTER FAILOVER)", partial(sites.start_cluster, replicas=True), switch_of_cluster
+    yield "sentinel: the master killed", sites.start_sentinels, kill_of_master
     for lag in lags:
-        with sites.running(sites.start_sentinels(lag=lag)) as site:
-            name = f"sentinel: the same, its replica {lag * 1000:.0f} ms behind"
-            losses.append(await measure(name, site, load, kill_of_master(site)))
-    with sites.running(sites.start_sentinels()) as site:
-        losses.append(await measure("sentinel: the master switched (SENTINEL FAILOVER)", site, load, switch_of_master(site)))
-    return losses
+        name = f"sentinel: the same, its replica {lag * 1000:.0f} ms behind"
+        yield name, partial(sites.start_sentinels, lag=lag), kill_of_master
+    yield "sentinel: the master switched (SENTINEL FAILOVER)", sites.start_sentinels, switch_of_master
+    yield "sentinel: the same, with min-replicas-to-write 1", partial(sites.start_sentinels, careful=True), switch_of_master
 
 
 def describe(parser: argparse.ArgumentParser) -> None:
@@ -169,8 +186,10 @@ def describe(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print a table of every round."""
+    load = Load(tuple(f"{{failover}}:{i}" for i in range(options.keys)), options.quota)
     print(HEAD)
     for _ in range(options.rounds):
-        for loss in asyncio.run(scenarios(options.keys, options.quota, options.lag or [0.02, 0.1])):
-            print(loss.line(), flush=True)
+        for name, start, lose in scenarios(options.lag or [0.02, 0.1]):
+            with sites.running(start()) as site:
+                print(asyncio.run(measure(name, site, load, lose(site, load.keys))).line(), flush=True)
     return 0

@@ -145,12 +145,17 @@ def node_of(site: Site, slot: int) -> servers.Proc:
 
 
 # ---------------------------------------------------------------------- sentinel
-def start_sentinels(sentinels: int = 3, lag: float = 0.0) -> Site:
-    """A master with a replica, `lag` seconds behind, and sentinels that need half a second to think it dead."""
+def start_sentinels(sentinels: int = 3, lag: float = 0.0, careful: bool = False) -> Site:
+    """A master with a replica, `lag` seconds behind, and sentinels that need half a second to think it dead.
+
+    A `careful` master does not write without a replica.
+    """
     master = servers.start_redis("--repl-diskless-sync-delay", "0")
     link, heard = _late(master.port, lag) if lag else (None, master.port)
     replica = servers.start_redis("--replicaof", f"127.0.0.1 {heard}")
     _in_step(master, replica)
+    if careful:
+        ask(master.port, "CONFIG", "SET", "min-replicas-to-write", 1)
     patience = 60_000 if lag else 2_000  # sentinels mend a replica that hears another port, after this time
     watching = [start_sentinel(master.port, sentinels // 2 + 1, patience) for _ in range(sentinels)]
     site = Site([master], [replica], watching, link)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import redis
@@ -14,8 +15,7 @@ from hypothesis import strategies as st
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import key_slot
 
-from lockwatch.errors import StoreError
-from lockwatch.flow import Call
+from lockwatch.errors import StoreError, StoreRefused
 from lockwatch.stores.cluster import slot_of
 from lockwatch.stores.connect import address_of
 from lockwatch.stores.redis_async import AsyncRedisStore
@@ -75,7 +75,7 @@ def test_stores_say_whether_their_keys_are_split(cluster: Site, sentinels: Site,
 async def test_a_tick_of_the_loop_is_one_script_for_each_slot(cluster: Site) -> None:
     store = AsyncRedisStore(address_of(cluster.url), PATIENT, lanes=1)
     keys = [f"{{{i % 7}}}:{i}" for i in range(63)]
-    await asyncio.gather(*[store.call(Call("peek", (key,), (0, 1, MINUTE, 1, 0))) for key in keys])
+    await asyncio.gather(*[store.call(admit(0, Ask(key, 5, MINUTE), script="peek")) for key in keys])
     before = [scripts(node) for node in cluster.nodes]
     await asyncio.gather(*[store.call(admit(0, Ask(key, 5, MINUTE))) for key in keys])
     assert sum(scripts(node) for node in cluster.nodes) - sum(before) == 7
@@ -192,7 +192,9 @@ assert slot_of((LOW,)) < 8192 <= slot_of((HIGH,))
 async def test_slots_nobody_serves_are_an_outage_of_these_slots(lonely: Site) -> None:
     sites.ask(lonely.nodes[0].port, "CONFIG", "SET", "cluster-require-full-coverage", "no")
     sites.until(lambda: state(lonely) == "ok", "half a cluster")
-    store, blocking = AsyncRedisStore(address_of(lonely.url), PATIENT), RedisStore(address_of(lonely.url), PATIENT)
+    reports: list[StoreError | None] = []
+    store = AsyncRedisStore(address_of(lonely.url), PATIENT, report=reports.append)
+    blocking = RedisStore(address_of(lonely.url), PATIENT)
     assert blocking.call(admit(0, Ask(LOW, 50, MINUTE)))[0] == 1
     assert (await store.call(admit(0, Ask(LOW, 50, MINUTE))))[0] == 1
     for _ in range(2):
@@ -200,6 +202,15 @@ async def test_slots_nobody_serves_are_an_outage_of_these_slots(lonely: Site) ->
             await store.call(admit(0, Ask(HIGH, 5, MINUTE)))
         with pytest.raises(StoreError, match="serves slot"):
             blocking.call(admit(0, Ask(HIGH, 5, MINUTE)))
+        assert (await store.call(admit(0, Ask(LOW, 50, MINUTE))))[0] == 1
+        assert blocking.call(admit(0, Ask(LOW, 50, MINUTE)))[0] == 1
+    assert [type(report) for report in reports] == [type(None), StoreError, type(None), StoreError, type(None)]
+    sites.ask(lonely.nodes[0].port, "CLUSTER", "ADDSLOTS", *range(8192, 16384))
+    while reports[-1] is not None:
+        with suppress(StoreError):
+            await store.call(admit(0, Ask(HIGH, 50, MINUTE)))
+            assert blocking.call(admit(0, Ask(HIGH, 50, MINUTE)))[0] == 1
+        await asyncio.sleep(0.05)
     await store.aclose()
     blocking.close()
 
@@ -214,6 +225,6 @@ async def test_a_cluster_that_is_down_is_a_store_error(lonely: Site) -> None:
             await store.call(admit(0, Ask(LOW, 5, MINUTE)))
         with pytest.raises(StoreError, match="cluster is down"):
             blocking.call(admit(0, Ask(LOW, 5, MINUTE)))
-    assert [type(report) for report in reports] == [StoreError] * 2
+    assert [type(report) for report in reports] == [StoreRefused] * 2
     await store.aclose()
     blocking.close()

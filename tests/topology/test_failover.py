@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests.topology import sites
 from tests.topology.sites import Site
 
 HOUR = 3600 * SECOND
-LOAD = Load(tuple(f"{{failover}}:{i}" for i in range(4)), 400, tasks=4)
+LOAD = Load(tuple(f"{{failover}}:{i}" for i in range(4)), 400, tasks=4, pace=0.005)
 FORGIVEN = 64
 """Admissions the new master may not know: what one batch of a loop holds. A copy that is further behind loses more."""
 
@@ -73,28 +73,36 @@ async def test_a_killed_master_of_a_cluster_costs_its_slots_a_pause_and_the_othe
     await store.aclose()
 
 
-@pytest.mark.parametrize(("lose", "fails"), [(kill_of_master, True), (switch_of_master, False)], ids=["killed", "switched"])
-async def test_a_lost_master_of_sentinel_is_followed(
-    watched: Site, lose: Callable[[Site], Callable[[], None]], fails: bool
-) -> None:
+async def test_a_killed_master_of_sentinel_is_followed(watched: Site) -> None:
     blocking = RedisStore(address_of(watched.url), 0.2)
     assert blocking.call(admit(0, Ask("{failover}", 50, HOUR)))[1] == 49
-    loss = told(await measure("sentinel", watched, LOAD, lose(watched)))
+    loss = told(await measure("sentinel: the master killed", watched, LOAD, kill_of_master(watched, LOAD.keys)))
     assert first_answer(blocking) == 48
     blocking.close()
+    assert loss.failed
     assert loss.over <= FORGIVEN
-    assert loss.failed or not fails
     assert loss.unused <= LOAD.tasks * len(LOAD.keys)  # counted, but the answer was lost
+
+
+async def test_a_master_that_writes_with_its_replica_only_loses_nothing_when_it_is_switched() -> None:
+    load = LOAD._replace(quota=1500, after=0.1)
+    with sites.running(sites.start_sentinels(careful=True)) as site:
+        blocking = RedisStore(address_of(site.url), 0.2)
+        assert blocking.call(admit(0, Ask("{failover}", 50, HOUR)))[1] == 49
+        loss = told(await measure("sentinel: switched", site, load, switch_of_master(site, load.keys)))
+        assert first_answer(blocking) == 48
+        blocking.close()
+    assert loss.over <= FORGIVEN
 
 
 async def test_a_copy_that_is_behind_loses_what_it_has_not_heard() -> None:
     with sites.running(sites.start_sentinels(lag=0.3)) as site:
-        loss = told(await measure("sentinel: its replica 300 ms behind", site, LOAD, kill_of_master(site)))
+        loss = told(await measure("sentinel: its replica 300 ms behind", site, LOAD, kill_of_master(site, LOAD.keys)))
     assert 0 < loss.over < LOAD.quota * len(LOAD.keys)
 
 
 async def test_a_master_that_hangs_is_left_and_counts_nothing_when_it_wakes(watched: Site) -> None:
-    store = AsyncRedisStore(address_of(watched.url), 0.1)
+    store = AsyncRedisStore(address_of(watched.url), 0.4)
     call = admit(0, Ask("k", 50, HOUR))
     assert (await store.call(call))[1] == 49
     sites.until(lambda: sites.ask(watched.replicas[0].port, "EXISTS", "k"), "a copy")
@@ -106,7 +114,7 @@ async def test_a_master_that_hangs_is_left_and_counts_nothing_when_it_wakes(watc
                 reply = await store.call(call)
                 break
             except StoreError:
-                assert time.monotonic() - asked < 1.0
+                assert time.monotonic() - asked < 2.0
                 assert time.monotonic() - began < 30
                 await asyncio.sleep(0.02)
         assert reply[1] == 48

@@ -16,5 +16,5 @@ def test_two_servers_never_both_get_the_last_request_and_one_always_does(request
 
 def test_a_lock_that_lapses_lets_both_in(redis_server: str) -> None:
     """Why there is no lock around a counter here; and that the count above can fail."""
-    outcome = servers.play(redis_server, 21, locked=True, pause=2 * servers.LIFE)
+    outcome = servers.play(redis_server, 201, locked=True, pause=2 * servers.LIFE)
     assert outcome.both
