@@ -166,8 +166,16 @@ class History:
         (change,) = self.run(settle(self.now, (given.ask, given.receipt, actual)))
         self.seen.clear()
         for entry in self.admitted[given.ask.key]:
-            if entry[2] == given.receipt and change < 0:
-                entry[1] += change
+            if entry[2] == given.receipt:
+                entry[1] = 0 if self._lapsed(given) else entry[1] + min(0, change)
+
+    def _lapsed(self, given: Given) -> bool:
+        return given.ask.mode & HELD > 0 and self.now - given.at >= LEASE
+
+    def final(self, key: str) -> list[list[int]]:
+        """When and how much of what was admitted counts in the end. What may have lapsed counts for nothing."""
+        lapsed = {given.receipt for given in self.given if given.ask.key == key and self._lapsed(given)}
+        return [[at, 0 if receipt in lapsed else cost] for at, cost, receipt in self.admitted[key]]
 
     def _renew(self, step: Step) -> None:
         held = [g for g in self.given if g.ask.mode & HELD or g.ask.mode // FLAGS == CONCURRENT]
@@ -187,4 +195,4 @@ class History:
 
 def most(log: Sequence[Sequence[int]], span: int) -> int:
     """The most that was admitted in any window of any position, its end not included."""
-    return max((sum(cost for at, cost, *_ in log if first <= at < first + span) for first, *_ in log), default=0)
+    return max((sum(cost for at, cost in log if first <= at < first + span) for first, _ in log), default=0)

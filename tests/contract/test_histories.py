@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
@@ -12,7 +13,7 @@ from lockwatch.errors import StoreError
 from lockwatch.flow import Call, Reply
 from lockwatch.stores.connect import address_of
 from lockwatch.stores.redis_sync import RedisStore
-from tests.contract.bench import NAMES, PATIENT, SET, WINDOW, Line, fake, held_by
+from tests.contract.bench import COUNTER, FIXED, GCRA, NAMES, PATIENT, SET, WINDOW, Line, fake, held_by
 from tests.contract.histories import BACK, FORWARD, KEYS, QUOTAS, SPANS, History, Step, most
 
 EVERY = pytest.mark.parametrize("algorithm", range(6), ids=NAMES)
@@ -92,4 +93,27 @@ def test_no_window_of_any_position_holds_more_than_the_quota(algorithm: int, fou
     history = History(algorithm)
     history.play(found)
     for key, span, quota in zip(KEYS, SPANS, QUOTAS, strict=True):
-        assert most(history.admitted[key], span) <= quota
+        assert most(history.final(key), span) <= quota
+
+
+@pytest.mark.parametrize("algorithm", [COUNTER, FIXED], ids=["sliding-counter", "fixed-window"])
+@settings(max_examples=200, **QUIET)
+@given(HISTORIES)
+def test_no_window_holds_more_than_twice_the_quota(algorithm: int, found: list[Step]) -> None:
+    history = History(algorithm)
+    history.play(found)
+    for key, span, quota in zip(KEYS[:2], SPANS, QUOTAS, strict=False):
+        assert most(history.final(key), span) <= 2 * quota
+
+
+@settings(max_examples=200, **QUIET)
+@given(HISTORIES)
+def test_a_token_bucket_admits_its_burst_and_what_is_refilled(found: list[Step]) -> None:
+    history = History(GCRA)
+    history.play([step._replace(what=0, flags=0) for step in found])
+    for key, span, quota in zip(KEYS[:2], SPANS, QUOTAS, strict=False):
+        log = history.final(key)
+        for i, (first, _) in enumerate(log):
+            for j in range(i, len(log)):
+                elapsed = log[j][0] - first
+                assert sum(cost for _, cost in log[i : j + 1]) <= quota + Fraction(quota * elapsed, span)
