@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -54,12 +55,14 @@ def tell(history: History, found: Sequence[Reply]) -> None:
 @EVERY
 @settings(max_examples=150, **QUIET)
 @given(HISTORIES)
-def test_memory_and_redis_agree(line: Line, algorithm: int, found: list[Step]) -> None:
+def test_memory_and_redis_agree(redis_server: str, line: Line, algorithm: int, found: list[Step]) -> None:
     history = History(algorithm)
     history.play(found)
     replies = on_redis(line, history.calls)
     tell(history, replies)
     assert replies == history.replies
+    with redis.Redis.from_url(redis_server) as client:
+        assert all(client.pttl(key) > 0 for key in client.scan_iter())
 
 
 @EVERY

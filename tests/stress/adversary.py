@@ -22,8 +22,8 @@ MINUTE: Final = 60 * SECOND
 STEP: Final = SECOND // 10
 BEGIN: Final = START // MINUTE * MINUTE
 PHASES: Final = (None, *[second * SECOND - STEP for second in range(1, 61)])
-ROUNDS: Final = 7
-CHECKS: Final = 2000
+ROUNDS: Final = 25
+CHECKS: Final = 400
 
 
 class Subject(NamedTuple):
