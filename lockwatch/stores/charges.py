@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from lockwatch.stores.buckets import CONCURRENT, GCRA, KINDS, Bucket
+from lockwatch.stores.buckets import CONCURRENT, GCRA
 from lockwatch.stores.table import Share
 
 SHADOW: Final = 1
@@ -16,34 +16,39 @@ LOOK: Final = 16
 FLAGS: Final = 31
 
 
-class Limit(NamedTuple):
-    """What every bucket is asked under."""
-
-    quota: int
-    span: int
-    burst: int
-
-
 class Charge(NamedTuple):
-    """One item of a call. `held` is the key of its open reservations, if it has any."""
+    """One item of a call.
+
+    Attributes:
+        held: the key of its open reservations, if it has any.
+        kind: the number of its algorithm.
+        first: its first number after the limit: the cost, or a receipt.
+        at: where that stands in the call.
+    """
 
     key: str
     held: str | None
-    kind: type[Bucket]
-    share: Share
+    kind: int
     flags: int
-    limit: Limit
-    rest: tuple[int, ...]
-    """Cost, or receipt, charged and actual."""
+    quota: int
+    span: int
+    burst: int
+    first: int
+    at: int
+
+    @property
+    def share(self) -> Share:
+        """What a bucket has in common with those it may share a place with: of gcra the rate too."""
+        return (self.kind, self.span, self.quota) if self.kind == GCRA else (self.kind, self.span)
 
 
-def read_charges(keys: Sequence[str], args: tuple[int, ...], size: int) -> Iterator[Charge]:
+def read_charges(keys: Sequence[str], args: tuple[int, ...], size: int) -> list[Charge]:
     """The charges of a call; `size` numbers each, all of which begin with mode, quota, span and burst."""
-    remaining = iter(keys)
-    for i in range(1, len(args), size):
-        mode, quota, span, burst = args[i : i + 4]
-        number, flags = mode >> 5, mode & FLAGS
-        key = next(remaining)
-        held = next(remaining) if flags & HELD and number != CONCURRENT else None
-        share = (number, span, quota) if number == GCRA else (number, span)
-        yield Charge(key, held, KINDS[number], share, flags, Limit(quota, span, burst), args[i + 4 : i + size])
+    charges, taken = [], 0
+    for at in range(5, len(args), size):
+        mode, quota, span, burst, first = args[at - 4 : at + 1]
+        key, held, taken = keys[taken], None, taken + 1
+        if mode & HELD and mode >> 5 != CONCURRENT:
+            held, taken = keys[taken], taken + 1
+        charges.append(Charge(key, held, mode >> 5, mode & FLAGS, quota, span, burst, first, at))
+    return charges

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from lockwatch.flow import Call, Reply
-from lockwatch.stores.buckets import MOST, Bucket, SortedSet, Verdict
+from lockwatch.stores.buckets import KINDS, MOST, Bucket, SortedSet, Verdict
 from lockwatch.stores.buckets.leases import Leases
 from lockwatch.stores.charges import FLAGS, HELD, LOOK, LOOSE, PENALTY, SHADOW, Charge, read_charges
 from lockwatch.stores.registry import Registry
@@ -68,94 +68,122 @@ class MemoryStore:
             bucket = self._own.get(keys[0])
             if bucket is not None:
                 return bucket.take(args[0] or self._clock(), args[2], args[3], args[4], args[5])
+            return self._admit_new(read_charges(keys, args, 5)[0], args[0] or self._clock())
         return self._decide(keys, args, True)
+
+    def _admit_new(self, charge: Charge, now: int) -> Reply:
+        _, _, kind, _, quota, span, burst, cost, _ = charge
+        bucket = self._buckets.shared_by(charge.key, charge, now)
+        if bucket is not None:
+            return bucket.take(now, quota, span, burst, cost)
+        bucket = KINDS[kind]()
+        verdict = bucket.judge(now, quota, span, burst, cost)
+        if verdict[0] == 1 and cost:
+            verdict = bucket.charge(now, quota, span, burst, cost, False)
+            self._buckets.keep(charge.key, charge, bucket, now)
+        return verdict
 
     def _peek(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:
         return self._decide(keys, args, False)
 
     def _decide(self, keys: tuple[str, ...], args: tuple[int, ...], write: bool) -> Reply:
         now = args[0] or self._clock()
-        charges = list(read_charges(keys, args, 5))
-        verdicts = [self._judge(charge, now) for charge in charges]
-        refusing = {c.flags & PENALTY for c, v in zip(charges, verdicts, strict=True) if v[0] != 1 and not c.flags & SHADOW}
-        if write and refusing != {PENALTY}:
-            due = PENALTY if refusing else 0
+        charges = read_charges(keys, args, 5)
+        verdicts, refused, penalised = [], False, False
+        for charge in charges:
+            verdict = self._judge(charge, now)
+            verdicts.append(verdict)
+            if verdict[0] != 1 and not charge.flags & SHADOW:
+                refused, penalised = refused or not charge.flags & PENALTY, penalised or charge.flags & PENALTY > 0
+        if write and (refused or not penalised):
+            due = PENALTY if refused else 0
             for i, charge in enumerate(charges):
-                if charge.flags & (PENALTY | LOOK) == due and verdicts[i][0] == 1 and charge.rest[0]:
-                    verdicts[i] = self._charge(charge, now, charge.rest[0])
+                if charge.flags & (PENALTY | LOOK) == due and verdicts[i][0] == 1 and charge.first:
+                    verdicts[i] = self._charge(charge, now)
         return [number for verdict in verdicts for number in verdict]
+
+    def _bucket(self, charge: Charge, now: int) -> Bucket | None:
+        return self._own.get(charge.key) or self._buckets.shared_by(charge.key, charge, now)
 
     def _judge(self, charge: Charge, now: int) -> Verdict:
         if charge.held is not None:
             self._give_back(charge, charge.held, now)
-        bucket = self._buckets.find(charge.key, charge.share, now) or charge.kind()
-        return bucket.judge(now, *charge.limit, charge.rest[0])
+        bucket = self._bucket(charge, now) or KINDS[charge.kind]()
+        return bucket.judge(now, charge.quota, charge.span, charge.burst, charge.first)
 
-    def _charge(self, charge: Charge, now: int, cost: int, held: bool = True) -> Verdict:
-        bucket = self._buckets.find(charge.key, charge.share, now)
-        known = bucket or charge.kind()
-        verdict = known.charge(now, *charge.limit, cost, held and charge.flags & (LOOSE | HELD) > 0)
-        if bucket is None:
-            self._buckets.keep(charge.key, charge.share, known, now)
-        if held and charge.held is not None:
-            reservations = self._held.find(charge.held, charge.share, now)
+    def _charge(self, charge: Charge, now: int) -> Verdict:
+        verdict = self._take(charge, now, charge.first, charge.flags & (LOOSE | HELD) > 0)
+        if charge.held is not None:
+            reservations = self._held.find(charge.held, charge, now)
             if reservations is None:
                 reservations = Reservations()
-                self._held.keep(charge.held, charge.share, reservations, now)
-            reservations.add(Reservation(charge.held, verdict[5], cost), now, charge.limit.span)
+                self._held.keep(charge.held, charge, reservations, now)
+            reservations.add(Reservation(charge.held, verdict[5], charge.first), now, charge.span)
         return verdict
+
+    def _take(self, charge: Charge, now: int, cost: int, loose: bool) -> Verdict:
+        """Charge `cost`, whatever is left."""
+        bucket = self._bucket(charge, now)
+        known = bucket or KINDS[charge.kind]()
+        verdict = known.charge(now, charge.quota, charge.span, charge.burst, cost, loose)
+        if bucket is None:
+            self._buckets.keep(charge.key, charge, known, now)
+        return verdict
+
+    def _change(self, charge: Charge, now: int, receipt: int, charged: int, actual: int) -> int:
+        """Make a charge count `actual`."""
+        bucket, held = self._bucket(charge, now), charge.held is not None
+        if bucket is None:
+            return 0
+        change = bucket.settle(now, charge.quota, charge.span, charge.burst, receipt, charged, actual, held)
+        if bucket.empty:
+            self._buckets.drop(charge.key, charge)
+        return change
 
     def _give_back(self, charge: Charge, held: str, now: int) -> None:
         """Give back the reservations whose lease has lapsed."""
-        reservations = self._held.find(held, charge.share, now)
+        reservations = self._held.find(held, charge, now)
         if reservations is None:
             return
         for reservation in reservations.lapsed(held, now):
             self._change(charge, now, reservation.receipt, reservation.cost, 0)
-            reservations.lapse(reservation, now, charge.limit.span)
+            reservations.lapse(reservation, now, charge.span)
 
     def _settle(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:
         now = args[0] or self._clock()
-        return [self._settle_one(charge, now, *charge.rest) for charge in read_charges(keys, args, 7)]
+        return [self._settle_one(c, now, c.first, *args[c.at + 1 : c.at + 3]) for c in read_charges(keys, args, 7)]
 
     def _settle_one(self, charge: Charge, now: int, receipt: int, charged: int, actual: int) -> int:
-        state = self._close(charge, charge.held, now, receipt, charged) if charge.held is not None else "open"
-        actual = max(0, min(actual, MOST))
+        state = self._close(charge, charge.held, now, charged) if charge.held is not None else "open"
+        actual = min(actual, MOST)
         if not receipt or not state:
             return 0
         if state == "open":
             return self._change(charge, now, receipt, charged, actual) if actual != charged else 0
-        if not actual or receipt + charge.limit.span <= now:
+        if not actual or receipt + charge.span <= now:
             return 0
-        self._charge(charge, now, actual, held=False)
+        self._take(charge, now, actual, False)
         return actual
 
-    def _close(self, charge: Charge, held: str, now: int, receipt: int, charged: int) -> str:
-        reservations = self._held.find(held, charge.share, now)
-        state = reservations.close(Reservation(held, receipt, charged)) if reservations else ""
-        if reservations and reservations.empty:
-            self._held.drop(held, charge.share)
+    def _close(self, charge: Charge, held: str, now: int, charged: int) -> str:
+        reservations = self._held.find(held, charge, now)
+        if reservations is None:
+            return ""
+        state = reservations.close(Reservation(held, charge.first, charged))
+        if reservations.empty:
+            self._held.drop(held, charge)
         return state
-
-    def _change(self, charge: Charge, now: int, receipt: int, charged: int, actual: int) -> int:
-        bucket = self._buckets.find(charge.key, charge.share, now)
-        if bucket is None:
-            return 0
-        change = bucket.settle(now, *charge.limit, receipt, charged, actual, charge.held is not None)
-        if bucket.empty:
-            self._buckets.drop(charge.key, charge.share)
-        return change
 
     def _renew(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:
         now = args[0] or self._clock()
         return [self._renew_one(key, now, *args[i * 3 + 1 : i * 3 + 4]) for i, key in enumerate(keys)]
 
     def _renew_one(self, key: str, now: int, receipt: int, cost: int, lease: int) -> int:
-        leases = self._buckets.own.get(key)
-        if isinstance(leases, Leases):
-            return leases.renew(now, receipt, now + lease)
-        reservations = self._held.own.get(key)
-        return reservations is not None and reservations.renew(Reservation(key, receipt, cost), now, now + lease)
+        leases = [bucket for bucket in self._buckets.any_of(key) if isinstance(bucket, Leases)]
+        found = [known.renew(now, receipt, now + lease) for known in leases]
+        reservation = Reservation(key, receipt, cost)
+        found += [known.renew(reservation, now, now + lease) for known in self._held.any_of(key)]
+        return int(any(found))
 
     def _entries(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:
         now, span, most = args

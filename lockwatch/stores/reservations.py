@@ -20,12 +20,12 @@ class Reservation(NamedTuple):
 class Reservations:
     """The open ones by when they lapse, and marks of those that lapsed, by when a late settle no longer counts."""
 
-    __slots__ = ("_marks", "_open", "until")
+    __slots__ = ("_marks", "_open", "_soonest", "until")
 
     def __init__(self) -> None:
         self._open: dict[Reservation, int] = {}
         self._marks: dict[Reservation, int] = {}
-        self.until = 0
+        self._soonest = self.until = 0
 
     @property
     def empty(self) -> bool:
@@ -35,10 +35,14 @@ class Reservations:
     def add(self, reservation: Reservation, now: int, span: int) -> None:
         """Open one with a lease of 10 seconds."""
         self._open[reservation] = now + LEASE
+        self._soonest = min(self._soonest, now + LEASE)
         self.until = max(self.until, now + LEASE + span)
 
     def lapsed(self, key: str, now: int) -> list[Reservation]:
         """At most 100 whose lease has lapsed, the oldest first."""
+        if now < self._soonest:
+            return []
+        self._soonest = min(self._open.values(), default=0)
         found = [(lapses, r) for r, lapses in self._open.items() if lapses <= now and r.key == key]
         return [r for _, r in sorted(found, key=lambda pair: (pair[0], f"{pair[1].receipt} {pair[1].cost}"))[:_AT_ONCE]]
 

@@ -16,6 +16,14 @@ Share: TypeAlias = tuple[int, ...]
 """What two keys must have in common to share a place."""
 
 
+class Sharing(Protocol):
+    """Something that knows with whom it may share."""
+
+    @property
+    def share(self) -> Share:
+        """What all that share have in common."""
+
+
 class Entry(Protocol):
     """Something that counts for a while."""
 
@@ -44,31 +52,40 @@ class Table(Generic[E]):
     def __len__(self) -> int:
         return len(self.own) + len(self._shared)
 
-    def find(self, key: str, share: Share, now: int) -> E | None:
-        """The entry of `key`, its own or shared, while it counts."""
-        entry = self.own.get(key)
-        if entry is not None or not self._shared:
-            return entry
-        place = _place(key, share)
+    def find(self, key: str, sharing: Sharing, now: int) -> E | None:
+        """The entry of `key`, its own or a shared one that still counts."""
+        return self.own.get(key) or self.shared_by(key, sharing, now)
+
+    def shared_by(self, key: str, sharing: Sharing, now: int) -> E | None:
+        """The entry that `key` shares with others, while it counts."""
+        if not self._shared:
+            return None
+        place = _place(key), sharing.share
         entry = self._shared.get(place)
         if entry is not None and entry.until <= now:
             del self._shared[place]
             return None
         return entry
 
-    def keep(self, key: str, share: Share, entry: E, now: int) -> None:
+    def any_of(self, key: str) -> list[E]:
+        """Its own entry, and all it may share with others."""
+        own, place = self.own.get(key), _place(key)
+        found = [entry for (number, _), entry in self._shared.items() if number == place]
+        return found if own is None else [own, *found]
+
+    def keep(self, key: str, sharing: Sharing, entry: E, now: int) -> None:
         """Give `entry` room of its own, or a shared place when the table is full."""
         self._sweep(now, _SWEEP if len(self.own) < self._most else 8 * _SWEEP)
         if len(self.own) < self._most:
             self.own[key] = entry
         else:
             self.overflowed += 1
-            self._shared[_place(key, share)] = entry
+            self._shared[_place(key), sharing.share] = entry
 
-    def drop(self, key: str, share: Share) -> None:
+    def drop(self, key: str, sharing: Sharing) -> None:
         """Forget an entry that became empty."""
         if self.own.pop(key, None) is None:
-            self._shared.pop(_place(key, share), None)
+            self._shared.pop((_place(key), sharing.share), None)
 
     def _sweep(self, now: int, steps: int) -> None:
         """Look at the longest unseen entries; drop those that no longer count."""
@@ -80,5 +97,5 @@ class Table(Generic[E]):
                 self.own.move_to_end(key)
 
 
-def _place(key: str, share: Share) -> tuple[int, Share]:
-    return zlib.crc32(key.encode("utf-8", "surrogatepass")) % _PLACES, share
+def _place(key: str) -> int:
+    return zlib.crc32(key.encode("utf-8", "surrogatepass")) % _PLACES

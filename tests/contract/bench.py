@@ -163,6 +163,16 @@ class Bench:
         """What `take_all` would say."""
         return verdicts(await self.call(admit(self.now, *asks, script="peek")))
 
+    async def ask(self, ask: Ask) -> Verdict:
+        """Ask one bucket now."""
+        (verdict,) = await self.take_all(ask)
+        return verdict
+
+    async def settle(self, ask: Ask, receipt: int, actual: int) -> int:
+        """Say what a charge came to; by how much what counts has changed."""
+        (change,) = await self.call(settle(self.now, (ask, receipt, actual)))
+        return change
+
     async def reset(self, *keys: str) -> int:
         """Forget buckets; how many there were."""
         (found,) = await self.call(Call("reset", keys, ()))

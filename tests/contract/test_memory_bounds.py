@@ -5,12 +5,13 @@ from __future__ import annotations
 import tracemalloc
 from functools import cache
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockwatch.flow import Call
 from lockwatch.stores.memory import MemoryStore
-from tests.contract.bench import SECOND, START, Ask, Verdict, admit
+from tests.contract.bench import CONCURRENT, FIXED, FLAGS, HELD, LOOSE, NAMES, SECOND, START, Ask, Verdict, admit, settle
 
 TEN = 10 * SECOND
 SHARED = 1024
@@ -231,3 +232,85 @@ def test_several_buckets_at_once_in_a_full_table(room: int, steps: list[tuple[se
             if all(v.allowed for v in found):
                 admitted[key].append(table.now)
             assert sum(at > table.now - TEN for at in admitted[key]) <= 2
+
+
+# ---------------------------------------------------------------- every algorithm
+PLAYS = st.lists(
+    st.tuples(
+        st.integers(0, 6),
+        st.sampled_from([1, 1, 2, 3]),
+        st.sampled_from([0, LOOSE, HELD]),
+        st.sampled_from([0, 0, 1, SECOND, 4 * SECOND, TEN - 1, TEN]),
+        st.integers(0, 5),
+    ),
+    max_size=30,
+)
+
+
+@pytest.mark.parametrize("algorithm", [a for a in range(6) if a != FIXED], ids=lambda a: NAMES[a])
+@settings(max_examples=250, deadline=None)
+@given(st.integers(1, 3), PLAYS)
+def test_a_full_table_admits_only_what_an_empty_one_would(
+    algorithm: int, room: int, plays: list[tuple[int, int, int, int, int]]
+) -> None:
+    """Settles and lapsed leases included: sharing a bucket refuses earlier, never later.
+
+    Not fixed-window: a window that somebody else began ends sooner. The next test holds what it promises.
+    """
+    small, large = Table(room), Table(1000)
+    subjects = [*neighbours(), "x", "y"]
+    given_: list[tuple[Ask, int, int]] = []
+    for who, cost, flags, pause, actual in plays:
+        small.now = large.now = small.now + pause
+        ask = Ask(subjects[who], 4 + who % 2, TEN, cost, 0, algorithm * FLAGS + flags, 4)
+        (found,) = small.take_all(ask)
+        if found.allowed == 1:
+            (alone,) = large.take_all(ask)
+            assert alone.allowed == 1
+            assert found.remaining <= alone.remaining
+            if found.receipt:
+                given_.append((ask if algorithm != CONCURRENT else ask._replace(cost=1), found.receipt, alone.receipt))
+        if actual > 2 and given_:
+            settled, here, there = given_.pop(who % len(given_))
+            small.store.call(settle(0, (settled, here, actual - 3)))
+            large.store.call(settle(0, (settled, there, actual - 3)))
+        assert len(small.store) <= room + 3 * SHARED
+
+
+@settings(max_examples=250, deadline=None)
+@given(PLAYS)
+def test_a_full_table_of_fixed_windows_admits_no_more_than_twice_the_quota(plays: list[tuple[int, int, int, int, int]]) -> None:
+    table, admitted = Table(1), {key: list[tuple[int, int]]() for key in (*neighbours(), "x", "y")}
+    for who, cost, _, pause, _ in plays:
+        table.now += pause
+        key = list(admitted)[who]
+        if table.take_all(Ask(key, 4, TEN, cost, 0, FIXED * FLAGS))[0].allowed == 1:
+            admitted[key].append((table.now, cost))
+        assert sum(paid for at, paid in admitted[key] if at > table.now - TEN) <= 8
+
+
+@pytest.mark.parametrize("flags", [LOOSE, HELD])
+def test_a_full_table_gives_back_what_is_its_own(flags: int) -> None:
+    table = Table(1)
+    table.take("holder", 5)
+    first, second, *_ = neighbours()
+    asks = [Ask(key, 5, TEN, 2, 0, flags) for key in (first, second)]
+    (one,), (two,) = table.take_all(asks[0]), table.take_all(asks[1])
+    assert (one.remaining, two.remaining) == (3, 1)
+    assert list(table.store.call(settle(0, (asks[1], two.receipt, 0)))) == [-2]
+    assert list(table.store.call(settle(0, (asks[1], two.receipt, 0)))) == [0]
+    assert table.peek(first, 5).remaining == 3
+    assert list(table.store.call(settle(0, (asks[0], one.receipt, 0)))) == [-2]
+    assert table.peek(first, 5).remaining == 5
+
+
+def test_a_lease_in_a_full_table_is_renewed() -> None:
+    table = Table(1)
+    lease = Ask("holder", 1, TEN, 1, 0, CONCURRENT * FLAGS)
+    table.take_all(lease)
+    late = lease._replace(key=neighbours()[0])
+    (found,) = table.take_all(late)
+    table.now += TEN - 1
+    assert list(table.store.call(Call("renew", (late.key,), (0, found.receipt, 1, TEN)))) == [1]
+    table.now += TEN - 1
+    assert table.take_all(late)[0].allowed == 2

@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from tests.stress import failover, servers
+from tests.stress import admission, adversary, failover, servers
 
-PROGRAMS: dict[str, Any] = {"failover": failover, "servers": servers}
+PROGRAMS: dict[str, Any] = {"admission": admission, "adversary": adversary, "failover": failover, "servers": servers}
 
 
 def main(arguments: list[str]) -> int:

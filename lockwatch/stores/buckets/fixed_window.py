@@ -25,19 +25,19 @@ class FixedWindow(Bucket):
 
     def judge(self, now: int, quota: int, span: int, burst: int, cost: int) -> Verdict:
         """What `cost` would get now."""
-        now, used = self._look(now, span)
-        left, reset = quota - used, self._start + span - now if used else 0
+        asked, (_, used) = now, self._look(now, span)
+        left, reset = quota - used, self._start + span - asked if used else 0
         known = verdict_of(left, quota, cost, False, reset, reset)
         return known or (2 if self._loose else 0, max(0, left), reset, reset, reset, 0)
 
     def charge(self, now: int, quota: int, span: int, burst: int, cost: int, loose: bool) -> Verdict:
         """Count it, in a window of its own if none has begun."""
-        now, used = self._look(now, span)
+        asked, (now, used) = now, self._look(now, span)
         stamp = max(now, self._last + 1) if loose or (used and self._loose) else now
         if not used or stamp >= self._start + span:
             self._start, self._used, self._loose, self._settled = stamp, 0, False, Settled()
         self._used, self._last, self._span, self._loose = min(self._used + cost, MOST), stamp, span, loose or self._loose
-        reset = self._start + span - now
+        reset = self._start + span - asked
         return (1, max(0, quota - self._used), 0, reset, reset, stamp if loose else 0)
 
     def settle(self, now: int, quota: int, span: int, burst: int, receipt: int, charged: int, actual: int, held: bool) -> int:

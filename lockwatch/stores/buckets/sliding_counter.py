@@ -26,15 +26,15 @@ class Counts(NamedTuple):
         """What counts of the window before."""
         return self._weighed(self.previous, self.elapsed)
 
-    def tell(self, quota: int) -> tuple[int, int, int]:
-        """What is left, when all of it is free again, when more than that is."""
+    def tell(self, quota: int, ahead: int) -> tuple[int, int, int]:
+        """What is left, when all of it is free again, when more than that is; on a clock that is this far behind."""
         rest, reset, upcoming, waiting = self.span - self.elapsed, 0, 0, self.waiting
         if self.current:
             reset, upcoming = rest + self.span, rest + self._drained(self.current, self.current - 1, 0)
         if waiting:
             reset = max(reset, rest)
             upcoming = self._drained(self.previous, waiting - 1, self.elapsed) - self.elapsed
-        return quota - self.current - waiting, reset, upcoming
+        return quota - self.current - waiting, reset and reset + ahead, upcoming and upcoming + ahead
 
     def wait(self, room: int) -> int:
         """How long until no more than `room` counts."""
@@ -73,18 +73,19 @@ class SlidingCounter(Bucket):
 
     def judge(self, now: int, quota: int, span: int, burst: int, cost: int) -> Verdict:
         """What `cost` would get now."""
-        counts = self._rolled(self._steady(now, span), span)
-        left, reset, upcoming = counts.tell(quota)
+        asked, now = now, self._steady(now, span)
+        counts = self._rolled(now, span)
+        left, reset, upcoming = counts.tell(quota, now - asked)
         known = verdict_of(left, quota, cost, False, reset, upcoming)
-        return known or (2, max(0, left), counts.wait(quota - cost), reset, upcoming, 0)
+        return known or (2, max(0, left), counts.wait(quota - cost) + now - asked, reset, upcoming, 0)
 
     def charge(self, now: int, quota: int, span: int, burst: int, cost: int, loose: bool) -> Verdict:
         """Add to the counter of this window."""
-        now = self._steady(now, span)
+        asked, now = now, self._steady(now, span)
         self._last = max(now, self._last + 1) if loose else now
         counts = self._rolled(self._last, span)
         self._counts = counts._replace(current=min(counts.current + cost, MOST))
-        left, reset, upcoming = self._counts.tell(quota)
+        left, reset, upcoming = self._counts.tell(quota, self._last - asked)
         return (1, max(0, left), 0, reset, upcoming, self._last if loose else 0)
 
     def settle(self, now: int, quota: int, span: int, burst: int, receipt: int, charged: int, actual: int, held: bool) -> int:

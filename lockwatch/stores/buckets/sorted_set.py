@@ -27,24 +27,24 @@ class SortedSet(Bucket):
 
     def judge(self, now: int, quota: int, span: int, burst: int, cost: int) -> Verdict:
         """What `cost` would get now."""
-        now, oldest = self._look(now, span)
+        asked, (_, oldest) = now, self._look(now, span)
         stamps = self._stamps
         left, reset, upcoming = quota, 0, 0
         if oldest < len(stamps):
             left = quota - len(stamps) + oldest
-            reset, upcoming = stamps[-1] + span - now, stamps[oldest] + span - now
+            reset, upcoming = stamps[-1] + span - asked, stamps[oldest] + span - asked
         known = verdict_of(left, quota, cost, False, reset, upcoming)
-        return known or (2, max(0, left), stamps[oldest + cost - left - 1] + span - now, reset, upcoming, 0)
+        return known or (2, max(0, left), stamps[oldest + cost - left - 1] + span - asked, reset, upcoming, 0)
 
     def charge(self, now: int, quota: int, span: int, burst: int, cost: int, loose: bool) -> Verdict:
         """Add a stamp for each unit."""
-        now, oldest = self._look(now, span)
+        asked, (now, oldest) = now, self._look(now, span)
         stamp = max(now, self._stamps[-1] + 1) if self._stamps else now
-        upcoming = (self._stamps[oldest] if oldest < len(self._stamps) else stamp) + span - now
+        upcoming = (self._stamps[oldest] if oldest < len(self._stamps) else stamp) + span - asked
         del self._stamps[:oldest]
         self._stamps.extend([stamp] * min(cost, max(quota, 1)))
         self._span = span
-        return (1, max(0, quota - len(self._stamps)), 0, stamp + span - now, upcoming, stamp if loose else 0)
+        return (1, max(0, quota - len(self._stamps)), 0, stamp + span - asked, upcoming, stamp if loose else 0)
 
     def settle(self, now: int, quota: int, span: int, burst: int, receipt: int, charged: int, actual: int, held: bool) -> int:
         """Remove stamps of the charge; what is more is admitted now."""
@@ -54,9 +54,10 @@ class SortedSet(Bucket):
             return 0
         # One unit less than was charged stays at most, so that whoever settles it again finds it settled.
         kept = min(actual, charged - 1)
-        del self._stamps[start + kept : start + charged]
         if actual > kept:
             self.charge(now, quota, span, burst, actual - kept, True)
+            start = bisect_left(self._stamps, receipt)
+        del self._stamps[start + kept : start + charged]
         return actual - charged
 
     def entries(self, now: int, span: int, most: int) -> list[int]:

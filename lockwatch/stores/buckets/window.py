@@ -9,6 +9,8 @@ from typing import Final
 from lockwatch.stores.buckets.bucket import MOST, NEVER, Bucket, Verdict
 
 _DEPTH: Final = 4096
+_NOTHING: Final = array("q")
+"""Of a bucket that is made and not yet charged; never written to."""
 
 
 class Window(Bucket):
@@ -53,34 +55,34 @@ class Window(Bucket):
 
     def judge(self, now: int, quota: int, span: int, burst: int, cost: int) -> Verdict:
         """What `cost` would get now."""
-        now = self._steady(now, span)
+        asked, now = now, self._steady(now, span)
         if self._expired(now, span):
             return (1, quota, 0, 0, 0, 0) if cost <= quota else (0, quota, NEVER, 0, 0, 0)
         stamps = self.stamps
         head, base = self._live(now - span)
         left = quota - self.totals[-1] + base
-        reset, upcoming = stamps[-1] + span - now, stamps[head] + span - now
+        reset, upcoming = stamps[-1] + span - asked, stamps[head] + span - asked
         if cost <= left or not cost:
             return (1, max(0, left), 0, reset, upcoming, 0)
         if cost > quota:
             return (0, max(0, left), NEVER, reset, upcoming, 0)
         released = stamps[bisect_left(self.totals, base + cost - left, head)]
-        return (2 if self.loose else 0, max(0, left), released + span - now, reset, upcoming, 0)
+        return (2 if self.loose else 0, max(0, left), released + span - asked, reset, upcoming, 0)
 
     def charge(self, now: int, quota: int, span: int, burst: int, cost: int, loose: bool) -> Verdict:
         """Record an admission."""
-        now = self._steady(now, span)
+        asked, now = now, self._steady(now, span)
         last = self.stamps[-1] if self.stamps else 0
         expired = self._expired(now, span)
         self.loose = loose or (self.loose and not expired)
         stamp = max(now, last + 1) if self.loose else now
-        upcoming = stamp + span - now
+        oldest = stamp
         if expired:
             self._restart(stamp, span, cost)
         else:
-            upcoming = self._append(now, stamp, span, cost)
+            oldest = self._append(now, stamp, span, cost)
         left = quota - self.totals[-1] + self.base
-        return (1, max(0, left), 0, stamp + span - now, upcoming, stamp if loose else 0)
+        return (1, max(0, left), 0, stamp + span - asked, oldest + span - asked, stamp if loose else 0)
 
     def settle(self, now: int, quota: int, span: int, burst: int, receipt: int, charged: int, actual: int, held: bool) -> int:
         """Lower or remove the admission that the receipt names; what is more is admitted now."""
@@ -102,16 +104,16 @@ class Window(Bucket):
         return actual - charged
 
     def _append(self, now: int, stamp: int, span: int, cost: int) -> int:
-        """One more admission. Returns when the oldest expires."""
+        """One more admission. Returns when the oldest was."""
         self.span = span
         self.head, self.base = self._live(now - span)
-        upcoming = self.stamps[self.head] + span - now
+        oldest = self.stamps[self.head]
         self.stamps.append(stamp)
         self.totals.append(min(self.totals[-1] + cost, self.base + MOST))
         if self.head * 2 >= len(self.stamps):
             del self.stamps[: self.head], self.totals[: self.head]
             self.head = 0
-        return upcoming
+        return oldest
 
     def _lower(self, at: int, less: int, gone: bool) -> None:
         for i in range(at, len(self.totals)):
@@ -142,7 +144,7 @@ class Window(Bucket):
         return now
 
     def _clear(self) -> None:
-        self.stamps, self.totals = array("q"), array("q")
+        self.stamps = self.totals = _NOTHING
         self.span = self.head = self.base = 0
         self.loose = False
 

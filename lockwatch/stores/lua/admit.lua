@@ -6,29 +6,6 @@
 -- Reply, per charge: verdict (1 allowed, 0 refused and nothing but time or a reset changes that, 2 refused), remaining, retry_after
 -- (-1: never), reset_after, next_after (microseconds), receipt (0: none).
 local SIX = '%d %.0f %.0f %.0f %.0f %.0f'
-local PLAIN = '%d %.0f %.0f %.0f %.0f 0'
-
--- The common case, written out: one sliding window, nothing to be given back.
-local function decide_one(key, numbers, write)
-  local now, quota, span, cost = now_us(numbers[1]), numbers[3], numbers[4], numbers[6]
-  local w, left, reset, upcoming = ring.open(key), quota, 0, 0
-  if w then
-    w, now = ring.steady(w, now, span)
-    ring.expire(w, now, span)
-    if w.count > 0 then left, reset, upcoming = quota - ring.used(w), w.last + span - now, span - w.age end
-  end
-  if cost > left and cost > 0 then
-    if cost > quota then return format(PLAIN, 0, max(0, left), -1, reset, upcoming) end
-    return format(PLAIN, w.loose and 2 or 0, max(0, left), span - ring.release(w, now, cost - left), reset, upcoming)
-  end
-  if write and cost > 0 then
-    w = w or ring.fresh(key)
-    ring.add(w, now, span, quota, cost)
-    left, reset = left - cost, w.last + span - now
-    if upcoming == 0 then upcoming = reset end
-  end
-  return format(PLAIN, 1, max(0, left), 0, reset, upcoming)
-end
 
 -- Numbers and keys as charges; `size` numbers each, all of which begin with mode, quota, span and burst.
 local function read_charges(keys, numbers, size)
@@ -42,6 +19,8 @@ local function read_charges(keys, numbers, size)
       kind = (mode - flags) / 32, key = keys[taken], quota = numbers[i + 1], span = numbers[i + 2], burst = numbers[i + 3],
       shadow = flags % 2 == 1, loose = held or flags % 4 >= 2, penalty = flags % 16 >= 8, look = flags >= 16,
       at = i + 4, cost = numbers[i + 4], receipt = 0, retry = 0,
+      -- Set later, named here so that the table does not grow.
+      now = 0, verdict = 0, left = 0, reset = 0, next = 0, capacity = 0, firm = false, window = false,
     }
     if held and c.kind ~= 5 then taken, c.open = taken + 1, keys[taken + 1] end
     charges[#charges + 1] = c
@@ -69,8 +48,10 @@ local function charge(c, now)
   if c.open then open.add(c, now, c.cost) end
 end
 
+-- A time to wait, from the clock as it is: a bucket whose clock was set back stands still until it has caught up.
+local function told(wait, c, now) return wait > 0 and wait + c.now - now or wait end
+
 local function decide(keys, numbers, write)
-  if #numbers == 6 and numbers[2] < 2 then return decide_one(keys[1], numbers, write) end
   local now, charges, lines, refused, penalised = now_us(numbers[1]), read_charges(keys, numbers, 5), {}, false, false
   for _, c in ipairs(charges) do
     judge(c, now)
@@ -80,7 +61,7 @@ local function decide(keys, numbers, write)
   for i, c in ipairs(charges) do
     local due = write and c.penalty == refused and (refused or not penalised)
     if due and c.verdict == 1 and c.cost > 0 and not c.look then charge(c, now) end
-    lines[i] = format(SIX, c.verdict, max(0, c.left), c.retry, c.reset, c.next, c.receipt)
+    lines[i] = format(SIX, c.verdict, max(0, c.left), told(c.retry, c, now), told(c.reset, c, now), told(c.next, c, now), c.receipt)
   end
   return table.concat(lines, ' ')
 end

@@ -18,8 +18,8 @@ makers[5] = function()
   function leases.charge(c)
     call('ZREMRANGEBYSCORE', c.key, '-inf', whole(c.now))
     local receipt = c.now
-    while call('ZSCORE', c.key, open.name(receipt, 1)) do receipt = receipt + 1 end
-    call('ZADD', c.key, whole(c.now + c.span), open.name(receipt, 1))
+    while call('ZSCORE', c.key, reservation(receipt, 1)) do receipt = receipt + 1 end
+    call('ZADD', c.key, whole(c.now + c.span), reservation(receipt, 1))
     call('PEXPIRE', c.key, max(call('PTTL', c.key), milliseconds(c.span)))
     c.left, c.reset, c.next = c.left - 1, max(c.reset, c.span), LATER
     return receipt
@@ -27,8 +27,8 @@ makers[5] = function()
 
   function leases.settle(c, receipt, _, actual)
     if actual > 0 then return 0 end
-    local lapses = call('ZSCORE', c.key, open.name(receipt, 1))
-    call('ZREM', c.key, open.name(receipt, 1))
+    local lapses = call('ZSCORE', c.key, reservation(receipt, 1))
+    call('ZREM', c.key, reservation(receipt, 1))
     return lapses and tonumber(lapses) > c.now and -1 or 0
   end
 

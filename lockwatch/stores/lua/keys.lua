@@ -34,3 +34,12 @@ function scripts.epoch(keys, numbers)
   if count then call('PEXPIRE', keys[1], numbers[2]) end
   return count or '0'
 end
+
+-- entries: the newest admissions of a sorted-set bucket that count. KEYS one. Numbers: now, span, how many at most.
+-- Reply: the stamp of each unit of cost, newest first.
+function scripts.entries(keys, numbers)
+  local horizon = now_us(numbers[1]) - numbers[2]
+  local found = call('ZREVRANGEBYSCORE', keys[1], '+inf', '(' .. whole(horizon), 'LIMIT', 0, whole(numbers[3]))
+  for i = 1, #found do found[i] = match(found[i], '^%d+') end
+  return table.concat(found, ' ')
+end

@@ -4,10 +4,8 @@
 local open = {}
 open.LEASE = 10000000
 
-function open.name(receipt, cost) return format('%.0f %.0f', receipt, cost) end
-
 function open.add(c, now, cost)
-  call('ZADD', c.open, whole(now + open.LEASE), open.name(c.receipt, cost))
+  call('ZADD', c.open, whole(now + open.LEASE), reservation(c.receipt, cost))
   call('PEXPIRE', c.open, milliseconds(open.LEASE + c.span))
 end
 
@@ -32,7 +30,7 @@ end
 
 -- End a reservation. Returns what it was: 'open', 'lapsed', or nil when it had ended before.
 function open.close(key, receipt, cost)
-  local member = open.name(receipt, cost)
+  local member = reservation(receipt, cost)
   if call('ZREM', key, member) == 1 then return 'open' end
   return call('ZREM', key, member .. ' -') == 1 and 'lapsed' or nil
 end

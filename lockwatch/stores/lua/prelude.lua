@@ -2,8 +2,6 @@
 -- call: "<script> <number of keys> <whole numbers...>". The reply is one text, a line per call: its numbers, or "!" and why
 -- that call alone failed. Works on Redis 6.2 to Valkey 9 and on fakeredis: no bit, struct, cmsgpack, FUNCTION or shebang.
 local scripts = {}
--- Algorithms by number. Each is made when a batch first needs it: closures that nobody calls cost as much as those that run.
-local makers, made = {}, {}
 local byte, char, sub, rep, match, format = string.byte, string.char, string.sub, string.rep, string.match, string.format
 local max, min, ceil, floor = math.max, math.min, math.ceil, math.floor
 local pcall_redis = redis.pcall
@@ -58,15 +56,10 @@ local function unpack_at(text, at, width)
   return n
 end
 
--- No bucket ever holds more, whatever is charged afterwards.
-local MOST = 2 ^ 42
-
-local function algorithm(number)
-  if not made[number] then made[number] = makers[number]() end
-  return made[number]
-end
-
 -- A whole number as Redis takes it: a plain tostring keeps 14 digits.
 local function whole(n) return format('%.0f', n) end
+
+-- The member that stands for a charge in a set of leases.
+local function reservation(receipt, cost) return format('%.0f %.0f', receipt, cost) end
 
 local function milliseconds(microseconds) return max(1, ceil(microseconds / 1000)) + patience end

@@ -27,10 +27,10 @@ function scripts.renew(keys, numbers)
   local now, found = now_us(numbers[1]), {}
   for i, key in ipairs(keys) do
     local receipt, cost, lease = numbers[i * 3 - 1], numbers[i * 3], numbers[i * 3 + 1]
-    local member = open.name(receipt, cost)
+    local member = reservation(receipt, cost)
     local lapses = call('ZSCORE', key, member)
     if not lapses then
-      member = open.name(receipt, 1)
+      member = reservation(receipt, 1)
       lapses = call('ZSCORE', key, member)
     end
     lapses = lapses and tonumber(lapses) > now and max(tonumber(lapses), now + lease)

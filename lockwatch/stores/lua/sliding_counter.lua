@@ -80,7 +80,8 @@ makers[2] = function()
 
   function counter.charge(c, cost, loose)
     c.last = loose and max(c.now, c.last + 1) or c.now
-    roll(c, c.last)
+    c.now = c.last
+    roll(c, c.now)
     c.current = min(c.current + cost, MOST)
     save(c)
     tell(c)

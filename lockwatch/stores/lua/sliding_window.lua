@@ -1,9 +1,4 @@
--- sliding-window: exact. No window of any position holds more than the quota. The ring of window.lua behind the face that every
--- algorithm has:
---   open(c, now)            read the bucket of charge `c`; sets c.now, c.left, c.reset, c.next, c.capacity, c.firm
---   wait(c)                 how long until c.cost, which is more than is left, fits
---   charge(c, cost, loose)  take `cost`, whatever is left; sets the same; returns the receipt
---   settle(c, receipt, charged, actual)  make a charge count `actual`; returns by how much what counts has changed
+-- sliding-window: exact. No window of any position holds more than the quota. The ring of window.lua as an algorithm.
 makers[0] = function()
   local DEPTH = 4096
   local window = {}

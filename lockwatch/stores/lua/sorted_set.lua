@@ -60,26 +60,15 @@ makers[1] = function()
   function set.settle(c, receipt, charged, actual)
     if receipt <= c.now - c.span or not call('ZSCORE', c.key, member(receipt, charged - 1)) then return 0 end
     local kept = min(actual, charged - 1)
+    -- First what is more: its stamp has to be another.
+    if actual > kept then set.charge(c, actual - kept) end
     for from = kept, charged - 1, CHUNK do
       local members = {}
       for n = from, min(from + CHUNK, charged) - 1 do members[#members + 1] = member(receipt, n) end
       call('ZREM', c.key, unpack(members))
     end
-    if actual > kept then
-      set.open(c, c.now)
-      set.charge(c, actual - kept)
-    end
     return actual - charged
   end
 
   return set
-end
-
--- entries: the newest admissions of a sorted-set bucket that count. KEYS one. Numbers: now, span, how many at most.
--- Reply: the stamp of each unit of cost, newest first.
-function scripts.entries(keys, numbers)
-  local horizon = now_us(numbers[1]) - numbers[2]
-  local found = call('ZREVRANGEBYSCORE', keys[1], '+inf', '(' .. whole(horizon), 'LIMIT', 0, whole(numbers[3]))
-  for i = 1, #found do found[i] = match(found[i], '^%d+') end
-  return table.concat(found, ' ')
 end
