@@ -9,11 +9,11 @@ from typing import Final, TypeAlias
 
 from lockwatch.errors import ConfigurationError
 
-Secret: TypeAlias = "str | bytes | Callable[[], str | bytes]"
+Secret: TypeAlias = "str | bytes | Callable[[], str | bytes]"  # noqa: S105
 DAY: Final = 86_400
 ALGORITHMS: Final = ("RS256", "ES256", "HS256")
 """What lockwatch signs with."""
-_MAKE_SECRET: Final = 'make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'
+_MAKE_SECRET: Final = 'make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'  # noqa: S105
 
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     "access_token_ttl_seconds": (1, 30 * DAY),
@@ -56,7 +56,7 @@ class JWTConfig:
 
     rsa_private_key_pem: Secret | None = field(default=None, repr=False)
     rsa_private_key_path: str | PathLike[str] | None = None
-    jwt_secret: Secret | tuple[Secret, ...] | None = field(default=None, repr=False)
+    jwt_secret: Secret | tuple[Secret, ...] | list[Secret] | None = field(default=None, repr=False)
     algorithm: str | None = None
     issuer: str = "lockwatch"
     audience: str = "lockwatch-api"
@@ -88,12 +88,14 @@ class JWTConfig:
         """The HMAC secrets, newest first."""
         if self.jwt_secret is None:
             return ()
-        return self.jwt_secret if isinstance(self.jwt_secret, tuple) else (self.jwt_secret,)
+        return tuple(self.jwt_secret) if isinstance(self.jwt_secret, tuple | list) else (self.jwt_secret,)
 
     def _check_keys(self) -> None:
         given = [n for n in ("rsa_private_key_pem", "rsa_private_key_path", "jwt_secret") if getattr(self, n) is not None]
         if len(given) > 1:
-            raise ConfigurationError(f"{' and '.join(given)} are given, but tokens are signed with one of them; leave the others out")
+            raise ConfigurationError(
+                f"{' and '.join(given)} are given, but tokens are signed with one of them; leave the others out"
+            )
         symmetric = self.algorithm == "HS256"
         if self.algorithm is not None and given and symmetric != (given == ["jwt_secret"]):
             hint = "set jwt_secret" if symmetric else "set rsa_private_key_pem or rsa_private_key_path"
