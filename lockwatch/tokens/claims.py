@@ -13,18 +13,37 @@ LAST_INSTANT: Final = 2**53
 Names: TypeAlias = Callable[[Mapping[str, Any]], frozenset[str]]
 
 
+def words(value: object) -> frozenset[str]:
+    """The words of a claim that is a list of texts, or one text with spaces (RFC 8693, section 4.2); of anything else, none."""
+    listed = value.split(" ") if isinstance(value, str) else value
+    return frozenset([w for w in listed if isinstance(w, str) and w]) if isinstance(listed, list) else frozenset()
+
+
+def standard_scopes(values: Mapping[str, Any]) -> frozenset[str]:
+    """`scope`, as RFC 9068 has it."""
+    return words(values["scope"]) if "scope" in values else frozenset()
+
+
+def standard_roles(values: Mapping[str, Any]) -> frozenset[str]:
+    """`roles`, as RFC 9068 has it."""
+    return words(values["roles"]) if "roles" in values else frozenset()
+
+
+def standard_audience(values: Mapping[str, Any]) -> object:
+    """`aud`."""
+    return values.get("aud")
+
+
 class Claims(Mapping[str, Any]):
     """The claims of a verified token, read-only. Changing a list taken from them changes nothing here.
 
     `claims["exp"]` is the claim as it was sent. Instants are epoch seconds.
     """
 
-    __slots__ = ("_roles", "_scopes", "_values")
+    __slots__ = ("_roles_of", "_scopes_of", "_values")
 
-    def __init__(
-        self, values: Mapping[str, Any], scopes: frozenset[str] = frozenset(), roles: frozenset[str] = frozenset()
-    ) -> None:
-        self._values, self._scopes, self._roles = values, scopes, roles
+    def __init__(self, values: Mapping[str, Any], scopes_of: Names = standard_scopes, roles_of: Names = standard_roles) -> None:
+        self._values, self._scopes_of, self._roles_of = values, scopes_of, roles_of
 
     def __getitem__(self, name: str) -> Any:
         value = self._values[name]
@@ -62,12 +81,12 @@ class Claims(Mapping[str, Any]):
     @property
     def scopes(self) -> frozenset[str]:
         """What it is good for."""
-        return self._scopes
+        return self._scopes_of(self._values)
 
     @property
     def roles(self) -> frozenset[str]:
         """What its subject is."""
-        return self._roles
+        return self._roles_of(self._values)
 
     @property
     def expires_at(self) -> float:
@@ -87,27 +106,6 @@ class Claims(Mapping[str, Any]):
     def _text(self, name: str) -> str | None:
         value = self._values.get(name)
         return value if isinstance(value, str) else None
-
-
-def words(value: object) -> frozenset[str]:
-    """The words of a claim that is a list of texts, or one text with spaces (RFC 8693, section 4.2); of anything else, none."""
-    listed = value.split(" ") if isinstance(value, str) else value
-    return frozenset([w for w in listed if isinstance(w, str) and w]) if isinstance(listed, list) else frozenset()
-
-
-def standard_scopes(values: Mapping[str, Any]) -> frozenset[str]:
-    """`scope`, as RFC 9068 has it."""
-    return words(values["scope"]) if "scope" in values else frozenset()
-
-
-def standard_roles(values: Mapping[str, Any]) -> frozenset[str]:
-    """`roles`, as RFC 9068 has it."""
-    return words(values["roles"]) if "roles" in values else frozenset()
-
-
-def standard_audience(values: Mapping[str, Any]) -> object:
-    """`aud`."""
-    return values.get("aud")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +155,7 @@ def accept(values: Mapping[str, Any], kind: str, rules: Rules, now: float) -> Cl
         raise TokenError("wrong_type")
     _check_texts(values, rules)
     _check_times(values, rules, now)
-    return Claims(values, rules.scopes_of(values), rules.roles_of(values))
+    return Claims(values, rules.scopes_of, rules.roles_of)
 
 
 def is_name(value: object) -> bool:

@@ -42,12 +42,16 @@ def read_object(data: bytes) -> dict[str, Any]:
     """A JSON object in strict UTF-8, nested at most 32 deep, each name once, numbers finite. Raises: ValueError."""
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
         raise ValueError("nested too deep")
-    value = _DECODER.decode(data.decode())
-    if type(value) is not dict:
+    text = data.decode().strip(" \t\r\n")
+    if text[:1] != "{":
         raise ValueError("not an object")
-    if b"\\u" in data:
+    value, end = _DECODER.raw_decode(text)
+    if end != len(text):
+        raise ValueError("something follows the object")
+    if b"\\" in data:
         json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair cannot be encoded: UnicodeEncodeError
-    return value
+    read: dict[str, Any] = value
+    return read
 
 
 def _depth(data: bytes) -> int:
