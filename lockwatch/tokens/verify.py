@@ -41,7 +41,7 @@ def split(token: object) -> Compact:
         raise TokenError("too_large")
     raw = token.encode()
     parts = raw.split(b".", 3)
-    if len(parts) != 3:
+    if len(parts) != 3 or b"" in parts:
         raise TokenError("malformed")
     header, payload, signature = parts
     if len(header) > MAX_HEADER:
