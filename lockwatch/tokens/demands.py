@@ -10,7 +10,7 @@ from typing import Final
 from lockwatch.errors import ConfigurationError, InsufficientScope, StaleLogin
 from lockwatch.tokens.claims import Claims
 
-_AGE: Final = re.compile(r"(\d{1,9}) ?(s|m|h|d)")
+_AGE: Final = re.compile(r"([0-9]{1,9}) ?(s|m|h|d)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 

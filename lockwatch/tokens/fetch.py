@@ -20,7 +20,7 @@ TIMEOUT: Final = 10.0
 MAX_REDIRECTS: Final = 3
 _HEADERS: Final = {"accept": "application/json", "accept-encoding": "identity"}
 """Uncompressed, so that a few bytes cannot become many."""
-_MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=\"?(\d{1,9})", re.IGNORECASE)
+_MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
 
 
 async def fetch_keys(client: httpx.AsyncClient, issuer: Issuer, engine: Engine) -> tuple[Mapping[str, Key], float | None]:

@@ -15,7 +15,7 @@ from lockwatch.tokens.config import JWTConfig
 from lockwatch.tokens.encoding import encode
 from lockwatch.tokens.engine import engine_named
 from lockwatch.tokens.keyfile import new_pem
-from lockwatch.tokens.keys import Key
+from lockwatch.tokens.keys import Key, key_of_pem
 from lockwatch.tokens.ring import KeyRing, ring_of_pem, ring_of_secrets
 from lockwatch.tokens.verify import Verifier
 
@@ -105,3 +105,9 @@ def token(
     body = claims() if body is None else body
     signing_input = encode(text_of(head)) + b"." + encode(text_of(body))
     return (signing_input + b"." + encode((sign or key.sign)(signing_input))).decode()
+
+
+@cache
+def key_of(text: str, engine: str = "python-jose") -> Key:
+    """The key in a PEM."""
+    return key_of_pem(text, engine_named(engine))
