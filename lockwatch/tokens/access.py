@@ -12,7 +12,7 @@ from lockwatch.tokens.config import DAY, JWTConfig
 from lockwatch.tokens.encoding import encode, read_object, write_object
 from lockwatch.tokens.keys import Key
 from lockwatch.tokens.ring import KeyRing
-from lockwatch.tokens.verify import MAX_TOKEN
+from lockwatch.tokens.verify import MAX_TOKEN, Verifier
 
 ACCESS: Final = "at+jwt"
 REGISTERED: Final = frozenset(
@@ -44,6 +44,11 @@ def access_rules(config: JWTConfig, ring: KeyRing) -> Rules:
         # A day at least, so that tokens signed before the setting was lowered live on.
         max_lifetime=max(config.access_token_ttl_seconds, DAY),
     )
+
+
+def access_verifier(config: JWTConfig, ring: KeyRing) -> Verifier:
+    """Verifies our own access tokens. Another ring needs another one."""
+    return Verifier(ring.keys, access_rules(config, ring))
 
 
 def access_token(

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jose import jwk
 from jose import jwt as python_jose
 
-from lockwatch.tokens.access import access_rules, access_token
+from lockwatch.tokens.access import access_token, access_verifier
 from lockwatch.tokens.config import JWTConfig
 from lockwatch.tokens.encoding import decode
 from lockwatch.tokens.engine import engine_named
@@ -88,8 +88,7 @@ def _tokens(pem: str) -> list[str]:
 
 def _verifier(pem: str, engine: str) -> Verifier:
     config = JWTConfig()
-    ring = ring_of_pem(pem, config, engine_named(engine))
-    return Verifier(ring.keys, access_rules(config, ring))
+    return access_verifier(config, ring_of_pem(pem, config, engine_named(engine)))
 
 
 def _ours(pem: str, engine: str) -> Check:

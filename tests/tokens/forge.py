@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
 
-from lockwatch.tokens.access import access_rules
+from lockwatch.tokens.access import access_verifier
 from lockwatch.tokens.config import JWTConfig
 from lockwatch.tokens.encoding import encode
 from lockwatch.tokens.engine import engine_named
@@ -63,8 +63,7 @@ def ring(algorithm: str = "RS256", engine: str = "python-jose") -> KeyRing:
 
 def verifier(algorithm: str = "RS256", engine: str = "python-jose") -> Verifier:
     """Verifies our access tokens."""
-    keys = ring(algorithm, engine)
-    return Verifier(keys.keys, access_rules(JWTConfig(), keys))
+    return access_verifier(JWTConfig(), ring(algorithm, engine))
 
 
 CLAIMS: Mapping[str, Any] = {
