@@ -33,7 +33,7 @@ def engine_named(name: str) -> Engine:
     try:
         from lockwatch.tokens.engine_pyjwt import PyJWTEngine
     except ModuleNotFoundError as error:
-        if error.name != "jwt":
+        if (error.name or "").partition(".")[0] != "jwt":
             raise
         raise ConfigurationError("engine='pyjwt' needs PyJWT: pip install 'lockwatch[pyjwt]'") from None
     return PyJWTEngine()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -292,6 +294,21 @@ def test_a_modulus_with_a_leading_zero_is_read() -> None:
 def test_an_engine_is_chosen_by_name() -> None:
     assert type(engine_named("pyjwt")).__name__ == "PyJWTEngine"
     assert type(engine_named("python-jose")).__name__ == "JoseEngine"
+
+
+def test_a_missing_library_is_said_with_what_to_install() -> None:
+    code = "import sys; sys.modules['jwt'] = None; from lockwatch.tokens.engine import engine_named; engine_named('pyjwt')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "ConfigurationError: engine='pyjwt' needs PyJWT: pip install 'lockwatch[pyjwt]'" in done.stderr
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "HS256"])
+def test_no_signature_makes_an_engine_raise(algorithm: str, engine: str) -> None:
+    key = forge.ring(algorithm, engine).current
+    for byte in (b"\0", b"\1", b"\x7f", b"\xff"):
+        for size in (key.signature_size, 0, 1, key.signature_size + 1, 4096):
+            assert key.engine.verify(key.verifying, b"a.b", byte * size) is False
 
 
 def test_a_large_rsa_key_is_used() -> None:
