@@ -63,11 +63,15 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def replace_file(path: Path, file: KeyFile) -> None:
-    """Replace a key file at once, or leave it as it was. Only the owner may read it. Raises: ConfigurationError."""
+    """Replace a key file at once, or leave it as it was. Its owner stays, and is the only one to read it.
+
+    Raises: ConfigurationError.
+    """
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+                _keep_owner(path, target.fileno())
                 target.write(rotation.write(file))
                 target.flush()
                 os.fsync(target.fileno())
@@ -148,6 +152,13 @@ def _text(path: Path) -> str:
         return data.decode()
     except ValueError:
         raise ConfigurationError(f"{str(path)!r} is no key file: it is no UTF-8 text of at most a megabyte") from None
+
+
+def _keep_owner(path: Path, descriptor: int) -> None:
+    """So that root may rotate the keys of a server that runs as somebody else."""
+    if hasattr(os, "fchown") and path.exists():
+        found = path.stat()
+        os.fchown(descriptor, found.st_uid, found.st_gid)
 
 
 def _sync(directory: Path) -> None:

@@ -140,6 +140,13 @@ def test_only_the_owner_may_read_a_key_file(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_the_owner_of_a_key_file_stays_when_root_changes_it(path: Path) -> None:
+    owner = (12345, 12345) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(path, *owner)
+    done("generate", path, "--algorithm", "ES256")
+    assert (path.stat().st_uid, path.stat().st_gid) == owner
+
+
 def test_a_refused_step_leaves_the_file_as_it_was_and_nothing_beside_it(path: Path) -> None:
     before, inode = path.read_bytes(), path.stat().st_ino
     keys("rotate", path)
