@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -65,8 +66,8 @@ def access_token(
 ) -> SignedToken:
     """Sign an access token for `subject`, a text or whole number.
 
-    `claims` are the application's; `scope` and `roles` among them are what the token is good for, each a list or a text with
-    spaces. They are checked by reading them back, so that what is signed is also accepted.
+    `claims` are the application's. Two of them say what the token is good for: `scope`, a list of words or a text with spaces, and
+    `roles`, a list of names or one name. Claims are checked by reading them back, so that what is signed is also accepted.
 
     Raises: ConfigurationError for claims that lockwatch sets, that JSON cannot say, or that make the token longer than 8 KiB.
     """
@@ -100,9 +101,11 @@ def custom_claims(claims: Mapping[str, Any] | None) -> dict[str, Any]:
     except (ValueError, TypeError, RecursionError):
         raise ConfigurationError(f"the claims {', '.join(sorted(claims))} cannot be said in JSON of at most 32 levels") from None
     if "scope" in own:
-        own["scope"] = " ".join(_listed("scope", own["scope"]))
+        scope = own["scope"]
+        own["scope"] = " ".join(_listed("scope", scope.split() if isinstance(scope, str) else scope, r"\S+"))
     if "roles" in own:
-        own["roles"] = _listed("roles", own["roles"])
+        roles = own["roles"]
+        own["roles"] = _listed("roles", [roles] if isinstance(roles, str) else roles, r".+")
     return own
 
 
@@ -124,9 +127,8 @@ def sign(key: Key, kind: str, values: Mapping[str, Any]) -> str:
     return token.decode()
 
 
-def _listed(name: str, value: object) -> list[str]:
-    listed = value.split() if isinstance(value, str) else value
-    found = [word for word in listed if is_name(word) and " " not in word] if isinstance(listed, list) else []
-    if listed != found:
-        raise ConfigurationError(f"claims: {name} is no list of words; a correct one is {{'{name}': ['reports', 'profile']}}")
+def _listed(name: str, value: object, form: str) -> list[str]:
+    found = [one for one in value if is_name(one) and re.fullmatch(form, one)] if isinstance(value, list) else []
+    if found != value:
+        raise ConfigurationError(f"claims: {name} is no list of texts; a correct one is {{'{name}': ['reports', 'profile']}}")
     return found

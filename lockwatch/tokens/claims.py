@@ -19,6 +19,11 @@ def words(value: object) -> frozenset[str]:
     return frozenset([w for w in listed if isinstance(w, str) and w]) if isinstance(listed, list) else frozenset()
 
 
+def names(value: object) -> frozenset[str]:
+    """The texts in a claim that is a list, or the one text it is; of anything else, none. A name may have spaces."""
+    return words([value] if isinstance(value, str) else value)
+
+
 def standard_scopes(values: Mapping[str, Any]) -> frozenset[str]:
     """`scope`, as RFC 9068 has it."""
     return words(values["scope"]) if "scope" in values else frozenset()
@@ -26,7 +31,7 @@ def standard_scopes(values: Mapping[str, Any]) -> frozenset[str]:
 
 def standard_roles(values: Mapping[str, Any]) -> frozenset[str]:
     """`roles`, as RFC 9068 has it."""
-    return words(values["roles"]) if "roles" in values else frozenset()
+    return names(values["roles"]) if "roles" in values else frozenset()
 
 
 def standard_audience(values: Mapping[str, Any]) -> object:

@@ -43,8 +43,13 @@ class Demands:
 def demands(
     scopes: str | Iterable[str] = (), roles: str | Iterable[str] = (), max_age: float | str | None = None, fresh: bool | None = None
 ) -> Demands:
-    """Demands as a developer writes them. Raises: ConfigurationError."""
-    return Demands(_words("scopes", scopes), _words("roles", roles), None if max_age is None else seconds(max_age), bool(fresh))
+    """Demands as a developer writes them: a text is scopes with spaces between them, or one role. Raises: ConfigurationError."""
+    return Demands(
+        _listed("scopes", scopes.split() if isinstance(scopes, str) else scopes, r"\S+"),
+        _listed("roles", [roles] if isinstance(roles, str) else roles, r".+"),
+        None if max_age is None else seconds(max_age),
+        bool(fresh),
+    )
 
 
 def seconds(age: float | str) -> float:
@@ -56,9 +61,8 @@ def seconds(age: float | str) -> float:
     return age
 
 
-def _words(option: str, value: str | Iterable[str]) -> tuple[str, ...]:
-    listed = value.split() if isinstance(value, str) else list(value)
-    for word in listed:
-        if not isinstance(word, str) or not word or not word.isprintable() or " " in word:
-            raise ConfigurationError(f"{option}={value!r} is no list of words; a correct one is {option}=['profile', 'reports']")
-    return tuple(dict.fromkeys(listed))
+def _listed(option: str, listed: Iterable[str], form: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(listed))
+    if not all(isinstance(one, str) and one.isprintable() and re.fullmatch(form, one) for one in found):
+        raise ConfigurationError(f"{option}={found!r} is no list of texts; a correct one is {option}=['profile', 'reports']")
+    return found

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from lockwatch.errors import ConfigurationError
-from lockwatch.tokens.claims import Names, standard_audience, standard_roles, standard_scopes, words
+from lockwatch.tokens.claims import Names, names, standard_audience, standard_roles, standard_scopes, words
 
 _NEVER_ACCESS: Final = frozenset({"at_hash", "c_hash", "s_hash", "events"})
 """Claims of ID tokens, and of logout and other event tokens (RFC 8417)."""
@@ -65,7 +65,7 @@ def _keycloak_roles(values: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _roles_in(access: object) -> frozenset[str]:
-    return words(access.get("roles")) if isinstance(access, dict) else frozenset()
+    return names(access.get("roles")) if isinstance(access, dict) else frozenset()
 
 
 def _entra(values: Mapping[str, Any], _: str) -> bool:
@@ -94,8 +94,7 @@ def _cognito_audience(values: Mapping[str, Any]) -> object:
 
 
 def _cognito_roles(values: Mapping[str, Any]) -> frozenset[str]:
-    groups = values.get("cognito:groups")
-    return words(groups) if isinstance(groups, list) else frozenset()
+    return names(values["cognito:groups"]) if "cognito:groups" in values else frozenset()
 
 
 def _okta(values: Mapping[str, Any], _: str) -> bool:
@@ -116,7 +115,7 @@ def _scp(values: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _okta_roles(values: Mapping[str, Any]) -> frozenset[str]:
-    return words(values["groups"]) if isinstance(values.get("groups"), list) else frozenset()
+    return names(values["groups"]) if "groups" in values else frozenset()
 
 
 _UNTYPED: Final = frozenset({"", "jwt", "at+jwt"})

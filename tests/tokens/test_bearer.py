@@ -117,6 +117,9 @@ def having(**values: Any) -> Claims:
         ({"scopes": ["a"]}, {}, False),
         ({"scopes": ["a"]}, {"scope": "ab"}, False),
         ({"roles": ["admin"]}, {"roles": ["admin"]}, True),
+        ({"roles": "site admin"}, {"roles": "site admin"}, True),
+        ({"roles": ["admin"]}, {"roles": "site admin"}, False),
+        ({"roles": "site admin"}, {"roles": ["admin", "site"]}, False),
         ({"roles": ["admin", "owner"]}, {"roles": ["owner"]}, True),
         ({"roles": ["admin"]}, {"roles": ["user"]}, False),
         ({"roles": ["admin"]}, {"scope": "admin"}, False),
@@ -172,9 +175,11 @@ def test_another_age_is_refused(age: Any) -> None:
         demands(max_age=age)
 
 
-@pytest.mark.parametrize("words", [["a b"], [""], [1], ["a\n"]])
-def test_words_are_words(words: Any) -> None:
+@pytest.mark.parametrize("words", [[""], [1], ["a\n"]])
+def test_scopes_are_words_and_roles_are_names(words: Any) -> None:
     with pytest.raises(ConfigurationError, match="scopes="):
         demands(scopes=words)
     with pytest.raises(ConfigurationError, match="roles="):
         demands(roles=words)
+    with pytest.raises(ConfigurationError, match="scopes="):
+        demands(scopes=["a b"])

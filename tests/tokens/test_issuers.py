@@ -211,8 +211,9 @@ def test_a_strange_role_claim_grants_nothing() -> None:
     strange: list[tuple[str, dict[str, Any]]] = [
         ("keycloak", {"realm_access": ["admin"], "resource_access": {"a": ["admin"], "b": {"roles": "admin"}, "c": None}}),
         ("keycloak", {"realm_access": {"roles": {"admin": 1}}, "resource_access": []}),
-        ("cognito", {"cognito:groups": "admins"}),
-        ("okta", {"groups": "admins"}),
+        ("cognito", {"cognito:groups": {"admins": 1}}),
+        ("okta", {"groups": 7}),
+        ("entra", {"roles": None}),
     ]
     for name, claims in strange:
         issuer = party(name)
