@@ -311,6 +311,24 @@ def test_no_signature_makes_an_engine_raise(algorithm: str, engine: str) -> None
             assert key.engine.verify(key.verifying, b"a.b", byte * size) is False
 
 
+class Gullible:
+    """An engine that finds every signature right."""
+
+    def load(self, algorithm: str, key: Any) -> Any:
+        return key
+
+    def sign(self, key: Any, signing_input: bytes) -> bytes:
+        return b""
+
+    def verify(self, key: Any, signing_input: bytes, signature: bytes) -> bool:
+        return True
+
+
+def test_a_signature_of_another_length_never_reaches_an_engine() -> None:
+    for key, size in ((key_of_pem(forge.pem(), Gullible()), 256), (key_of_pem(forge.pem("a", "ES256"), Gullible()), 64)):
+        assert [key.verify(b"a.b", bytes(n)) for n in (0, 1, size - 1, size, size + 1)] == [False, False, False, True, False]
+
+
 def test_a_large_rsa_key_is_used() -> None:
     key = key_of_pem(pem_of(rsa.generate_private_key(65_537, 3072)), JOSE, JWTConfig().algorithm)
     assert (key.signature_size, key.verify(b"a.b", key.sign(b"a.b"))) == (384, True)
