@@ -42,7 +42,7 @@ from tests.tokens import forge
         ({"jwt_secret": ()}, "jwt_secret is empty"),
         ({"jwt_secret": ["x" * 40, "x" * 31]}, "at least 32 bytes"),
         ({"jwt_secret": 42}, "at least 32 bytes"),
-        ({"jwt_secret": forge.pem()}, "rsa_private_key_pem"),
+        ({"jwt_secret": "-----BEGIN PRIVATE KEY-----" + "x" * 40}, "rsa_private_key_pem"),
         ({"rsa_private_key_pem": ""}, "rsa_private_key_pem is empty"),
         ({"rsa_private_key_path": ""}, "rsa_private_key_path is empty"),
         ({"jwt_secret": "x" * 40, "rsa_private_key_pem": "x"}, "rsa_private_key_pem and jwt_secret are given"),

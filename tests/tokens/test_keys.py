@@ -230,7 +230,7 @@ USELESS = [
 ]
 
 
-@pytest.mark.parametrize("jwk", USELESS, ids=lambda jwk: str(jwk)[-30:])
+@pytest.mark.parametrize("jwk", USELESS, ids=range(len(USELESS)))
 def test_a_key_of_no_use_is_passed_over(jwk: Any) -> None:
     assert kids(jwk, GOOD) == {"good": "RS256"}
     with pytest.raises(IssuerError, match="no key of the 1 in the set"):
