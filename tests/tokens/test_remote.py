@@ -64,8 +64,11 @@ def test_an_unknown_kid_brings_the_fetch_forward_but_not_too_close() -> None:
 
 
 def test_an_unknown_kid_does_not_shorten_the_wait_after_a_failure() -> None:
-    state = RemoteKeys().fetched(KEYS, NOW).failed(NOW + 300).failed(NOW + 305)
-    assert state.missed(NOW + 306) == state
+    state = RemoteKeys().fetched(KEYS, NOW)
+    for _ in range(8):
+        state = state.failed(NOW + 300)
+    assert state.due == NOW + 300 + LAST_RETRY
+    assert state.missed(NOW + 400) == state
 
 
 @settings(max_examples=60, deadline=None)
