@@ -118,11 +118,13 @@ def _bytes(segment: bytes) -> bytes:
     try:
         return decode(segment)
     except ValueError:
-        raise TokenError("malformed") from None
+        pass
+    raise TokenError("malformed")
 
 
 def _object(segment: bytes) -> dict[str, Any]:
     try:
         return read_object(decode(segment))
     except ValueError:
-        raise TokenError("malformed") from None
+        pass
+    raise TokenError("malformed")  # not from within: the other error holds the text, and would travel along as context

@@ -43,6 +43,7 @@ def refused(algorithm: str, engine: str, text: Any, code: str) -> None:
             verifier.verify(text, NOW)
         assert caught.value.code == code
         assert str(caught.value) == TOKEN_FAULTS[code]
+        assert caught.value.__context__ is None
         assert verifier.verify(good, NOW)["sub"] == "user:42"
 
 
