@@ -117,9 +117,11 @@ async def serving(answer: Answer, delay: float = 0) -> AsyncIterator[tuple[str, 
     """A server that answers `answer(path, port)` byte by byte as given, and the requests it got."""
     seen: list[str] = []
     tasks: list[asyncio.Task[Any]] = []
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.append(asyncio.current_task())  # type: ignore[arg-type]
+        writers.append(writer)
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
         seen.append(request)
         try:
@@ -141,6 +143,9 @@ async def serving(answer: Answer, delay: float = 0) -> AsyncIterator[tuple[str, 
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.gather(*[writer.wait_closed() for writer in writers], return_exceptions=True)
 
 
 def http(status: str, body: bytes = b"", *headers: str) -> bytes:
