@@ -7,19 +7,26 @@
      |   +- StoreRefused       it is there, and answered with an error
      |       +- StoreFull      it has no memory left
      |       +- CallFailed     this call alone failed, the store works
+     +- UnsafeStep             a step with signing keys that would break tokens still alive
+     +- IssuerError            the keys of a third party could not be fetched
+     +- TokenError             401: a token is not accepted (also a ValueError)
+     |   +- InvalidRequest     400: credentials came twice, or are no bearer credentials
+     |   +- InsufficientScope  403: the token is good, but not for this
+     |   +- StaleLogin         401: the user has to log in again for this (RFC 9470)
+     |   +- KeysUnavailable    503: the keys to check the token with are not here yet
      +- RequestRefused         a request lockwatch answers itself
          +- RateLimited        429: a quota is exhausted
          +- StoreUnavailable   503: the store is down and the policy says deny
 
-`code` is stable and machine-readable; `status` is the HTTP status an error answers with.
+`code` is stable and machine-readable; `status` is the HTTP status an error answers with. No message quotes a token.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from lockwatch.limits.decision import Decision
 
@@ -27,8 +34,8 @@ if TYPE_CHECKING:
 class LockwatchError(Exception):
     """Base of every error raised by lockwatch."""
 
-    code: ClassVar[str] = "lockwatch_error"
-    status: ClassVar[int] = 500
+    code: str = "lockwatch_error"
+    status: int = 500
 
 
 class ConfigurationError(LockwatchError, ValueError):
@@ -66,6 +73,94 @@ class CallFailed(StoreRefused):
     """This call alone failed, because of what its keys hold or a bug of ours; the store works."""
 
     code = "call_failed"
+
+
+class UnsafeStep(LockwatchError):
+    """A step with signing keys would break tokens that are still alive.
+
+    `earliest` is the epoch time from which it is safe; None when waiting does not help.
+    """
+
+    code = "unsafe_step"
+
+    def __init__(self, message: str, earliest: float | None = None) -> None:
+        self.earliest = earliest
+        super().__init__(message)
+
+
+class IssuerError(LockwatchError):
+    """The keys of a third party could not be fetched, or are no keys. Keys fetched before go on being used."""
+
+    code = "issuer_error"
+    status = 503
+
+
+TOKEN_FAULTS: Final = {
+    "malformed": "the token is not a signed token in compact, canonical form",
+    "too_large": "the token is longer than a token may be",
+    "wrong_algorithm": "the token is signed with an algorithm that is not the one of its key",
+    "unknown_key": "the token is signed with a key that is not in use",
+    "bad_signature": "the signature of the token is wrong",
+    "wrong_type": "the token is of another kind than is asked for here",
+    "wrong_issuer": "the token is from another issuer",
+    "wrong_audience": "the token is for another audience",
+    "expired": "the token has expired",
+    "not_yet_valid": "the token is not valid yet",
+    "invalid_claim": "a claim of the token is missing, or of the wrong form",
+    "revoked": "the token was revoked",
+    "invalid_request": "the request has credentials in two places, or credentials that are not of the form 'Bearer TOKEN'",
+    "insufficient_scope": "the token does not reach for this",
+    "insufficient_user_authentication": "the user has to log in again for this",
+    "keys_unavailable": "the keys to check the token with are not here yet",
+}
+"""What may be wrong with a token, by code. The texts are fixed: nothing from a token is ever quoted."""
+
+
+class TokenError(LockwatchError, ValueError):
+    """A token is not accepted. `code` is one of `TOKEN_FAULTS` and is for logs: every answer says no more than `invalid_token`."""
+
+    code = "invalid_token"
+    status = 401
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        super().__init__(TOKEN_FAULTS[code])
+
+
+class InvalidRequest(TokenError):
+    """The credentials of a request cannot be read: 400 (RFC 6750, section 3.1)."""
+
+    status = 400
+
+    def __init__(self) -> None:
+        super().__init__("invalid_request")
+
+
+class InsufficientScope(TokenError):
+    """A token is good, but lacks a scope or a role: 403. `scopes` is what would be needed."""
+
+    status = 403
+
+    def __init__(self, scopes: Iterable[str] = ()) -> None:
+        self.scopes = tuple(scopes)
+        super().__init__("insufficient_scope")
+
+
+class StaleLogin(TokenError):
+    """The login behind a token is too long ago: 401 (RFC 9470). `max_age` is in seconds."""
+
+    def __init__(self, max_age: float) -> None:
+        self.max_age = max_age
+        super().__init__("insufficient_user_authentication")
+
+
+class KeysUnavailable(TokenError):
+    """The keys of the token's issuer are not here: 503. It says nothing about the token."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("keys_unavailable")
 
 
 class RequestRefused(LockwatchError):

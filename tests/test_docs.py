@@ -29,6 +29,8 @@ from starlette.testclient import TestClient
 from lockwatch import ConfigurationError, Decision, LockWatch, LockWatchConfig, RateLimit, RateLimitConfig, RateLimitState, metrics
 from lockwatch.engine import Health
 from lockwatch.limits import parse
+from lockwatch.tokens.config import JWTConfig
+from lockwatch.tokens.issuers import Issuer
 from tests import servers
 
 ROOT = Path(__file__).parent.parent
@@ -248,7 +250,8 @@ def test_every_option_of_a_limit_is_documented_and_exists() -> None:
 
 
 def test_keyword_arguments_in_prose_exist() -> None:
-    known = {*inspect.signature(RateLimit).parameters, *(f.name for f in fields(LockWatchConfig))}
+    declared = (RateLimit, LockWatchConfig, JWTConfig, Issuer)
+    known = {name for each in declared for name in inspect.signature(each).parameters}
     beyond = {"client", "dependencies"}  # of TestClient and FastAPI
     for page in PAGES:
         prose = re.sub(r"^```.*?^```$|^\|.*?$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)

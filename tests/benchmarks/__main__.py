@@ -19,6 +19,10 @@ def main(arguments: list[str]) -> int:
     if options.command == "requests":
         chosen = tuple(options.only)
         return _tell(throughput.run(options.rounds, options.seconds, chosen, options.python, options.patience), options.markdown)
+    if options.command == "tokens":
+        from tests.benchmarks import tokens
+
+        return _tell(tokens.run(options.rounds, options.checks), options.markdown)
     if options.here:
         return _tell(checks.run(options.rounds, options.checks), options.markdown)
     return checks.run_elsewhere(arguments, options.python)
@@ -43,8 +47,12 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     requests.add_argument("--seconds", type=int, default=3, help="per variant and round")
     requests.add_argument("--only", action="append", default=[], metavar="WORD", help="variants whose names contain WORD")
     requests.add_argument("--patience", type=float, default=10, help="seconds to wait for a quiet machine, per sample")
+    token = commands.add_parser("tokens", help="what verifying and signing a token costs")
+    token.add_argument("--rounds", type=int, default=15)
+    token.add_argument("--checks", type=int, default=4000, help="per contender and round")
     for command in (check, requests):
         command.add_argument("--python", default=sys.executable, help="the interpreter to measure")
+    for command in (check, requests, token):
         command.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     return parser.parse_args(arguments)
 
