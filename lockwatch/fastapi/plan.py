@@ -155,8 +155,14 @@ def _is_spare(sub: Any) -> bool:
     return isinstance(sub.call, Declaration) and not sub.call.late and sub.name is None
 
 
+def branches(dependant: Any) -> list[Any]:
+    """Everything a route or a dependency depends on, what FastAPI is spared included."""
+    found: list[Any] = getattr(dependant.dependencies, "whole", dependant.dependencies)
+    return found
+
+
 def _in_tree(dependant: Any, overrides: Overrides) -> Iterator[Declaration]:
-    for sub in getattr(dependant.dependencies, "whole", dependant.dependencies):
+    for sub in branches(dependant):
         if overrides and sub.call in overrides:
             replacement = overrides[sub.call]
             yield from _in_tree(get_dependant(path=sub.path or "", call=replacement), {})

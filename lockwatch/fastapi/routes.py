@@ -8,7 +8,7 @@ from typing import Any, Final
 from starlette.routing import WebSocketRoute
 
 from lockwatch.fastapi.guard import Guard
-from lockwatch.fastapi.plan import MARK, Seen, walk
+from lockwatch.fastapi.plan import MARK, Seen, branches, walk
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import UNMATCHED
 from lockwatch.limits.survey import Route
@@ -76,7 +76,7 @@ def _listed(holder: Any) -> set[Any]:
 
 
 def _in_tree(dependant: Any, trail: tuple[str, ...]) -> Iterator[tuple[Declaration, tuple[str, ...]]]:
-    for sub in dependant.dependencies if dependant is not None else ():
+    for sub in branches(dependant) if dependant is not None else ():
         if isinstance(sub.call, Declaration):
             yield sub.call, trail
         else:

@@ -162,9 +162,9 @@ async def test_requests_during_an_outage_leave_nothing_to_the_garbage_collector(
     gc.collect()
     gc.disable()
     try:
-        for _ in range(20):
+        for _ in range(400):
             await http(app, "GET", "/a")
-        assert gc.collect() < 20
+        assert gc.collect() < 400  # less than one for each; the background fails to connect meanwhile
     finally:
         gc.enable()
 
