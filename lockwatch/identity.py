@@ -54,7 +54,7 @@ class Identity:
 
     def __init__(self, config: LockWatchConfig, link: Link, clock: Callable[[], float] = time.time) -> None:
         self.issuers, settings = _issuers(config.issuers), _settings(config)
-        self.manager = None if settings is None else _manager(config, settings, link)
+        self.manager = None if settings is None else _manager(config, settings, link, clock)
         self._own: Verifier | None = None if self.manager is None else self.manager.verifier
         self.leeway = settings.leeway_seconds if settings is not None else 30.0
         self.trust = Trust(self._own, self.issuers, leeway=self.leeway, remember=True)
@@ -168,13 +168,14 @@ class Linked:
         """Nothing, likewise."""
 
 
-def _manager(config: LockWatchConfig, settings: JWTConfig, link: Link) -> JWTRotationManager:
+def _manager(config: LockWatchConfig, settings: JWTConfig, link: Link, clock: Callable[[], float]) -> JWTRotationManager:
     return JWTRotationManager(
         config=settings,
         secret_key=config.secret_key,
         namespace=config.namespace,
         load_claims=config.load_claims,
         store_timeout=config.store_timeout,
+        clock=clock,
         stores=Linked(link),
     )
 
