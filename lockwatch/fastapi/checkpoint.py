@@ -73,6 +73,8 @@ class Checkpoint(Guard):
             for question in asked[1:]:
                 await self._stand(question, on_store_error)
             refused = await self._decide(visit, plan, asked, on_store_error)
+        except RevocationUnknown as error:
+            return error  # not the client's fault
         except TokenError as error:
             return await self._turn_away(visit, plan, error)
         visit.believed = found
