@@ -105,7 +105,7 @@ def _arguments(pieces: _Url, host: str, path: str) -> tuple[str, dict[str, Any]]
 
 
 def _check_tls(kind: str, arguments: dict[str, Any]) -> None:
-    """Names of TLS options, and what redis-py before 5.2 leaves as text. Raises: ConfigurationError."""
+    """Names of TLS options, and what older releases of redis-py leave as text. Raises: ConfigurationError."""
     from redis.connection import SSLConnection
 
     named = [name for name in arguments if name.startswith("ssl_")]

@@ -97,8 +97,8 @@ def failure(error: Exception, what: str) -> StoreError:
 
 
 def _said(error: Exception) -> str:
-    """What an error says. Older releases of redis-py leave the reason why a connection failed in the cause."""
-    cause = error.__cause__
+    """What an error says. Older releases of redis-py leave the reason why a connection failed in what caused it."""
+    cause = error.__cause__ or error.__context__
     reason = str(cause.args[-1]) if cause is not None and cause.args else ""
     return str(error) if reason in str(error) else f"{error} ({reason})"
 
