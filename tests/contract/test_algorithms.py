@@ -396,3 +396,12 @@ async def test_every_key_expires_and_none_outlives_two_windows(real: Bench, algo
                 left = client.pttl(key)
                 assert left != -1, f"{key!r} would stay for ever"
                 assert left <= 2 * span // 1000 + lease
+
+
+def test_a_share_of_a_limit_is_exact_in_memory_however_fine_it_is() -> None:
+    """A seventh of 1,000,000 a month has no common divisor with a month: units that no double could count."""
+    store, month = MemoryStore(), 30 * 86_400 * SECOND
+    share = Ask("k", 142_857, month, 142_857, 0, GCRA * FLAGS, 142_857)
+    assert store.call(admit(START, share))[:2] == (1, 0)
+    assert store.call(admit(START, share._replace(cost=1)))[:2] == (0, 0)
+    assert store.call(admit(START + month, share))[:2] == (1, 0)
