@@ -118,6 +118,20 @@ async def test_all_algorithms_are_charged_in_one_call(bench: Bench) -> None:
 
 
 @EVERY
+async def test_buckets_never_affect_each_other(bench: Bench, algorithm: int) -> None:
+    together, alone = [], []
+    for i in range(30):
+        bench.now = START + i * 900_001
+        together.append(await bench.ask(ask(algorithm, key="a", cost=1 + i % 3, flags=LOOSE * (i % 2))))
+        for key in ("b", "c"):
+            await bench.ask(ask(algorithm, key=key, cost=1 + i % 2))
+    for i in range(30):
+        bench.now = START + i * 900_001
+        alone.append(await bench.ask(ask(algorithm, key="d", cost=1 + i % 3, flags=LOOSE * (i % 2))))
+    assert together == alone
+
+
+@EVERY
 async def test_a_shadow_reports_and_refuses_nobody(bench: Bench, algorithm: int) -> None:
     shadow, strict = ask(algorithm, 1, key="shadow", flags=SHADOW), ask(algorithm, 3, key="strict")
     found = [await bench.take_all(shadow, strict) for _ in range(4)]
