@@ -23,7 +23,8 @@ _STATES: Final = frozenset(
 _RIGHTS: Final = re.compile("ACL failure|user executing the script")
 """What servers without a code of its own for it say about a missing right."""
 _ALWAYS: Final = ("prelude", "window", "plain")
-_ALGORITHMS: Final = ("scalar", "sorted_set", "sliding_counter", "gcra", "fixed_window", "concurrent")
+_ALGORITHMS: Final = ("sorted_set", "sliding_counter", "gcra", "fixed_window", "concurrent")
+"""By their numbers, from 1 on."""
 _CHARGES: Final = ("algorithms", "sliding_window", "open", "admit")
 _OTHERS: Final = ("settle", "keys")
 
@@ -37,7 +38,9 @@ def source() -> bytes:
     """
     parts = [
         _joined(_ALWAYS),
-        "local function load_algorithms(makers, MOST)\n" + _joined(_ALGORITHMS) + "end\n",
+        "local function load_algorithm(number, makers, MOST)\n" + _joined(("scalar",)),
+        *[f"if number == {number} then\n{_joined((name,))}end" for number, name in enumerate(_ALGORITHMS, start=1)],
+        "end\n",
         "local function load_charges()\n" + _joined(_CHARGES),
         "function scripts.others()\n" + _joined(_OTHERS) + "end\nend\n",
         _joined(("dispatch",)),
