@@ -116,7 +116,7 @@ def _check_options(pieces: _Url, kind: str) -> None:
     import redis.connection
 
     classes = getattr(redis.connection, kind, redis.connection.Connection).__mro__
-    known = {name for cls in classes for name in signature(cls.__init__).parameters}
+    known = {name for cls in classes for name in signature(cls).parameters if cls is not object}
     for name, _ in parse_qsl(pieces.query, keep_blank_values=True):
         if name not in known | _OF_POOLS and not name.startswith(("ssl_", "sentinel_")):
             raise ConfigurationError(f"redis_url has the unknown option {name[:40]!r}; a correct one is {EXAMPLE!r}")
