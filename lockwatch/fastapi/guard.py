@@ -184,7 +184,7 @@ class Gate:
         elif visit.plan is None and not is_preflight(scope):
             plan = self._plan(scope, visit.prefix)
             refused = await self.guard.check(visit, plan)
-            if refused is None and plan.reads and visit.follows(plan):
+            if refused is None and plan.later and plan.reads and visit.follows(plan):
                 reading = Reading(receive, plan.reads)
                 receive = reading.replay
                 refused = await self.guard.check_body(visit, plan, scope, reading)
@@ -201,7 +201,8 @@ class Gate:
         if getattr(self._seen.overrides, "dependency_overrides", None):
             restore(self._seen.dependant)
             return self.guard.plan(self._seen, scope, prefix, self._seen.overrides.dependency_overrides)
-        key = (method_in(scope), prefix, self.guard.exempts and self.guard.is_exempt(scope))
+        method = scope.get("method", "WEBSOCKET")
+        key = (method if method in _METHODS else "OTHER", prefix, self.guard.exempts and self.guard.is_exempt(scope))
         return self._plans.get(key) or self._plans.setdefault(key, self.guard.plan(self._seen, scope, prefix, {}))
 
 
