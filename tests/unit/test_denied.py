@@ -34,9 +34,9 @@ def test_a_refusal_is_repeated_until_it_ends() -> None:
     for now in (0.0, 0.5, 1.0):
         found = table.find([charge(key="other"), charge()], now)
         assert found is not None
-        assert found[0].key == "k"
-        assert (found[1].allowed, found[1].id) == (False)
-        assert (found[1].retry_after, found[1].reset_after, found[1].next_after) == (30 - now, 60 - now, 30 - now)
+        told = aged(found[1], found[0], now, "d-2")
+        assert (found[0].key, told.allowed, told.id) == ("k", False, "d-2")
+        assert (told.retry_after, told.reset_after, told.next_after) == (30 - now, 60 - now, 30 - now)
     for now in range(1, 30):
         table.hear(7, float(now))
         assert table.find([charge()], float(now)) is not None
