@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lockwatch.config import LockWatchConfig
-    from lockwatch.errors import ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable
+    from lockwatch.errors import ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable, TokenError
     from lockwatch.fastapi import LockWatch, RateLimit, rate_limit
     from lockwatch.keys import by_api_key, by_claim, by_form, by_ip, by_json, by_user
     from lockwatch.keys import by_api_key as key_by_api_key
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from lockwatch.keys import by_user as key_by_user_id
     from lockwatch.limiter import RateLimitConfig, RateLimiter, RateLimitState
     from lockwatch.limits import Decision, Limit
+    from lockwatch.tokens.config import JWTConfig
+    from lockwatch.tokens.manager import JWTRotationManager
 
 __version__ = "0.2.0"
 
 __all__ = [
     "ConfigurationError",
     "Decision",
+    "JWTConfig",
+    "JWTRotationManager",
     "Limit",
     "LockWatch",
     "LockWatchConfig",
@@ -33,6 +37,7 @@ __all__ = [
     "RateLimiter",
     "StoreError",
     "StoreUnavailable",
+    "TokenError",
     "by_api_key",
     "by_claim",
     "by_form",
@@ -47,11 +52,13 @@ __all__ = [
 
 _HOMES = {
     "lockwatch.config": "LockWatchConfig",
-    "lockwatch.errors": "ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable",
+    "lockwatch.errors": "ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable TokenError",
     "lockwatch.fastapi": "LockWatch RateLimit rate_limit",
     "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
     "lockwatch.limiter": "RateLimitConfig RateLimitState RateLimiter",
     "lockwatch.limits": "Decision Limit",
+    "lockwatch.tokens.config": "JWTConfig",
+    "lockwatch.tokens.manager": "JWTRotationManager",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 _ALIASES = {"key_by_api_key": "by_api_key", "key_by_ip": "by_ip", "key_by_user_id": "by_user"}

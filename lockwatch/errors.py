@@ -14,6 +14,9 @@
      |   +- InsufficientScope  403: the token is good, but not for this
      |   +- StaleLogin         401: the user has to log in again for this (RFC 9470)
      |   +- KeysUnavailable    503: the keys to check the token with are not here yet
+     |   +- RefreshRefused     400: a refresh token is not accepted (RFC 6749: invalid_grant)
+     |   |   +- RefreshThrottled   429: it was repeated too often
+     |   +- SessionsFull       403: the subject has as many sessions as it may
      +- RequestRefused         a request lockwatch answers itself
          +- RateLimited        429: a quota is exhausted
          +- StoreUnavailable   503: the store is down and the policy says deny
@@ -108,6 +111,10 @@ TOKEN_FAULTS: Final = {
     "not_yet_valid": "the token is not valid yet",
     "invalid_claim": "a claim of the token is missing, or of the wrong form",
     "revoked": "the token was revoked",
+    "unknown_session": "the token belongs to no session",
+    "reused": "the refresh token was used before, so its session has ended",
+    "throttled": "the refresh token was repeated too often",
+    "too_many_sessions": "the subject has as many sessions as it may",
     "invalid_request": "the request has credentials in two places, or credentials that are not of the form 'Bearer TOKEN'",
     "insufficient_scope": "the token does not reach for this",
     "insufficient_user_authentication": "the user has to log in again for this",
@@ -161,6 +168,30 @@ class KeysUnavailable(TokenError):
 
     def __init__(self) -> None:
         super().__init__("keys_unavailable")
+
+
+class RefreshRefused(TokenError):
+    """A refresh token is not accepted: 400. Whatever `code` says, every answer says no more than `invalid_grant`."""
+
+    status = 400
+
+
+class RefreshThrottled(RefreshRefused):
+    """A refresh token was repeated too often in a moment. Its session goes on: 429."""
+
+    status = 429
+
+    def __init__(self) -> None:
+        super().__init__("throttled")
+
+
+class SessionsFull(TokenError):
+    """The subject has as many sessions as it may, and none makes room: 403."""
+
+    status = 403
+
+    def __init__(self) -> None:
+        super().__init__("too_many_sessions")
 
 
 class RequestRefused(LockwatchError):

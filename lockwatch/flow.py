@@ -7,7 +7,7 @@ that the flow itself says what an outage means. This is the only module that kno
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Sequence
+from collections.abc import Awaitable, Generator, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lockwatch.errors import StoreError
@@ -19,15 +19,34 @@ Reply: TypeAlias = Sequence[int]
 
 
 class Call(NamedTuple):
-    """One script call: its name, the keys it may touch, its whole-number arguments.
+    """One script call: its name, the keys it may touch, its whole-number arguments, its words.
 
-    `local` sends it to this process's own memory instead of the store (failure policy `local`).
+    A word is text of the base64url alphabet, `-` for none. `local` sends the call to this process's own memory instead of the
+    store (failure policy `local`). `wait` is for how many milliseconds, less than a store's deadline, a replica may confirm
+    that it has the write too; the numbers of the reply then end with how many did.
     """
 
     script: str
     keys: tuple[str, ...]
     args: tuple[int, ...]
     local: bool = False
+    words: tuple[str, ...] = ()
+    wait: int = 0
+
+
+class Worded(list[int]):
+    """A reply that has words beside its numbers."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, numbers: Iterable[int], words: Sequence[str] = ()) -> None:
+        super().__init__(numbers)
+        self.words = tuple(words)
+
+
+def words_of(reply: Reply) -> tuple[str, ...]:
+    """The words of a reply, in order."""
+    return reply.words if isinstance(reply, Worded) else ()
 
 
 Flow: TypeAlias = Generator[Call, Reply, T]

@@ -13,6 +13,8 @@ import lockwatch
 NAMES = [
     "ConfigurationError",
     "Decision",
+    "JWTConfig",
+    "JWTRotationManager",
     "Limit",
     "LockWatch",
     "LockWatchConfig",
@@ -24,6 +26,7 @@ NAMES = [
     "RateLimiter",
     "StoreError",
     "StoreUnavailable",
+    "TokenError",
     "by_api_key",
     "by_claim",
     "by_form",

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Reply
@@ -62,6 +62,8 @@ class Lane:
                 await self.close()  # what is still to come would answer the wrong calls; or the server has hung up
             self._clean = False
             replies = await self._ask(calls)
+            if calls[0].wait and not isinstance(replies[0], StoreError):
+                replies = [wire.confirmed(replies[0], await self._replicas(calls[0].wait))]
             self._clean = True
         except (RedisError, OSError, asyncio.IncompleteReadError) as error:
             raise wire.failure(error, "the store") from error
@@ -78,6 +80,14 @@ class Lane:
             await connection.send_packed_command([wire.command(calls, whole=True)], check_health=False)
             text = await connection.read_response(disable_decoding=True)
         return wire.replies(text, len(calls))
+
+    async def _replicas(self, milliseconds: int) -> int:
+        """How many replicas have what was just written on this connection."""
+        try:
+            await self._connection.send_command("WAIT", 1, milliseconds)
+            return int(await self._connection.read_response())
+        except ResponseError:
+            return 0
 
     async def close(self, wait: bool = False) -> None:
         """Hang up; `wait` sees a TLS connection to its end, for as long as connecting may take."""

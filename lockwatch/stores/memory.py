@@ -15,6 +15,7 @@ from lockwatch.stores.buckets.leases import Leases
 from lockwatch.stores.charges import FLAGS, HELD, LOOK, LOOSE, PENALTY, SHADOW, Charge, read_charges
 from lockwatch.stores.registry import Registry
 from lockwatch.stores.reservations import Reservation, Reservations
+from lockwatch.stores.sessions import Sessions
 from lockwatch.stores.table import Table
 
 
@@ -38,6 +39,7 @@ class MemoryStore:
         self._held: Table[Reservations] = Table(max_buckets)
         self._own = self._buckets.own
         self._registry = Registry()
+        self.sessions = Sessions(clock)
         self._scripts = {
             "admit": self._admit,
             "peek": self._peek,
@@ -61,7 +63,8 @@ class MemoryStore:
     def call(self, call: Call) -> Reply:
         """Run one script. Atomic over all threads."""
         with self._lock:
-            return self._scripts[call.script](call.keys, call.args)
+            script = self._scripts.get(call.script)
+            return self.sessions.call(call) if script is None else script(call.keys, call.args)
 
     def _admit(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:
         if len(args) == 6 and args[1] & FLAGS <= SHADOW:

@@ -7,7 +7,7 @@ import queue
 import threading
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from lockwatch.errors import StoreError, StoreTimeout
@@ -32,6 +32,8 @@ class Pool:
         idle, connection = self._take()
         try:
             reply = self._exchange(connection, call)
+            if call.wait and not isinstance(reply, StoreError):
+                reply = wire.confirmed(reply, _replicas(connection, call.wait))
         except (RedisTimeoutError, TimeoutError) as error:
             connection.disconnect()
             raise StoreTimeout(f"no answer from {self.address} within the deadline") from error
@@ -82,6 +84,15 @@ class Pool:
             connection.send_packed_command([wire.command([call], whole=True)])
             text = connection.read_response(disable_decoding=True)
         return wire.replies(text, 1)[0]
+
+
+def _replicas(connection: Any, milliseconds: int) -> int:
+    """How many replicas have what was just written on this connection."""
+    connection.send_command("WAIT", 1, milliseconds)
+    try:
+        return int(connection.read_response())
+    except ResponseError:
+        return 0
 
 
 def hung_up(connection: Any) -> bool:

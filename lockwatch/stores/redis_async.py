@@ -50,6 +50,8 @@ class AsyncRedisStore:
 
     def call(self, call: Call) -> Awaitable[Reply]:
         """Run one script, together with the other calls of this tick. Raises: StoreError, StoreTimeout."""
+        if call.wait:
+            return self._alone(call)
         loop = asyncio.get_running_loop()
         way = self._ways.get(loop)
         # A plain function: one coroutine less on the way of every request.
@@ -68,6 +70,15 @@ class AsyncRedisStore:
             self._ways[loop] = self._way(loop)
             await anext(self._ways[loop].keeper)
         return await self._ways[loop].submit(call)
+
+    async def _alone(self, call: Call) -> Reply:
+        """Run a call on a connection of its own, because waiting for replicas keeps it busy."""
+        way = self._way(asyncio.get_running_loop())
+        await anext(way.keeper)
+        try:
+            return await way.submit(call)
+        finally:
+            await way.keeper.aclose()
 
     def _way(self, loop: asyncio.AbstractEventLoop) -> _Way:
         if self._cluster is not None:

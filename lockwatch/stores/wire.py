@@ -12,7 +12,7 @@ from typing import Final
 from redis.exceptions import BusyLoadingError, OutOfMemoryError, ResponseError
 
 from lockwatch.errors import CallFailed, StoreError, StoreFull, StoreRefused
-from lockwatch.flow import Call, Reply
+from lockwatch.flow import Call, Reply, Worded, words_of
 
 _CODE: Final = re.compile(r"(?:@?user_script: ?\d+: )?-?([A-Z]+)\b")
 """The code an error begins with; Redis 6.2 puts the line of the script in front of it."""
@@ -27,6 +27,7 @@ _ALGORITHMS: Final = ("sorted_set", "sliding_counter", "gcra", "fixed_window", "
 """By their numbers, from 1 on."""
 _CHARGES: Final = ("algorithms", "sliding_window", "open", "admit")
 _OTHERS: Final = ("settle", "keys")
+_WORDS: Final = re.compile("'[A-Za-z0-9_-]+(?: '[A-Za-z0-9_-]+)*").fullmatch
 
 
 @cache
@@ -43,6 +44,9 @@ def source() -> bytes:
         "end\n",
         "local function load_charges()\n" + _joined(_CHARGES),
         "function scripts.others()\n" + _joined(_OTHERS) + "end\nend\n",
+        "local sessions = {}\nlocal function load_standing()\n" + _joined(("standing",)) + "end\n",
+        "local function load_sessions()\n" + _joined(("refresh",)),
+        "function sessions.load_others()\n" + _joined(("session",)) + "end\nend\n",
         _joined(("dispatch",)),
     ]
     return "\n".join(parts).encode()
@@ -73,10 +77,18 @@ def _argument(script: str, keys: int, args: tuple[int, ...]) -> bytes:
     return _text(f"{script} {keys} {' '.join([str(int(a)) for a in args])}".encode())
 
 
+def _worded(call: Call) -> bytes:
+    # Uncached: words are hashes and sealed texts, hardly ever the same twice.
+    words = "'" + " '".join(call.words)
+    if not _WORDS(words):
+        raise ValueError(f"a word of the call {call.script} is not text of the base64url alphabet")
+    return _text(f"{call.script} {len(call.keys)} {' '.join([str(int(a)) for a in call.args])} {words}".encode())
+
+
 def command(calls: Sequence[Call], whole: bool = False) -> bytes:
     """The RESP bytes that run `calls` as one script; `whole` sends its source too (after NOSCRIPT)."""
     keys = [_text(key.encode("utf-8", "surrogatepass")) for call in calls for key in call.keys]
-    arguments = [_argument(call.script, len(call.keys), call.args) for call in calls]
+    arguments = [_worded(call) if call.words else _argument(call.script, len(call.keys), call.args) for call in calls]
     head = b"*%d\r\n" % (3 + len(keys) + len(arguments))
     return b"".join([head, _eval() if whole else _evalsha(), _text(b"%d" % len(keys)), *keys, *arguments])
 
@@ -89,6 +101,11 @@ def replies(text: object, expected: int) -> list[Reply | StoreError]:
     if len(lines) != expected:
         raise StoreError(f"the store answered {len(lines)} of {expected} calls; is it a Redis?")
     return [_reply(line) for line in lines]
+
+
+def confirmed(reply: Reply, replicas: int) -> Reply:
+    """A reply that ends with how many replicas have what was written."""
+    return Worded([*reply, replicas], words_of(reply))
 
 
 def failure(error: Exception, what: str) -> StoreError:
@@ -107,12 +124,17 @@ def _said(error: Exception) -> str:
 
 
 def _reply(line: str) -> Reply | StoreError:
-    if line[:1] == "!":
-        return _refusal(line[1:201])
     try:
+        if line[:1] < "-":  # the characters in front of a number: "!" before an error, "'" before numbers and words
+            return _refusal(line[1:201]) if line[:1] == "!" else _with_words(line[1:])
         return [int(number) for number in line.split()]
     except ValueError:
-        return CallFailed("the store answered a call with something else than numbers")
+        return CallFailed("the store answered a call with something else than numbers and words")
+
+
+def _with_words(line: str) -> Reply:
+    numbers, mark, words = line.partition(" '")
+    return Worded([int(number) for number in numbers.split()], words.split(" '") if mark else ())
 
 
 def _refusal(text: str) -> StoreError:

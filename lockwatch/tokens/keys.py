@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from lockwatch.errors import ConfigurationError
 from lockwatch.tokens.config import secret_bytes
@@ -67,6 +67,11 @@ def key_of_pem(pem: str | bytes, engine: Engine, algorithm: str | None = None) -
     if algorithm not in (None, fitting):
         raise ConfigurationError(f"algorithm={algorithm!r} cannot use this private key, which is for {fitting}")
     return private_key(private, fitting, engine)
+
+
+def private_bytes(pem: str | bytes) -> bytes:
+    """A private key in PEM as bytes, the same however the PEM is written. Raises: ConfigurationError, which never quotes it."""
+    return _private(pem).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
 def private_key(private: PrivateKey, algorithm: str, engine: Engine) -> Key:

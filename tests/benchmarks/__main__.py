@@ -23,6 +23,10 @@ def main(arguments: list[str]) -> int:
         from tests.benchmarks import tokens
 
         return _tell(tokens.run(options.rounds, options.checks), options.markdown)
+    if options.command == "sessions":
+        from tests.benchmarks import sessions
+
+        return _tell(sessions.run_all(options.rounds, options.checks), options.markdown)
     if options.here:
         return _tell(checks.run(options.rounds, options.checks), options.markdown)
     return checks.run_elsewhere(arguments, options.python)
@@ -50,9 +54,12 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     token = commands.add_parser("tokens", help="what verifying and signing a token costs")
     token.add_argument("--rounds", type=int, default=15)
     token.add_argument("--checks", type=int, default=4000, help="per contender and round")
+    session = commands.add_parser("sessions", help="what a refresh costs, and what a session takes")
+    session.add_argument("--rounds", type=int, default=15)
+    session.add_argument("--checks", type=int, default=1000, help="per contender and round")
     for command in (check, requests):
         command.add_argument("--python", default=sys.executable, help="the interpreter to measure")
-    for command in (check, requests, token):
+    for command in (check, requests, token, session):
         command.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     return parser.parse_args(arguments)
 

@@ -4,19 +4,31 @@ local taken, lines = 0, {}
 -- One key and one plain limit is what most calls are: one pattern reads it.
 local ONE = '^(%l+) 1 (%d+) [01] (%d+) (%d+) 0 (%d+)$'
 
+-- What a call of these answers begins with "'". They read their arguments themselves.
+local SESSIONS = ' issue rotate revoke sessions standing deny origin '
+
+local function session_script(name)
+  if not sessions[name] then
+    if name == 'standing' then load_standing() elseif not sessions.rotate then load_sessions() end
+    if not sessions[name] then sessions.load_others() end
+  end
+  return sessions[name]
+end
+
 local function run(text)
   local script, now, quota, span, cost = match(text, ONE)
   if script == 'admit' or script == 'peek' then
     taken = taken + 1
     return decide_plain(KEYS[taken], tonumber(now), tonumber(quota), tonumber(span), tonumber(cost), script == 'admit')
   end
-  local keys, numbers, words = {}, {}, string.gmatch(text, '%S+')
-  script = words()
-  for i = 1, tonumber(words()) do keys[i], taken = KEYS[taken + 1], taken + 1 end
-  for word in words do numbers[#numbers + 1] = tonumber(word) end
+  local name, count, rest = match(text, '^(%l+) (%d+) ?(.*)$')
+  local keys, numbers = {}, {}
+  for i = 1, tonumber(count) do keys[i], taken = KEYS[taken + 1], taken + 1 end
+  if string.find(SESSIONS, ' ' .. name .. ' ', 1, true) then return "'" .. session_script(name)(keys, rest) end
+  for number in string.gmatch(rest, '%S+') do numbers[#numbers + 1] = tonumber(number) end
   if not scripts.admit then load_charges() end
-  if not scripts[script] then scripts.others() end
-  return scripts[script](keys, numbers)
+  if not scripts[name] then scripts.others() end
+  return scripts[name](keys, numbers)
 end
 
 for i = 1, #ARGV do

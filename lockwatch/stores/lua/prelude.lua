@@ -1,6 +1,7 @@
 -- Shared by all scripts. One EVALSHA runs a batch of calls: KEYS holds the keys of all of them in order, ARGV one text per
--- call: "<script> <number of keys> <whole numbers...>". The reply is one text, a line per call: its numbers, or "!" and why
--- that call alone failed. Works on Redis 6.2 to Valkey 9 and on fakeredis: no bit, struct, cmsgpack, FUNCTION or shebang.
+-- call: "<script> <number of keys> <whole numbers...>", then words ('text), if any. The reply is one text, a line per call: its
+-- numbers; or "'", numbers and words; or "!" and why that call alone failed. Works on Redis 6.2 to Valkey 9 and on fakeredis: no
+-- bit, struct, cmsgpack, FUNCTION or shebang.
 local scripts = {}
 local byte, char, sub, rep, match, format = string.byte, string.char, string.sub, string.rep, string.match, string.format
 local max, min, ceil, floor = math.max, math.min, math.ceil, math.floor

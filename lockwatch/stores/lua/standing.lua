@@ -1,0 +1,21 @@
+-- Sessions. A subject is one hash; each field is a session (a family: one login and every refresh token that follows from it):
+--   live     A created absolute until generation rotated replays current previous 'grant 'device
+--   revoked  R created until why
+-- Times are microseconds of the store's clock; `until` of a revoked one is when it may be forgotten. `current` and `previous` are
+-- hashes of refresh tokens, `grant` and `device` are sealed: the store can open nothing. Replies hold durations from now.
+-- What came of it: 1 rotated, 2 fresh, 3 replay, 4 throttled, 5 reuse, 6 healed, 7 revoked, 8 expired, 9 unknown, 10 ahead,
+-- 11 denied, 12 issued, 13 full, 14 live. Why revoked: 1 recent, 2 stale, 3 fork, 4 asked for, 5 subject, 6 evicted, 7 disabled.
+-- They take their arguments as text: reading it with one pattern is faster than splitting it.
+
+-- standing: whether an access token is still believed. KEYS the denial of its id and, with a family, the subject. Numbers: now.
+-- Words: family, if any. Reply: what came of it, why.
+function sessions.standing(keys, text)
+  if call('EXISTS', keys[1]) == 1 then return '11 0' end
+  if not keys[2] then return '14 0' end
+  local now, family = match(text, "^(%d+) '(%S+)$")
+  local found = call('HGET', keys[2], family)
+  if not found then return '9 0' end
+  local state, third = match(found, '^(%u) %d+ %d+ (%d+)')
+  if state == 'R' then return '7 ' .. third end
+  return now_us(tonumber(now)) < tonumber(third) and '14 0' or '8 0'
+end

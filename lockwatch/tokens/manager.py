@@ -1,0 +1,253 @@
+"""`JWTRotationManager`: tokens and their sessions, by hand, in either colour. The one module here with a clock and a store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, TypeAlias, TypeVar
+
+from lockwatch.errors import ConfigurationError
+from lockwatch.flow import Flow, run, run_async
+from lockwatch.stores.either import Stores
+from lockwatch.tokens.claims import Claims
+from lockwatch.tokens.config import JWTConfig
+from lockwatch.tokens.keyfile import WatchedRing
+from lockwatch.tokens.names import Names
+from lockwatch.tokens.outcomes import Outcome, Revocation, Rotation, Session
+from lockwatch.tokens.pair import RANDOM, Issuing, TokenPair, session_policy
+from lockwatch.tokens.refresh import Format, Opaque
+from lockwatch.tokens.refresh_jwt import Signed
+from lockwatch.tokens.roots import roots
+from lockwatch.tokens.sealing import Sealer
+from lockwatch.tokens.sessions import Sessions
+
+T = TypeVar("T")
+Device: TypeAlias = "Mapping[str, str] | None"
+Loaded: TypeAlias = "Mapping[str, Any] | None"
+Loader: TypeAlias = "Callable[[str], Loaded | Awaitable[Loaded]]"
+logger = logging.getLogger("lockwatch")
+_LOOK: Final = 5.0
+"""Seconds between two looks at the key file."""
+_TOLD: Final = {Outcome.REUSE: logging.WARNING, Outcome.HEALED: logging.WARNING, Outcome.THROTTLED: logging.WARNING}
+
+
+class JWTRotationManager:
+    """Issues token pairs, rotates refresh tokens, checks access tokens, revokes.
+
+    Every method is there twice: a coroutine, and with `_sync` behind its name a plain function. A refresh or a check is one round
+    trip to the store. What an outage means: nothing is issued, rotated or believed; `StoreError` is raised.
+
+    Args:
+        redis_client: a redis-py client of either colour, or a URL; its address and credentials are used. None keeps sessions in
+            this process.
+        config: how tokens are signed and how long they live.
+        secret_key: one or several (newest first) of at least 16 characters, from which refresh tokens are signed and sessions are
+            sealed. Without it, the signing key serves; sessions then end when that key is retired.
+        namespace: separates applications that share a store.
+        load_claims: a function of the subject, asked at every refresh: its claims now, or None for one that may not log in any
+            more. Its session then ends.
+        max_sessions: how many sessions a subject may have.
+        when_full: ``evict`` the session unused longest, or ``refuse`` the login.
+        on_event: told of refreshes that did not go as they should: reuse, throttling, and rotations a store had lost.
+        store_timeout: seconds to wait for the store at most.
+
+    Attributes:
+        flows: the sessions, for whoever drives flows.
+
+    Raises: ConfigurationError.
+    """
+
+    def __init__(
+        self,
+        redis_client: Any = None,
+        config: JWTConfig | None = None,
+        *,
+        secret_key: str | tuple[str, ...] | None = None,
+        namespace: str = "lockwatch",
+        load_claims: Loader | None = None,
+        max_sessions: int = 100,
+        when_full: str = "evict",
+        on_event: Callable[[Rotation], object] | None = None,
+        store_timeout: float = 0.05,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config or JWTConfig()
+        self._ring = WatchedRing(self.config)
+        self._looked = float("-inf")
+        self._secret_key, self._namespace, self._stray = secret_key, namespace, os.urandom(32)
+        sealer, form = self._sealing()
+        self.flows = Sessions(Names(namespace), sealer, form, session_policy(self.config, max_sessions, when_full))
+        self._issuing = Issuing(self.config, self._ring.ring, self.flows)
+        self._stores = Stores(redis_client, store_timeout)
+        self._load, self._on_event, self._clock, self._timeout = load_claims, on_event, clock, store_timeout
+
+    async def issue_token_pair(
+        self, subject: object, claims: Mapping[str, Any] | None = None, *, device: Device = None
+    ) -> TokenPair:
+        """A login: a new session and its first tokens.
+
+        Args:
+            subject: who logged in, a text or whole number.
+            claims: what else access tokens say: `scope`, `roles`, and what the application likes.
+            device: what to show in a list of sessions: at most 8 texts of 256 characters. It is sealed in the store.
+
+        Raises: ConfigurationError for claims that are lockwatch's to set; SessionsFull; StoreError.
+        """
+        return await self._run(self._issuing.issue(subject, claims, device, self._now(), os.urandom(RANDOM)))
+
+    def issue_token_pair_sync(
+        self, subject: object, claims: Mapping[str, Any] | None = None, *, device: Device = None
+    ) -> TokenPair:
+        """`issue_token_pair` for blocking code."""
+        return self._run_sync(self._issuing.issue(subject, claims, device, self._now(), os.urandom(RANDOM)))
+
+    async def rotate(self, refresh_token: str, *, device: Device = None) -> TokenPair:
+        """A refresh: the next tokens of a session. Repeated within the grace, it brings the same refresh token again.
+
+        Raises: RefreshRefused (`code` says why); RefreshThrottled; StoreError.
+        """
+        now, random = self._now(), os.urandom(RANDOM)
+        rotation = self._told(await self._run(self.flows.rotate(refresh_token, now, random, device)))
+        loaded = self._loaded(rotation)
+        claims = await loaded if isinstance(loaded, Awaitable) else loaded
+        if claims is None:
+            await self._run(self._issuing.disabled(rotation, now))
+        return self._issuing.renewed(rotation, claims, now, random)
+
+    def rotate_sync(self, refresh_token: str, *, device: Device = None) -> TokenPair:
+        """`rotate` for blocking code."""
+        now, random = self._now(), os.urandom(RANDOM)
+        rotation = self._told(self._run_sync(self.flows.rotate(refresh_token, now, random, device)))
+        claims = self._loaded(rotation)
+        if isinstance(claims, Awaitable):
+            if isinstance(claims, Coroutine):
+                claims.close()
+            raise ConfigurationError("load_claims is an async function; rotate_sync needs a plain one")
+        if claims is None:
+            self._run_sync(self._issuing.disabled(rotation, now))
+        return self._issuing.renewed(rotation, claims, now, random)
+
+    async def verify_access(self, token: object) -> Claims:
+        """What an access token says, if it is believed and its session lives. Raises: TokenError; StoreError."""
+        return await self._run(self._issuing.verify(token, self._now()))
+
+    def verify_access_sync(self, token: object) -> Claims:
+        """`verify_access` for blocking code."""
+        return self._run_sync(self._issuing.verify(token, self._now()))
+
+    async def blacklist(self, jti: str, *, wait: float = 0.0) -> Revocation:
+        """Believe one access token no more.
+
+        Args:
+            jti: its `jti`.
+            wait: seconds to wait for a replica to have it too, as for every revocation: `durable` says whether it does.
+
+        Raises: StoreError.
+        """
+        return await self._run(self._issuing.deny(jti, self._now(), self._waiting(wait)))
+
+    def blacklist_sync(self, jti: str, *, wait: float = 0.0) -> Revocation:
+        """`blacklist` for blocking code."""
+        return self._run_sync(self._issuing.deny(jti, self._now(), self._waiting(wait)))
+
+    async def blacklist_access_token(self, token: object, *, wait: float = 0.0) -> Revocation:
+        """Believe one access token no more, for as long as it lives. Raises: TokenError for one not believed now; StoreError."""
+        return await self._run(self._issuing.deny_token(token, self._now(), self._waiting(wait)))
+
+    def blacklist_access_token_sync(self, token: object, *, wait: float = 0.0) -> Revocation:
+        """`blacklist_access_token` for blocking code."""
+        return self._run_sync(self._issuing.deny_token(token, self._now(), self._waiting(wait)))
+
+    async def revoke_token(self, refresh_token: str, *, wait: float = 0.0) -> Revocation:
+        """Log out: end the session of a refresh token, used or not, and with it all its access tokens. Raises: StoreError."""
+        return await self._run(self.flows.revoke_token(refresh_token, self._now(), self._waiting(wait)))
+
+    def revoke_token_sync(self, refresh_token: str, *, wait: float = 0.0) -> Revocation:
+        """`revoke_token` for blocking code."""
+        return self._run_sync(self.flows.revoke_token(refresh_token, self._now(), self._waiting(wait)))
+
+    async def revoke_family(self, session: str, *, wait: float = 0.0) -> Revocation:
+        """End one session by its id: `Claims.family`, or `id` in the list of sessions. Raises: StoreError."""
+        return await self._run(self.flows.revoke(session, self._now(), wait=self._waiting(wait)))
+
+    def revoke_family_sync(self, session: str, *, wait: float = 0.0) -> Revocation:
+        """`revoke_family` for blocking code."""
+        return self._run_sync(self.flows.revoke(session, self._now(), wait=self._waiting(wait)))
+
+    async def revoke_subject(self, subject: object, *, wait: float = 0.0) -> Revocation:
+        """Log out everywhere: end all sessions of a subject. Raises: StoreError."""
+        return await self._run(self.flows.revoke_subject(str(subject), self._now(), wait=self._waiting(wait)))
+
+    def revoke_subject_sync(self, subject: object, *, wait: float = 0.0) -> Revocation:
+        """`revoke_subject` for blocking code."""
+        return self._run_sync(self.flows.revoke_subject(str(subject), self._now(), wait=self._waiting(wait)))
+
+    async def sessions(self, subject: object) -> tuple[Session, ...]:
+        """The sessions of a subject that live, the one unused longest first. Raises: StoreError."""
+        return await self._run(self.flows.listed(str(subject), self._now()))
+
+    def sessions_sync(self, subject: object) -> tuple[Session, ...]:
+        """`sessions` for blocking code."""
+        return self._run_sync(self.flows.listed(str(subject), self._now()))
+
+    verify_access_token = verify_access
+    verify_access_token_sync = verify_access_sync
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+        await self._stores.aclose()
+
+    def close(self) -> None:
+        """Close the connections of blocking code."""
+        self._stores.close()
+
+    async def _run(self, flow: Flow[T]) -> T:
+        return await run_async(flow, self._stores.waiting(), self._stores.memory)
+
+    def _run_sync(self, flow: Flow[T]) -> T:
+        return run(flow, self._stores.blocking(), self._stores.memory)
+
+    def _now(self) -> float:
+        """The time; every few seconds also a look at the key file."""
+        now = self._clock()
+        if not 0 <= now - self._looked < _LOOK:
+            self._looked = now
+            if self._ring.refresh():
+                self._issuing.renew(self._ring.ring)
+                self.flows.renew(*self._sealing())
+        return now
+
+    def _sealing(self) -> tuple[Sealer, Format]:
+        """What sessions are sealed with, and how refresh tokens are written."""
+        secrets = roots(self.config, self._secret_key, self._stray)
+        sealer = Sealer(secrets, self._namespace)
+        if self.config.refresh_format == "jwt":
+            return sealer, Signed(self.config, self._ring.ring)
+        return sealer, Opaque(secrets, self._namespace)
+
+    def _waiting(self, seconds: float) -> float:
+        """For how long a replica may confirm: less than the store may take."""
+        return min(seconds, self._timeout * 0.8)
+
+    def _loaded(self, rotation: Rotation) -> Loaded | Awaitable[Loaded]:
+        """What `load_claims` says of the subject of a refresh that worked; nothing where nobody is asked."""
+        if self._load is None or rotation.grant is None or not rotation.outcome.renewed:
+            return {}
+        return self._load(rotation.grant.subject)
+
+    def _told(self, rotation: Rotation) -> Rotation:
+        if level := _TOLD.get(rotation.outcome):
+            logger.log(
+                level,
+                "lockwatch: refresh token %s, session %s, generation %d, %.1f s after the last rotation%s",
+                rotation.outcome.name.lower(),
+                rotation.session,
+                rotation.generation,
+                rotation.since,
+                f": {rotation.reason.name.lower()}, the session has ended" if rotation.reason else "",
+            )
+            if self._on_event is not None:
+                self._on_event(rotation)
+        return rotation
