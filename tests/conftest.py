@@ -35,6 +35,6 @@ def redis_url() -> Iterator[str]:
 def redis_server(redis_url: str, endless_keys: Verdict, request: pytest.FixtureRequest) -> Iterator[str]:
     """The same server, empty. What a test leaves there has to end by itself."""
     with redis.Redis.from_url(redis_url) as client:
-        client.flushall()
+        client.flushdb()
     yield redis_url
     endless_keys.look(redis_url, request.node.nodeid)
