@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     from lockwatch.keys import by_user as key_by_user_id
     from lockwatch.limiter import RateLimitConfig, RateLimiter, RateLimitState
     from lockwatch.limits import Decision, Limit
+    from lockwatch.tokens.claims import Claims
     from lockwatch.tokens.config import JWTConfig
+    from lockwatch.tokens.issuers import Issuer
     from lockwatch.tokens.manager import JWTRotationManager
+    from lockwatch.tokens.pair import TokenPair
 
 __version__ = "0.2.0"
 
 __all__ = [
+    "Claims",
     "ConfigurationError",
     "Decision",
+    "Issuer",
     "JWTConfig",
     "JWTRotationManager",
     "Limit",
@@ -38,6 +43,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "TokenError",
+    "TokenPair",
     "by_api_key",
     "by_claim",
     "by_form",
@@ -57,8 +63,11 @@ _HOMES = {
     "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
     "lockwatch.limiter": "RateLimitConfig RateLimitState RateLimiter",
     "lockwatch.limits": "Decision Limit",
+    "lockwatch.tokens.claims": "Claims",
     "lockwatch.tokens.config": "JWTConfig",
+    "lockwatch.tokens.issuers": "Issuer",
     "lockwatch.tokens.manager": "JWTRotationManager",
+    "lockwatch.tokens.pair": "TokenPair",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 _ALIASES = {"key_by_api_key": "by_api_key", "key_by_ip": "by_ip", "key_by_user_id": "by_user"}

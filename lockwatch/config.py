@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from lockwatch.errors import ConfigurationError
 
-_BARE: Final = {"redis_url": "REDIS_URL"}
-_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests"})
-_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds"})
-_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "sources"})
+_BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
+_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl"})
+_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl"})
+_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "sources"})
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
     "headers": ("both", "draft-11", "x", "off"),
@@ -34,6 +34,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "workers": (1, 4096),
     "rate_limit_requests": (0, 2**40),
     "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
+    "access_token_ttl": (1, 30 * 86_400),
 }
 
 
@@ -66,6 +67,11 @@ class LockWatchConfig:
         headers: ``both``, ``draft-11``, ``x`` or ``off``.
         user: a function of the request that says who the user is.
         tenant: a function of the request that says whose buckets it fills; the same subject of two tenants is two subjects.
+        jwt: a `JWTConfig`: how tokens are signed, and that they are.
+        jwt_secret: at least 32 bytes; the same as `JWTConfig(jwt_secret=...)`.
+        access_token_ttl: seconds that an access token lives; the same as `JWTConfig(access_token_ttl=...)`.
+        issuers: third parties whose access tokens are believed, each an `Issuer`.
+        load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -93,6 +99,11 @@ class LockWatchConfig:
     headers: str = "both"
     user: Callable[[Any], Any] | None = None
     tenant: Callable[[Any], Any] | None = None
+    jwt: Any = None
+    jwt_secret: Any = field(default=None, repr=False)
+    access_token_ttl: float | None = None
+    issuers: Any = ()
+    load_claims: Callable[[str], Any] | None = None
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -115,6 +126,11 @@ class LockWatchConfig:
         if self.secret_key is None:
             return ()
         return self.secret_key if isinstance(self.secret_key, tuple) else (self.secret_key,)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether any option speaks of tokens."""
+        return any(option is not None for option in (self.jwt, self.jwt_secret, self.access_token_ttl)) or bool(self.issuers)
 
     @property
     def in_memory(self) -> bool:

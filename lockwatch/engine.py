@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lockwatch.admission import Admission
 from lockwatch.client import Clients, read_networks, trust
@@ -14,6 +15,9 @@ from lockwatch.limits import flows
 from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
 from lockwatch.limits.grammar import Limit
 from lockwatch.link import Link
+
+if TYPE_CHECKING:
+    from lockwatch.identity import Identity
 
 logger = logging.getLogger("lockwatch")
 
@@ -65,6 +69,7 @@ class Engine:
         self.warnings: list[str] = []
         self.link = Link(config, self.warn)
         self.admission = Admission(config, self.link)
+        self.identity = _identity(config, self.link)
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -91,6 +96,8 @@ class Engine:
         """A report on what was seen so far; it asks nobody."""
         link = self.link
         error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
+        if self.identity is not None:
+            warnings += self.identity.complaints
         healthy = not error and not warnings and not link.memory.overflowed
         return Health(
             "ok" if healthy else "degraded",
@@ -110,6 +117,8 @@ class Engine:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
         logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
+        if self.identity is not None:
+            await self.identity.open()
         with suppress(StoreError):
             await self.link.buckets()
             await self.link.drive(flows.peek((), flows.Terms("")))  # loads the script
@@ -118,6 +127,15 @@ class Engine:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
         await self.link.aclose()
+
+
+def _identity(config: LockWatchConfig, link: Link) -> Identity | None:
+    """Who is believed, where tokens are; else nothing of them is imported."""
+    if not config.has_tokens:
+        return None
+    from lockwatch.identity import Identity
+
+    return Identity(config, link)
 
 
 def _application_limits(config: LockWatchConfig) -> tuple[Declaration, ...]:

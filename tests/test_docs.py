@@ -203,7 +203,7 @@ def test_the_readme_prints_the_two_commands() -> None:
 
 
 # ------------------------------------------------------------ tables
-CODE_ONLY = {"redis", "user", "tenant"}
+CODE_ONLY = {"redis", "user", "tenant", "jwt", "issuers", "load_claims"}
 
 
 def test_the_configuration_table_is_complete_and_its_defaults_are_right() -> None:
@@ -227,6 +227,7 @@ def test_the_environment_variables_are_read() -> None:
         "ipv6_prefix": "56",
         "on_redis_failure": "deny",
         "mode": "observe",
+        "jwt_secret": "0123456789abcdef0123456789abcdef",
         "headers": "x",
     }
     for row in table("configuration.md", "Options"):

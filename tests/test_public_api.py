@@ -11,8 +11,10 @@ import pytest
 import lockwatch
 
 NAMES = [
+    "Claims",
     "ConfigurationError",
     "Decision",
+    "Issuer",
     "JWTConfig",
     "JWTRotationManager",
     "Limit",
@@ -27,6 +29,7 @@ NAMES = [
     "StoreError",
     "StoreUnavailable",
     "TokenError",
+    "TokenPair",
     "by_api_key",
     "by_claim",
     "by_form",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 
 from lockwatch.engine import Engine
+from lockwatch.errors import ConfigurationError
 from lockwatch.fastapi.guard import Guard
 from lockwatch.fastapi.routes import routes_of
 from lockwatch.limiter import RateLimitConfig, RateLimiter
@@ -18,6 +19,7 @@ from lockwatch.overview import Overview
 
 if TYPE_CHECKING:
     from lockwatch.limits.buckets import Buckets
+    from lockwatch.tokens.manager import JWTRotationManager
 
 
 class Operated:
@@ -36,6 +38,17 @@ class Operated:
         return RateLimiter(
             config=RateLimitConfig(on_store_error=self.engine.config.on_redis_failure or "allow"), engine=self.engine
         )
+
+    @property
+    def tokens(self) -> JWTRotationManager:
+        """Issues, rotates, checks and revokes tokens, on the store and with the keys of this application.
+
+        Raises: ConfigurationError, where `jwt` is not set.
+        """
+        identity = self.engine.identity
+        if identity is None or identity.manager is None:
+            raise ConfigurationError("no tokens are issued here; set jwt, like LockWatch(app, jwt=JWTConfig(jwt_secret=...))")
+        return identity.manager
 
     def overview(self) -> Overview:
         """The routes of the application and what they declare."""

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 from lockwatch.flow import AsyncStore, Call, Reply, Store
 from lockwatch.stores.memory import MemoryStore
+
+
+class Either(Protocol):
+    """A store in either colour, and this process's memory."""
+
+    @property
+    def memory(self) -> Store:
+        """This process's memory."""
+
+    def waiting(self) -> AsyncStore:
+        """The store for event loops."""
+
+    def blocking(self) -> Store:
+        """The store for blocking code."""
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop."""
+
+    def close(self) -> None:
+        """Close the connections of blocking code."""
 
 
 class Stores:
@@ -18,7 +38,7 @@ class Stores:
     def __init__(self, client: Any, timeout: float) -> None:
         from lockwatch.stores.connect import address_of
 
-        self.memory = MemoryStore()
+        self.memory: Store = MemoryStore()
         self._address = None if client is None or client == "memory://" else address_of(client)
         self._timeout = timeout
         self._waiting: AsyncStore | None = None

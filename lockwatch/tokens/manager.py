@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from lockwatch.errors import ConfigurationError
 from lockwatch.flow import Flow, run, run_async
-from lockwatch.stores.either import Stores
+from lockwatch.stores.either import Either, Stores
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.config import JWTConfig
 from lockwatch.tokens.keyfile import WatchedRing
@@ -19,9 +19,11 @@ from lockwatch.tokens.outcomes import Outcome, Revocation, Rotation, Session
 from lockwatch.tokens.pair import RANDOM, Issuing, TokenPair, session_policy
 from lockwatch.tokens.refresh import Format, Opaque
 from lockwatch.tokens.refresh_jwt import Signed
+from lockwatch.tokens.ring import KeyRing
 from lockwatch.tokens.roots import roots
 from lockwatch.tokens.sealing import Sealer
 from lockwatch.tokens.sessions import Sessions
+from lockwatch.tokens.verify import Verifier
 
 T = TypeVar("T")
 Device: TypeAlias = "Mapping[str, str] | None"
@@ -52,6 +54,7 @@ class JWTRotationManager:
         when_full: ``evict`` the session unused longest, or ``refuse`` the login.
         on_event: told of refreshes that did not go as they should: reuse, throttling, and rotations a store had lost.
         store_timeout: seconds to wait for the store at most.
+        stores: stores that somebody else opens and closes, instead of `redis_client`.
 
     Attributes:
         flows: the sessions, for whoever drives flows.
@@ -72,6 +75,7 @@ class JWTRotationManager:
         on_event: Callable[[Rotation], object] | None = None,
         store_timeout: float = 0.05,
         clock: Callable[[], float] = time.time,
+        stores: Either | None = None,
     ) -> None:
         self.config = config or JWTConfig()
         self._ring = WatchedRing(self.config)
@@ -80,7 +84,7 @@ class JWTRotationManager:
         sealer, form = self._sealing()
         self.flows = Sessions(Names(namespace), sealer, form, session_policy(self.config, max_sessions, when_full))
         self._issuing = Issuing(self.config, self._ring.ring, self.flows)
-        self._stores = Stores(redis_client, store_timeout)
+        self._stores: Either = stores or Stores(redis_client, store_timeout)
         self._load, self._on_event, self._clock, self._timeout = load_claims, on_event, clock, store_timeout
 
     async def issue_token_pair(
@@ -195,6 +199,27 @@ class JWTRotationManager:
     verify_access_token = verify_access
     verify_access_token_sync = verify_access_sync
 
+    @property
+    def ring(self) -> KeyRing:
+        """The keys as they are now."""
+        return self._issuing.ring
+
+    @property
+    def verifier(self) -> Verifier:
+        """Verifies access tokens with the keys as they are now. It does not ask whether they were revoked."""
+        return self._issuing.verifier
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the key file, empty when nothing is; the keys read before it broke go on."""
+        return str(self._ring.problem or "")
+
+    def refresh_keys(self) -> None:
+        """Look at the key file, and use its keys when it changed."""
+        if self._ring.refresh():
+            self._issuing.renew(self._ring.ring)
+            self.flows.renew(*self._sealing())
+
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
         await self._stores.aclose()
@@ -214,9 +239,7 @@ class JWTRotationManager:
         now = self._clock()
         if not 0 <= now - self._looked < _LOOK:
             self._looked = now
-            if self._ring.refresh():
-                self._issuing.renew(self._ring.ring)
-                self.flows.renew(*self._sealing())
+            self.refresh_keys()
         return now
 
     def _sealing(self) -> tuple[Sealer, Format]:

@@ -1,0 +1,187 @@
+"""Who is believed by one application: its own tokens and those of third parties. Their keys are kept up in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from lockwatch.config import LockWatchConfig
+from lockwatch.errors import ConfigurationError, IssuerError
+from lockwatch.flow import AsyncStore, Store
+from lockwatch.link import Link
+from lockwatch.tokens.claims import Claims
+from lockwatch.tokens.config import JWTConfig
+from lockwatch.tokens.engine import engine_named
+from lockwatch.tokens.issuers import Issuer
+from lockwatch.tokens.manager import JWTRotationManager
+from lockwatch.tokens.trust import Trust
+from lockwatch.tokens.verify import Verifier
+
+if TYPE_CHECKING:
+    import httpx
+
+logger = logging.getLogger("lockwatch")
+LOOK: Final = 5.0
+"""Seconds between two looks at the key file."""
+TICK: Final = 1.0
+"""Seconds between two looks whether the keys of a third party are due."""
+
+
+class Identity:
+    """The tokens of one engine.
+
+    Args:
+        config: settings that speak of tokens.
+        link: where revocations and sessions are kept.
+        clock: epoch seconds.
+
+    Attributes:
+        manager: issues and revokes our own tokens; None where third parties alone are believed.
+        trust: whose tokens are believed.
+
+    Raises: ConfigurationError.
+    """
+
+    def __init__(self, config: LockWatchConfig, link: Link, clock: Callable[[], float] = time.time) -> None:
+        self.issuers, settings = _issuers(config.issuers), _settings(config)
+        self.manager = None if settings is None else _manager(config, settings, link)
+        self._own: Verifier | None = None if self.manager is None else self.manager.verifier
+        self.leeway = settings.leeway_seconds if settings is not None else 30.0
+        self.trust = Trust(self._own, self.issuers, leeway=self.leeway, remember=True)
+        self._engine = engine_named(settings.engine if settings is not None else "python-jose")
+        self._clock = clock
+        self._failing: dict[str, str] = {}
+        self._fetching: set[str] = set()
+        if self.manager is not None:
+            link.every(LOOK, self._look, "the key file")
+        if self.issuers:
+            link.every(TICK, self.fetch, "the keys of issuers")
+
+    @property
+    def complaints(self) -> tuple[str, ...]:
+        """What is wrong now: a key file that cannot be read, issuers whose keys cannot be fetched."""
+        problem = self.manager.problem if self.manager is not None else ""
+        return (*((problem,) if problem else ()), *self._failing.values())
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        return self._clock()
+
+    def verify(self, token: str) -> Claims:
+        """What a token says; the store is not asked. Raises: TokenError, and nothing else."""
+        if self.manager is not None and self.manager.verifier is not self._own:
+            self._own = self.manager.verifier
+            self.trust.renew(self._own)
+        return self.trust.verify(token, self._clock())
+
+    def is_own(self, claims: Claims) -> bool:
+        """Whether we signed the token ourselves."""
+        return self._own is not None and claims.issuer == self._own.rules.issuer
+
+    def subject(self, claims: Claims) -> str:
+        """Whom a token is about, so that nobody else is called the same: one of several issuers speaks for itself only."""
+        alone = len(self.issuers) + (self.manager is not None) == 1
+        return claims.subject if alone or self.is_own(claims) else f"{claims.issuer} {claims.subject}"
+
+    async def open(self) -> None:
+        """Fetch the keys of third parties before the first request. A failure is in the log and in `complaints`."""
+        await self.fetch()
+
+    async def fetch(self) -> None:
+        """Fetch the keys that are due, of all third parties at once."""
+        now = self._clock()
+        due = [i for i in self.issuers if i.url not in self._fetching and self.trust.remotes[i.url].is_due(now)]
+        if due:
+            import httpx
+
+            async with httpx.AsyncClient() as client:
+                await asyncio.gather(*[self._fetch(client, issuer) for issuer in due])
+
+    async def _fetch(self, client: httpx.AsyncClient, issuer: Issuer) -> None:
+        from lockwatch.tokens.fetch import fetch_keys
+
+        url = issuer.url
+        self._fetching.add(url)
+        try:
+            keys, max_age = await fetch_keys(client, issuer, self._engine)
+        except IssuerError as error:
+            self.trust.failed(url, self._clock())
+            if url not in self._failing:
+                logger.warning("lockwatch: %s; tokens of %s are believed with the keys known before, if there are any", error, url)
+            self._failing[url] = str(error)
+        else:
+            self.trust.fetched(url, keys, self._clock(), max_age)
+            self._failing.pop(url, None)
+        finally:
+            self._fetching.discard(url)
+
+    async def _look(self) -> None:
+        if self.manager is not None:
+            self.manager.refresh_keys()
+
+
+class Linked:
+    """The stores of a link, for what is used by hand. The link opens and closes them."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.memory: Store = link.memory
+
+    def waiting(self) -> AsyncStore:
+        """The store for event loops."""
+        return self._link.async_store()
+
+    def blocking(self) -> Store:
+        """The store for blocking code."""
+        return self._link.sync_store()
+
+    async def aclose(self) -> None:
+        """Nothing: the link is closed by who opened it."""
+
+    def close(self) -> None:
+        """Nothing, likewise."""
+
+
+def _manager(config: LockWatchConfig, settings: JWTConfig, link: Link) -> JWTRotationManager:
+    return JWTRotationManager(
+        config=settings,
+        secret_key=config.secret_key,
+        namespace=config.namespace,
+        load_claims=config.load_claims,
+        store_timeout=config.store_timeout,
+        stores=Linked(link),
+    )
+
+
+def _settings(config: LockWatchConfig) -> JWTConfig | None:
+    """The settings of our own tokens, from `jwt` and its shortcuts."""
+    settings, secret, ttl = config.jwt, config.jwt_secret, config.access_token_ttl
+    if settings is not None and not isinstance(settings, JWTConfig):
+        raise ConfigurationError(f"jwt is no JWTConfig but {type(settings).__name__}; a correct one is JWTConfig(jwt_secret=...)")
+    if settings is None and secret is None:
+        if ttl is not None:
+            raise ConfigurationError("access_token_ttl is set, but nothing signs tokens; set jwt=JWTConfig(...) or jwt_secret too")
+        return None
+    if settings is not None and settings.jwt_secret is not None and secret is not None:
+        raise ConfigurationError("jwt_secret is set twice, as an option and in jwt; keep one")
+    changes: dict[str, Any] = {} if secret is None else {"jwt_secret": secret}
+    if ttl is not None:
+        changes["access_token_ttl_seconds"] = ttl
+    return replace(settings or JWTConfig(**changes), access_token_ttl=None, **changes)
+
+
+def _issuers(issuers: Issuer | Sequence[Issuer]) -> tuple[Issuer, ...]:
+    found = (issuers,) if isinstance(issuers, Issuer) else tuple(issuers)
+    for issuer in found:
+        if not isinstance(issuer, Issuer):
+            raise ConfigurationError(
+                f"issuers: {type(issuer).__name__} is no Issuer; a correct one is "
+                "issuers=[Issuer('https://login.example.com', audience='https://api.example.com')]"
+            )
+    if len({issuer.url for issuer in found}) != len(found):
+        raise ConfigurationError("issuers name one issuer twice; give it all its audiences, like audience=['shop', 'admin']")
+    return found
