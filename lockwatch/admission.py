@@ -19,7 +19,7 @@ from lockwatch.limits import flows
 from lockwatch.limits.buckets import Buckets
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.declaration import Declaration
-from lockwatch.limits.denied import Denied
+from lockwatch.limits.denied import Denial, Denied, aged
 from lockwatch.limits.flows import Outcome, Terms
 from lockwatch.limits.plan import Plan, Step, charges, charges_of, make_plan
 from lockwatch.limits.policy import Charge
@@ -42,6 +42,7 @@ class Admission:
     Attributes:
         mode: ``enforce``, ``observe`` or ``off``.
         denied: the known offenders.
+        ids: where decision ids come from.
         settlement: what decisions leave behind.
     """
 
@@ -52,7 +53,7 @@ class Admission:
         self._link = link
         self._tenant = config.tenant
         self._namespace = config.namespace
-        self._ids = Ids()
+        self.ids = Ids()
         self._hearing = False
         failures = (
             ()
@@ -92,7 +93,7 @@ class Admission:
         if known is not None:
             said, outcome = None, known
         else:
-            terms = Terms(self._ids.next(), link.workers, self.mode == "observe", bool(plan.later), link.split)
+            terms = Terms(self.ids.next(), link.workers, self.mode == "observe", bool(plan.later), link.split)
             said, outcome = await run_async(entering(charged, terms), store, link.memory)
             if outcome.receipts:
                 self.settlement.hold(outcome.receipts)
@@ -112,15 +113,16 @@ class Admission:
         charged = await drive(charges_of(plan, steps, visit.request, visit, buckets, subject, taken))
         return await self._admit(charged, visit, store, False)
 
-    def known(self, plan: Plan, visit: Visit) -> Outcome | None:
-        """The refusal of a known offender, for plans that ask the request nothing; None when the store has to be asked."""
+    def known(self, plan: Plan, subject: str, now: float) -> tuple[Charge, Denial] | None:
+        """The known offence of `subject`, for plans that ask the request nothing; None when the store has to be asked."""
         named = self._link.named
         if plan.fixed is None or named is None or self._tenant is not None or self.mode != "enforce":
             return None
-        outcome = self._denied(plan.prepare(visit.client.subject, named).charges)
-        if outcome is not None:
-            self._link.meter.decided(outcome.decisions)
-        return outcome
+        return self.denied.find(plan.prepare(subject, named).charges, now)
+
+    def count(self, decisions: Sequence[Decision]) -> None:
+        """Count decisions that were made elsewhere."""
+        self._link.meter.decided(decisions)
 
     async def tell(self, outcome: Outcome, visit: Visit) -> None:
         """Call `on_breach` of the policies that refuse."""
@@ -166,7 +168,7 @@ class Admission:
         outcome = self._denied(charged) if self.denied.known and self.mode == "enforce" else None
         if outcome is None:
             link = self._link
-            terms = Terms(self._ids.next(), link.workers, self.mode == "observe", loose, link.split)
+            terms = Terms(self.ids.next(), link.workers, self.mode == "observe", loose, link.split)
             call = prepared if prepared is not None and not terms.observe else flows.call("admit", charged, terms)
             if store is link.at_hand:  # nothing to wait for, and nothing that fails
                 outcome = flows.outcome(charged, link.memory.call(call), terms)
@@ -183,8 +185,9 @@ class Admission:
         return outcome
 
     def _denied(self, charged: Sequence[Charge]) -> Outcome | None:
-        found = self.denied.find(charged, monotonic(), self._ids.next())
-        return None if found is None else Outcome((found[0],), (found[1],))
+        now = monotonic()
+        found = self.denied.find(charged, now)
+        return None if found is None else Outcome((found[0],), (aged(found[1], found[0], now, self.ids.next()),))
 
     def _remember(self, outcome: Outcome) -> None:
         if self._link.store is not self._link.at_hand and self.mode == "enforce":
@@ -203,7 +206,7 @@ class Admission:
         return buckets.under(str(self._tenant(visit.request))) if self._tenant is not None else buckets
 
     def _terms(self) -> Terms:
-        return Terms(self._ids.next(), self._link.workers, self.mode == "observe", False, self._link.split)
+        return Terms(self.ids.next(), self._link.workers, self.mode == "observe", False, self._link.split)
 
 
 class Ids:

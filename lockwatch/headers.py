@@ -33,16 +33,29 @@ NAMES: Final = (
 
 def quota_headers(decisions: Sequence[Decision], dialect: str, now: float) -> RawHeaders:
     """The quota headers of a response. `now` is the epoch time; decisions made without the store say nothing."""
+    if len(decisions) == 1:  # what most responses have
+        decision = decisions[0]
+        return [] if decision.degraded else _told(_item(decision), _left(decision), decision, dialect, now)
     told = [d for d in decisions if not d.degraded]
-    if not told or dialect == "off":
+    if not told:
         return []
+    binding = _binding([d for d in told if not d.shadow] or told)
+    return _told(b", ".join(map(_item, told)), b", ".join(map(_left, told)), binding, dialect, now)
+
+
+def _item(decision: Decision) -> bytes:
+    return b'"%b"%b' % (decision.policy.encode(), decision.limit.parameters)
+
+
+def _left(decision: Decision) -> bytes:
+    return b'"%b";r=%d;t=%d' % (decision.policy.encode(), decision.remaining, ceil(decision.next_after))
+
+
+def _told(policies: bytes, left: bytes, binding: Decision, dialect: str, now: float) -> RawHeaders:
     headers: RawHeaders = []
-    if dialect != "x":
-        policies = [b'"%b"%b' % (d.policy.encode(), d.limit.parameters) for d in told]
-        left = [f'"{d.policy}";r={d.remaining};t={ceil(d.next_after)}' for d in told]
-        headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", ", ".join(left).encode()))
-    if dialect != "draft-11":
-        binding = told[0] if len(told) == 1 else _binding([d for d in told if not d.shadow] or told)
+    if dialect in ("both", "draft-11"):
+        headers += ((b"ratelimit-policy", policies), (b"ratelimit", left))
+    if dialect in ("both", "x"):
         wait = binding.reset_after if binding.allowed or binding.shadow else binding.retry_after or binding.reset_after
         headers += (
             (b"x-ratelimit-limit", b"%d" % binding.limit.amount),

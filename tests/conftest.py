@@ -9,6 +9,15 @@ import pytest
 import redis
 
 from tests import servers
+from tests.endless import Verdict
+
+
+@pytest.fixture(scope="session")
+def endless_keys() -> Iterator[Verdict]:
+    """Fails the run at the end of this test process if a key without a time to live was seen on its servers."""
+    verdict = Verdict()
+    yield verdict
+    verdict.check()
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +32,9 @@ def redis_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def redis_server(redis_url: str) -> str:
-    """The same server, empty."""
+def redis_server(redis_url: str, endless_keys: Verdict, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same server, empty. What a test leaves there has to end by itself."""
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
-    return redis_url
+    yield redis_url
+    endless_keys.look(redis_url, request.node.nodeid)

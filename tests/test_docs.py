@@ -149,6 +149,7 @@ def anchors(page: Path) -> set[str]:
 def test_example_runs(example: list[Block], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("REDIS_URL", "WEB_CONCURRENCY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOCKWATCH_STORE_TIMEOUT", "2")  # no example is about a deadline, and a machine may be busy
     namespace: dict[str, Any] = {"__name__": "example"}
     for block in example:
         code = block.code

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from starlette.routing import Host
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,20 +20,16 @@ from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
 from lockwatch.fastapi.refusal import answer
+from lockwatch.fastapi.shortcut import Shortcut, entry_of
 from lockwatch.fastapi.visit import STARTS, Visit, visit_in
 from lockwatch.keys import BodyKey
 from lockwatch.limits.declaration import Declaration
-from lockwatch.limits.flows import Outcome
 from lockwatch.limits.plan import EXEMPT, UNMATCHED, Plan, Step, make_plan
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WEBSOCKET"})
 
 
 Refused: TypeAlias = RequestRefused | TokenError
-_LEARNED: Final = 4096
-"""Paths whose plan is remembered, for known offenders."""
-_MAX_PATH: Final = 512
-"""Characters of such a path; who asks chooses how long a parameter is."""
 
 
 class Guard:
@@ -44,10 +40,10 @@ class Guard:
         self.app = app
         self.admission = engine.admission
         self.general = bool(engine.application or engine.defaults)
-        self.learned: dict[tuple[str, str, str], Plan] = {}
+        self.shortcut = Shortcut(self)
         self._counted = -1
         self._tables: tuple[list[Any], ...] = ()
-        self._by_host = False  # then a path alone does not say which route is meant
+        self.by_host = False  # then a path alone does not say which route is meant
         exempt = engine.config.exempt_paths
         self.exempts = bool(exempt)
         self._exempt = frozenset(p for p in exempt if not p.endswith("*"))
@@ -124,35 +120,14 @@ class Guard:
         """Answer a refused request; the entrance adds the quota headers."""
         await answer(refused, scope, receive, send, self.app.exception_handlers)
 
-    def learn(self, visit: Visit, plan: Plan) -> None:
-        """Remember the plan of a refused request, so that the next one from a known offender is refused before routing."""
-        if plan.fixed is not None and visit.entry is not None and len(visit.entry[2]) <= _MAX_PATH and not self._by_host:
-            if len(self.learned) >= _LEARNED:
-                self.learned.clear()
-            self.learned[visit.entry] = plan
-
-    def refused_before(self, visit: Visit, scope: Scope) -> RequestRefused | None:
-        """The refusal of a known offender on a path it was refused on. A browser is answered further in, within CORS."""
-        visit.entry = entry = (scope["method"], scope.get("root_path", ""), scope["path"])
-        plan = self.learned.get(entry)
-        if plan is None or any(name == b"origin" for name, _ in scope["headers"]):
-            return None
-        if self.engine.exempt and visit.comes_from(self.engine.exempt):
-            return None
-        outcome = self.admission.known(plan, visit)
-        if outcome is None:
-            return None
-        visit.plan = plan
-        return visit.record(outcome)
-
     def place_gates(self) -> None:
         """Put a gate before every route that has none yet; cheap when no route was added."""
         if sum(map(len, self._tables)) == self._counted:
             return
         routes = self.app.router.routes
-        self.learned.clear()
+        self.shortcut.forget()
         self._tables = tuple(tables(routes))
-        self._by_host = any(isinstance(route, Host) for table in self._tables for route in table)
+        self.by_host = any(isinstance(route, Host) for table in self._tables for route in table)
         for seen in walk(routes, owner=self.app):
             if not self._guards(seen.holder.app):
                 # A route object that cannot be changed keeps its app: its limits are met by their dependency, or on the way out.
@@ -193,12 +168,13 @@ class Gate:
         elif visit.plan is None and not is_preflight(scope):
             plan = self._plan(scope, visit.prefix)
             refused = await self.guard.check(visit, plan)
-            if refused is None and plan.reads and visit.follows(plan):
+            if refused is None and plan.later and plan.reads and visit.follows(plan):
                 reading = Reading(receive, plan.reads)
                 receive = reading.replay
                 refused = await self.guard.check_body(visit, plan, scope, reading)
             if refused is not None:
-                self.guard.learn(visit, plan)
+                if not self.guard.by_host:
+                    self.guard.shortcut.learn(scope, visit.entry, plan)
                 await self.guard.refuse(refused, scope, receive, send)
                 return
         await self.app(scope, receive, send)
@@ -210,7 +186,8 @@ class Gate:
         if getattr(self._seen.overrides, "dependency_overrides", None):
             restore(self._seen.dependant)
             return self.guard.plan(self._seen, scope, prefix, self._seen.overrides.dependency_overrides)
-        key = (method_in(scope), prefix, self.guard.exempts and self.guard.is_exempt(scope))
+        method = scope.get("method", "WEBSOCKET")
+        key = (method if method in _METHODS else "OTHER", prefix, self.guard.exempts and self.guard.is_exempt(scope))
         return self._plans.get(key) or self._plans.setdefault(key, self.guard.plan(self._seen, scope, prefix, {}))
 
 
@@ -269,28 +246,25 @@ class Entrance:
             await self.app(scope, receive, send)
             return
         guard = self.guard
+        offended = bool(guard.admission.denied.known) and scope["type"] == "http"
+        if offended and guard.shortcut:
+            guard.place_gates()
+            answer = guard.shortcut.answer(scope)
+            if answer is not None:
+                await send(answer[0])
+                await send(answer[1])
+                return
         visit = Visit(guard, scope)
-        doorman = Doorman(guard, visit, scope, receive, send)
-        refused = None
+        if offended:
+            visit.entry = entry_of(scope)
         if guard.admission.mode == "off":
             visit.plan = EXEMPT
         else:
             guard.place_gates()
-            if guard.admission.denied.known and scope["type"] == "http":
-                refused = guard.refused_before(visit, scope)
         try:
-            if refused is None:
-                await self.app(scope, receive, doorman.deliver)
-            else:
-                await self._turn_away(refused, visit, doorman)
+            await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
         finally:
             visit.end()
-
-    async def _turn_away(self, refused: RequestRefused, visit: Visit, doorman: Doorman) -> None:
-        scope = doorman.scope
-        scope.setdefault("app", self.guard.app)  # a handler of the application's may ask for it
-        await self.guard.admission.tell(Outcome(visit.known, visit.decisions), visit)
-        await self.guard.refuse(refused, scope, doorman.receive, doorman.deliver)
 
 
 class Doorman:

@@ -18,7 +18,7 @@ from lockwatch.limits.decision import Decision, tightest
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.flows import Outcome
 from lockwatch.limits.plan import Plan, make_plan
-from lockwatch.limits.policy import Charge, Receipt
+from lockwatch.limits.policy import Receipt
 from lockwatch.tokens.bearer import bearer_token
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ class Visit:
     # Defaults stand on the class: one is made for every request, and most keep most of them.
     decisions: tuple[Decision, ...] = ()
     receipts: tuple[Receipt, ...] = ()
-    known: Sequence[Charge] = ()
     passed: tuple[object, ...] = ()
     status: int | None = None
     actual: int | None = None
@@ -85,7 +84,6 @@ class Visit:
             self.receipts += receipts
         for decision in decisions:
             if not decision.allowed and not decision.shadow:
-                self.known = outcome.charges
                 return refusal(self.decisions)
         return None
 

@@ -37,15 +37,15 @@ class Denied:
         self._heard = float("-inf")
         self._epoch: int | None = None
 
-    def find(self, charges: Sequence[Charge], now: float, decision_id: str) -> tuple[Charge, Decision] | None:
-        """The first of `charges` that is known to be refused now, and its decision."""
+    def find(self, charges: Sequence[Charge], now: float) -> tuple[Charge, Denial] | None:
+        """The first of `charges` that is known to be refused now, and why."""
         if now - self._heard > SILENCE:
             return None
         for charge in charges:
             denial = self.known.get(charge.key)
             if denial is not None and _holds(denial, charge, charges):
                 if now < denial.until:
-                    return charge, _aged(denial, charge, now, decision_id)
+                    return charge, denial
                 del self.known[charge.key]
         return None
 
@@ -73,7 +73,8 @@ def _holds(denial: Denial, charge: Charge, charges: Sequence[Charge]) -> bool:
     return same and (bool(policy.mode & PENALTY) or not any(c.policy.mode & PENALTY for c in charges))
 
 
-def _aged(denial: Denial, charge: Charge, now: float, decision_id: str) -> Decision:
+def aged(denial: Denial, charge: Charge, now: float, decision_id: str) -> Decision:
+    """The decision that repeats a denial."""
     wait = denial.until - now
     return denial.decision._replace(
         policy=charge.policy.name,

@@ -30,6 +30,8 @@ _ALGORITHM: Final = 32
 LEASE: Final = 10_000_000
 """How long a reservation or a request in flight counts without being renewed, in microseconds."""
 _EXACT: Final = 2**53
+_LISTED: Final = 100_000
+"""A sorted set has a member for each unit of cost, and a script writes those of a charge at once."""
 
 Role: TypeAlias = Literal["limit", "penalty", "look"]
 Counts: TypeAlias = Callable[[int], Any]
@@ -143,6 +145,10 @@ def algorithm_for(limit: Limit, wanted: str) -> str:
     found = "gcra" if limit.burst is not None else wanted
     if found == "gcra":
         _check_exact(limit)
+    if found == "sorted-set" and limit.amount > _LISTED:
+        raise ConfigurationError(
+            f"{str(limit)!r} is too much to be listed; 'sorted-set' takes at most {_LISTED}, 'sliding-window' more"
+        )
     return found
 
 

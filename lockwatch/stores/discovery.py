@@ -51,7 +51,10 @@ class Topology(ABC, Generic[View]):
 
     @property
     def due(self) -> bool:
-        """Whether the last round is so long ago that another may begin."""
+        """Whether `ask` is worth its while: a round is under way, or the last one is so long ago that another may begin."""
+        return self._lock.locked() or self._rested()
+
+    def _rested(self) -> bool:
         return time.monotonic() - self._asked >= PAUSE
 
     def known(self) -> View:
@@ -66,7 +69,7 @@ class Topology(ABC, Generic[View]):
         native.at_home(self)
         if self._lock.acquire(timeout=within):
             try:
-                if self.due:
+                if self._rested():
                     self._asked = time.monotonic()
                     view, self.error = self._learn(within)
                     self.view = view or self.view

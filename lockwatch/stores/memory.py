@@ -73,7 +73,7 @@ class MemoryStore:
             bucket = self._own.get(keys[0])
             if bucket is not None:
                 return bucket.take(args[0] or self._clock(), args[2], args[3], args[4], args[5])
-            return self._admit_new(read_charges(keys, args, 5)[0], args[0] or self._clock())
+            return self._admit_new(keys[0], *args)
         return self._decide(keys, args, True)
 
     def _enter(self, call: Call) -> Reply:
@@ -81,16 +81,17 @@ class MemoryStore:
         told = self.sessions.call(Call("standing", call.keys[:own], (now,), words=call.words))
         return (*told, *self._admit(call.keys[own:], call.args[1:])) if told[0] == LIVE else told
 
-    def _admit_new(self, charge: Charge, now: int) -> Reply:
-        _, _, kind, _, quota, span, burst, cost, _ = charge
-        bucket = self._buckets.shared_by(charge.key, charge, now)
+    def _admit_new(self, key: str, now: int, mode: int, quota: int, span: int, burst: int, cost: int) -> Reply:
+        charge = Charge(key, None, mode >> 5, mode, quota, span, burst, cost, 0)
+        now = now or self._clock()
+        bucket = self._buckets.shared_by(key, charge, now)
         if bucket is not None:
             return bucket.take(now, quota, span, burst, cost)
-        bucket = KINDS[kind]()
+        bucket = KINDS[mode >> 5]()
         verdict = bucket.judge(now, quota, span, burst, cost)
         if verdict[0] == 1 and cost:
             verdict = bucket.charge(now, quota, span, burst, cost, False)
-            self._buckets.keep(charge.key, charge, bucket, now)
+            self._buckets.keep(key, charge, bucket, now)
         return verdict
 
     def _peek(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import ssl
 from inspect import signature
 from typing import Any, Final, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from lockwatch.errors import ConfigurationError
 from lockwatch.stores.address import Address, ClusterAddress, Node, SentinelAddress, lent
@@ -20,6 +21,8 @@ _SCHEMES: Final = {
     **{f"{scheme}+cluster": (transport, "cluster") for scheme, transport in _TRANSPORTS.items()},
     **{f"{scheme}+sentinel": (transport, "sentinel") for scheme, transport in _TRANSPORTS.items()},
 }
+_OF_POOLS: Final = frozenset({"max_connections", "timeout", "db", "decode_responses"})
+_CERTIFICATES: Final = ("none", "optional", "required")
 _PORTS: Final = {"server": 6379, "cluster": 6379, "sentinel": 26379}
 _EXAMPLES: Final = {"server": EXAMPLE, "cluster": CLUSTER_EXAMPLE, "sentinel": SENTINEL_EXAMPLE}
 
@@ -100,12 +103,27 @@ def _arguments(pieces: _Url, host: str, path: str) -> tuple[str, dict[str, Any]]
     urlsplit(url).port  # noqa: B018  # raises what parse_url would leave to the first request
     arguments: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py's
     kind = getattr(arguments.pop("connection_class", None), "__name__", "Connection")
+    if pieces.transport != "unix" and not re.fullmatch(r"/?|/\d+", path):
+        # redis-py would take anything else for database 0.
+        raise ConfigurationError(f"redis_url names the database {path[1:41]!r}, which is no number; a correct one is {EXAMPLE!r}")
+    _check_options(pieces, kind)
     _check_tls(kind, arguments)
     return kind, arguments
 
 
+def _check_options(pieces: _Url, kind: str) -> None:
+    """Raises: ConfigurationError for an option redis-py does not know."""
+    import redis.connection
+
+    classes = getattr(redis.connection, kind, redis.connection.Connection).__mro__
+    known = {name for cls in classes for name in signature(cls).parameters if cls is not object}
+    for name, _ in parse_qsl(pieces.query, keep_blank_values=True):
+        if name not in known | _OF_POOLS and not name.startswith(("ssl_", "sentinel_")):
+            raise ConfigurationError(f"redis_url has the unknown option {name[:40]!r}; a correct one is {EXAMPLE!r}")
+
+
 def _check_tls(kind: str, arguments: dict[str, Any]) -> None:
-    """Names of TLS options, and what redis-py before 5.2 leaves as text. Raises: ConfigurationError."""
+    """Names of TLS options, and what older releases of redis-py leave as text. Raises: ConfigurationError."""
     from redis.connection import SSLConnection
 
     named = [name for name in arguments if name.startswith("ssl_")]
@@ -115,6 +133,8 @@ def _check_tls(kind: str, arguments: dict[str, Any]) -> None:
     for name in named:
         if name not in known:
             raise ConfigurationError(f"redis_url has the unknown option {name!r}; those of TLS are {', '.join(known)}")
+    if arguments.get("ssl_cert_reqs", "required") not in {*_CERTIFICATES, *ssl.VerifyMode}:
+        raise ConfigurationError(f"redis_url has ssl_cert_reqs that is not one of {', '.join(_CERTIFICATES)}")
     if isinstance(told := arguments.get("ssl_check_hostname"), str):
         arguments["ssl_check_hostname"] = told.lower() not in {"", "0", "f", "false", "n", "no"}
 

@@ -23,7 +23,8 @@ _STATES: Final = frozenset(
 _RIGHTS: Final = re.compile("ACL failure|user executing the script")
 """What servers without a code of its own for it say about a missing right."""
 _ALWAYS: Final = ("prelude", "window", "plain")
-_ALGORITHMS: Final = ("scalar", "sorted_set", "sliding_counter", "gcra", "fixed_window", "concurrent")
+_ALGORITHMS: Final = ("sorted_set", "sliding_counter", "gcra", "fixed_window", "concurrent")
+"""By their numbers, from 1 on."""
 _CHARGES: Final = ("algorithms", "sliding_window", "open", "admit")
 _OTHERS: Final = ("settle", "keys")
 _WORDS: Final = re.compile("'[A-Za-z0-9_-]+(?: '[A-Za-z0-9_-]+)*").fullmatch
@@ -38,7 +39,9 @@ def source() -> bytes:
     """
     parts = [
         _joined(_ALWAYS),
-        "local function load_algorithms(makers, MOST)\n" + _joined(_ALGORITHMS) + "end\n",
+        "local function load_algorithm(number, makers, MOST)\n" + _joined(("scalar",)),
+        *[f"if number == {number} then\n{_joined((name,))}end" for number, name in enumerate(_ALGORITHMS, start=1)],
+        "end\n",
         "local function load_charges()\n" + _joined(_CHARGES),
         "function scripts.others()\n" + _joined(_OTHERS) + "end\nend\n",
         "local sessions = {}\nlocal function load_standing()\n" + _joined(("standing",)) + "end\n",
@@ -114,8 +117,8 @@ def failure(error: Exception, what: str) -> StoreError:
 
 
 def _said(error: Exception) -> str:
-    """What an error says. Older releases of redis-py leave the reason why a connection failed in the cause."""
-    cause = error.__cause__
+    """What an error says. Older releases of redis-py leave the reason why a connection failed in what caused it."""
+    cause = error.__cause__ or error.__context__
     reason = str(cause.args[-1]) if cause is not None and cause.args else ""
     return str(error) if reason in str(error) else f"{error} ({reason})"
 

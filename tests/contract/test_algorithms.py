@@ -118,6 +118,20 @@ async def test_all_algorithms_are_charged_in_one_call(bench: Bench) -> None:
 
 
 @EVERY
+async def test_buckets_never_affect_each_other(bench: Bench, algorithm: int) -> None:
+    together, alone = [], []
+    for i in range(30):
+        bench.now = START + i * 900_001
+        together.append(await bench.ask(ask(algorithm, key="a", cost=1 + i % 3, flags=LOOSE * (i % 2))))
+        for key in ("b", "c"):
+            await bench.ask(ask(algorithm, key=key, cost=1 + i % 2))
+    for i in range(30):
+        bench.now = START + i * 900_001
+        alone.append(await bench.ask(ask(algorithm, key="d", cost=1 + i % 3, flags=LOOSE * (i % 2))))
+    assert together == alone
+
+
+@EVERY
 async def test_a_shadow_reports_and_refuses_nobody(bench: Bench, algorithm: int) -> None:
     shadow, strict = ask(algorithm, 1, key="shadow", flags=SHADOW), ask(algorithm, 3, key="strict")
     found = [await bench.take_all(shadow, strict) for _ in range(4)]
@@ -396,3 +410,12 @@ async def test_every_key_expires_and_none_outlives_two_windows(real: Bench, algo
                 left = client.pttl(key)
                 assert left != -1, f"{key!r} would stay for ever"
                 assert left <= 2 * span // 1000 + lease
+
+
+def test_a_share_of_a_limit_is_exact_in_memory_however_fine_it_is() -> None:
+    """A seventh of 1,000,000 a month has no common divisor with a month: units that no double could count."""
+    store, month = MemoryStore(), 30 * 86_400 * SECOND
+    share = Ask("k", 142_857, month, 142_857, 0, GCRA * FLAGS, 142_857)
+    assert store.call(admit(START, share))[:2] == (1, 0)
+    assert store.call(admit(START, share._replace(cost=1)))[:2] == (0, 0)
+    assert store.call(admit(START + month, share))[:2] == (1, 0)

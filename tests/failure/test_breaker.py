@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockwatch.errors import CallFailed, StoreError, StoreFull, StoreRefused, StoreTimeout
@@ -142,6 +142,7 @@ def test_a_forked_child_begins_closed() -> None:
     assert breaker.state == "closed"
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["call", "answer", "silence"]), st.floats(0, 1))))
 def test_it_never_lets_two_probes_go_within_a_lease_and_never_stays_open_for_good(steps: list[tuple[str, float]]) -> None:
     breaker, now = opened(10.0), 10.0

@@ -33,7 +33,7 @@ class Clock:
 
 def link(clock: Callable[[], float] | None = None, **options: Any) -> Link:
     extra = (clock,) if clock else ()
-    return Link(LockWatchConfig(secret_key="0123456789abcdef", **options), lambda message: None, *extra)
+    return Link(LockWatchConfig(secret_key="0123456789abcdef", store_timeout=5.0, **options), lambda message: None, *extra)
 
 
 async def until(true: Callable[[], bool]) -> bool:

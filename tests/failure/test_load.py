@@ -15,10 +15,12 @@ from fastapi import FastAPI
 from lockwatch import LockWatch
 from tests import servers
 from tests.edges.asgi import http
-from tests.failure.apps import DEADLINE, TICK, ask, asked_until, heartbeat, make
+from tests.failure.apps import DEADLINE, TICK, ask, asked_until, clock, heartbeat, make
 
 STALL = 0.02
 CLIENTS = 10
+BLOCKED = 0.16
+"""Longer than the deadline of the same test; and both longer than a busy machine makes an answer take."""
 
 
 @pytest.fixture
@@ -50,9 +52,9 @@ async def test_a_pause_of_a_second_holds_up_no_loop_and_no_request_past_its_dead
 
     async def client(number: int, ends: float, waits: list[float]) -> None:
         while time.monotonic() < ends:
-            began = time.monotonic()
+            began = clock()
             assert await ask(app, "/allow", f"192.0.2.{number}") == 200
-            waits.append(time.monotonic() - began)
+            waits.append(clock() - began)
             await asyncio.sleep(0.005)
 
     async def measure() -> tuple[float, float]:
@@ -64,7 +66,7 @@ async def test_a_pause_of_a_second_holds_up_no_loop_and_no_request_past_its_dead
             ends = time.monotonic() + 1.2
             await asyncio.gather(*[client(number, ends, waits) for number in range(CLIENTS)])
             stalled = stood_still()
-        assert len(waits) > 20 * CLIENTS
+        assert len(waits) > 5 * CLIENTS
         return stalled, max(waits)
 
     good = (STALL, DEADLINE + TICK + STALL)
@@ -119,11 +121,11 @@ async def test_a_probe_whose_request_went_away_does_not_keep_the_store_away(serv
 
 # ------------------------------------------------------------------ our own loop is blocked
 def blocking(url: str) -> tuple[FastAPI, LockWatch]:
-    app, lockwatch = make(url, quota=5)
+    app, lockwatch = make(url, 5, BLOCKED - 0.01)
 
     @app.get("/block")
     async def block() -> str:
-        time.sleep(0.06)
+        time.sleep(BLOCKED)
         return "done"
 
     return app, lockwatch
@@ -135,7 +137,7 @@ async def test_a_handler_that_blocks_the_loop_does_not_let_anybody_through(serve
     app, lockwatch = blocking(url(server))
     if warm:
         await ask(app, path, "192.0.2.9")
-    for number in range(8):
+    for number in range(5):
         peer = f"192.0.2.{10 + number}"
         asked = [asyncio.ensure_future(http(app, "GET", path, peer=peer)) for _ in range(12)]
         for _ in range(number):

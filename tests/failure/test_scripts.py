@@ -21,10 +21,12 @@ from tests import servers
 from tests.failure.apps import PATHS, ask, make
 
 MINUTE = 60_000_000
+PATIENT = 5.0
+"""A deadline no test here is about."""
 
 
 async def test_scripts_the_server_forgot_are_no_outage(redis_server: str, caplog: pytest.LogCaptureFixture) -> None:
-    app, lockwatch = make(redis_server, quota=20)
+    app, lockwatch = make(redis_server, 20, PATIENT)
     with redis.Redis.from_url(redis_server) as client:
         found = []
         for _ in range(10):
@@ -42,7 +44,7 @@ async def test_a_user_without_the_right_to_load_scripts_is_enough(redis_server: 
         client.acl_setuser(
             "app", enabled=True, passwords=["+secret"], keys=["lockwatch:*"], commands=["+@all", "-script", "-@admin"]
         )
-        app, lockwatch = make(redis_server.replace("redis://", "redis://app:secret@"), quota=2)
+        app, lockwatch = make(redis_server.replace("redis://", "redis://app:secret@"), 2, PATIENT)
         assert [await ask(app, "/deny", "192.0.2.1") for _ in range(3)] == [200, 200, 429]
         assert lockwatch.health().status == "ok"
         await lockwatch.aclose()
@@ -52,7 +54,7 @@ async def test_a_user_without_the_right_to_load_scripts_is_enough(redis_server: 
 async def test_a_key_of_the_wrong_type_fails_only_who_needs_it_and_is_no_outage(
     redis_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app, lockwatch = make(redis_server, quota=3)
+    app, lockwatch = make(redis_server, 3, PATIENT)
     with redis.Redis.from_url(redis_server) as client:
         for path in PATHS:
             assert await ask(app, path, "192.0.2.1") == 200
@@ -119,7 +121,7 @@ async def test_two_releases_share_a_server_and_its_quotas(redis_server: str, tmp
 
 async def test_a_restart_that_nobody_saw_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
     process = servers.start_redis()
-    app, lockwatch = make(f"redis://127.0.0.1:{process.port}", quota=4)
+    app, lockwatch = make(f"redis://127.0.0.1:{process.port}", 4, PATIENT)
     assert [await ask(app, "/deny", "192.0.2.1") for _ in range(2)] == [200, 200]
     process.stop()
     again = servers.start_redis(port=process.port)

@@ -192,7 +192,7 @@ def run(script: str, *arguments: str) -> str:
     """Run a script that has to end by itself, soon and without a warning."""
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(script), *arguments],
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -210,7 +210,7 @@ from lockwatch.flow import Call
 from lockwatch.link import Link
 
 CALL = Call("admit", ("k",), (0, 0, 1000, 60_000_000, 0, 1))
-link = Link(LockWatchConfig(redis_url=sys.argv[1], secret_key="0123456789abcdef", namespace=sys.argv[2]), print)
+link = Link(LockWatchConfig(redis_url=sys.argv[1], secret_key="0123456789abcdef", namespace=sys.argv[2], store_timeout=5.0), print)
 
 def until(true):
     ends = time.monotonic() + 10

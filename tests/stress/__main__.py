@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from tests.stress import admission, adversary, failover, servers
+from tests.stress import admission, adversary, failover, keys, servers
 
-PROGRAMS: dict[str, Any] = {"admission": admission, "adversary": adversary, "failover": failover, "servers": servers}
+PROGRAMS: dict[str, Any] = {"admission": admission, "adversary": adversary, "failover": failover, "keys": keys, "servers": servers}
 
 
 def main(arguments: list[str]) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -96,6 +98,21 @@ def scripts(node: servers.Proc) -> int:
 
 
 # ---------------------------------------------------------------- where to begin
+def test_event_loops_that_begin_together_wait_for_one_round_of_questions(cluster: Site, silent: int) -> None:
+    """An application's and the background's share what is known; neither may fail because the other is asking."""
+    url = f"redis+cluster://127.0.0.1:{silent},127.0.0.1:{cluster.nodes[0].port}"
+    for _ in range(20):
+        store = AsyncRedisStore(address_of(url), PATIENT)
+        barrier = threading.Barrier(4)
+
+        async def first(store: AsyncRedisStore = store, barrier: threading.Barrier = barrier) -> int:
+            barrier.wait()
+            return (await store.call(admit(0, Ask("k", 1000, MINUTE))))[0]
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(lambda _: asyncio.run(first()), range(4))) == 4
+
+
 @pytest.fixture
 def silent() -> Iterator[int]:
     """The port of a server that accepts connections and never says anything."""

@@ -108,6 +108,7 @@ def test_one_limit_is_a_sequence_of_one() -> None:
         ("5/minute", {"algorithm": "leaky-bucket"}, "'sliding-window'"),
         ("0/minute", {"algorithm": "gcra"}, "never refills"),
         ("1000003/year burst 1000003", {}, "too fine"),
+        ("100001/day", {"algorithm": "sorted-set"}, "too much to be listed"),
         ("5/minute", {"algorithm": "concurrent"}, "'20 concurrent'"),
         ("5/minute", {"algorithm": ""}, "'sliding-window'"),
         ("5/minute burst 3", {"algorithm": "sorted-set"}, "'gcra'"),

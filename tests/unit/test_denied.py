@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lockwatch.limits import Decision, parse
-from lockwatch.limits.denied import Denied
+from lockwatch.limits.denied import Denied, aged
 from lockwatch.limits.policy import Charge, Policy
 
 
@@ -32,16 +32,16 @@ def holding(charged: Charge, **options: Any) -> Denied:
 def test_a_refusal_is_repeated_until_it_ends() -> None:
     table = holding(charge())
     for now in (0.0, 0.5, 1.0):
-        found = table.find([charge(key="other"), charge()], now, "d-2")
+        found = table.find([charge(key="other"), charge()], now)
         assert found is not None
-        assert found[0].key == "k"
-        assert (found[1].allowed, found[1].id) == (False, "d-2")
-        assert (found[1].retry_after, found[1].reset_after, found[1].next_after) == (30 - now, 60 - now, 30 - now)
+        told = aged(found[1], found[0], now, "d-2")
+        assert (found[0].key, told.allowed, told.id) == ("k", False, "d-2")
+        assert (told.retry_after, told.reset_after, told.next_after) == (30 - now, 60 - now, 30 - now)
     for now in range(1, 30):
         table.hear(7, float(now))
-        assert table.find([charge()], float(now), "d-3") is not None
+        assert table.find([charge()], float(now)) is not None
     table.hear(7, 30.0)
-    assert table.find([charge()], 30.0, "d-4") is None
+    assert table.find([charge()], 30.0) is None
     assert not table.known
 
 
@@ -55,12 +55,12 @@ def test_a_refusal_is_repeated_until_it_ends() -> None:
     ],
 )
 def test_it_says_nothing_about_another_question(other: Charge) -> None:
-    assert holding(charge()).find([other], 0.5, "d") is None
+    assert holding(charge()).find([other], 0.5) is None
 
 
 @pytest.mark.parametrize(("cost", "found"), [(1, False), (4, False), (5, True), (6, True)])
 def test_what_refused_a_cost_refuses_no_less_than_that(cost: int, found: bool) -> None:
-    assert (holding(charge(cost=5)).find([charge(cost=cost)], 0.5, "d") is not None) == found
+    assert (holding(charge(cost=5)).find([charge(cost=cost)], 0.5) is not None) == found
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_an_admission_is_not_remembered() -> None:
 
 def test_a_second_of_silence_makes_it_ask_again() -> None:
     table = holding(charge())
-    assert table.find([charge()], 1.0, "d") is not None
-    assert table.find([charge()], 1.001, "d") is None
+    assert table.find([charge()], 1.0) is not None
+    assert table.find([charge()], 1.001) is None
     table.hear(7, 1.5)  # nobody knows what happened meanwhile
     assert not table.known
 
@@ -100,13 +100,13 @@ def test_another_epoch_forgets_everything() -> None:
 def test_who_never_heard_the_store_remembers_nothing_usable() -> None:
     table = Denied()
     table.note([charge()], [refused(charge())], 5.0)
-    assert table.find([charge()], 5.0, "d") is None
+    assert table.find([charge()], 5.0) is None
 
 
 def test_a_penalty_still_to_be_charged_has_to_be_asked_for() -> None:
     penalty = charge("meta=9/hour", key="m", role="penalty")
-    assert holding(charge()).find([penalty, charge()], 0.5, "d") is None
-    found = holding(penalty).find([penalty, charge()], 0.5, "d")
+    assert holding(charge()).find([penalty, charge()], 0.5) is None
+    found = holding(penalty).find([penalty, charge()], 0.5)
     assert found is not None
     assert found[0] is penalty
 

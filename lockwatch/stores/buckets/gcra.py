@@ -65,7 +65,7 @@ class Gcra(Bucket):
         asked, (self._at, debt, rate) = now, self._look(now, quota, span)
         if not debt:
             self._loose, self._settled = False, Settled()
-        self._rate, self._debt = rate, min(debt + cost * rate.token, _LIMIT)
+        self._rate, self._debt = rate, min(debt + cost * rate.token, max(_LIMIT, burst * rate.token))
         if loose:
             self._newest, self._loose = max(self._at + _divided_up(self._debt, rate.refill), self._newest + 1), True
         left, reset, upcoming = rate.tell(self._debt, burst, self._at - asked)
@@ -93,7 +93,7 @@ class Gcra(Bucket):
         rate, known = Rate(quota // divisor, span // divisor), self._rate
         debt = max(0, self._debt - max(0, now - self._at) * known.refill)
         if debt and rate != known:
-            debt = min(ceil(float(debt) * float(rate.token) / float(known.token)), _LIMIT)
+            debt = ceil(float(debt) * float(rate.token) / float(known.token))
         if debt and (rate != known or self._at > now):
             self._rate, self._at, self._debt = rate, now, debt
         return now, debt, rate

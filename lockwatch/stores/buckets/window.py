@@ -56,7 +56,7 @@ class Window(Bucket):
     def judge(self, now: int, quota: int, span: int, burst: int, cost: int) -> Verdict:
         """What `cost` would get now."""
         asked, now = now, self._steady(now, span)
-        if self._expired(now, span):
+        if not self.stamps or self._expired(now, span):
             return (1, quota, 0, 0, 0, 0) if cost <= quota else (0, quota, NEVER, 0, 0, 0)
         stamps = self.stamps
         head, base = self._live(now - span)
@@ -71,9 +71,12 @@ class Window(Bucket):
 
     def charge(self, now: int, quota: int, span: int, burst: int, cost: int, loose: bool) -> Verdict:
         """Record an admission."""
+        if not self.stamps:
+            self.loose = loose
+            self._restart(now, span, cost)
+            return (1, max(0, quota - cost), 0, span, span, now if loose else 0)
         asked, now = now, self._steady(now, span)
-        last = self.stamps[-1] if self.stamps else 0
-        expired = self._expired(now, span)
+        last, expired = self.stamps[-1], self._expired(now, span)
         self.loose = loose or (self.loose and not expired)
         stamp = max(now, last + 1) if self.loose else now
         oldest = stamp
@@ -135,7 +138,9 @@ class Window(Bucket):
 
     def _steady(self, now: int, span: int) -> int:
         """A clock that stepped back stands still until it has caught up, for at most a window: then what counts, counts as now."""
-        last = self.stamps[-1] if self.stamps else 0
+        if not self.stamps:
+            return now
+        last = self.stamps[-1]
         if now >= last:
             return now
         if last - now <= span:

@@ -10,7 +10,7 @@ local MOST = 2 ^ 42
 
 local function algorithm(number)
   if not made[number] then
-    if not makers[number] then load_algorithms(makers, MOST) end
+    if not makers[number] then load_algorithm(number, makers, MOST) end
     made[number] = makers[number]()
   end
   return made[number]

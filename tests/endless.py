@@ -1,0 +1,49 @@
+"""Keys that would stay for good, as the server sees them."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from typing import Any, Final
+
+import redis
+
+NOT_OURS: Final = {
+    "stress:ready": "tests.stress counts its processes in it",
+}
+"""Keys that lockwatch did not write, and why they have no end."""
+
+
+def endless(url: str) -> list[str]:
+    """The keys of all databases that have no time to live, without those that are not ours."""
+    with redis.Redis.from_url(url) as client:
+        numbers = client.info("keyspace")
+    found: list[str] = []
+    for name, counts in numbers.items():
+        if counts["keys"] > counts["expires"]:
+            with redis.Redis.from_url(url, db=int(name.removeprefix("db"))) as client:
+                found += _in_database(client)
+    return [key for key in found if not any(fnmatch.fnmatch(key, pattern) for pattern in NOT_OURS)]
+
+
+def _in_database(client: Any) -> Iterator[str]:
+    for key in client.scan_iter(count=1000):
+        if client.pttl(key) == -1:
+            yield key.decode("utf-8", "backslashreplace")
+
+
+class Verdict:
+    """What a test process found, kept until its end."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, str] = {}
+
+    def look(self, url: str, test: str) -> None:
+        """Look for endless keys after `test`."""
+        for key in endless(url):
+            self.found.setdefault(key, test)
+
+    def check(self) -> None:
+        """Raises: AssertionError with the names of all keys, if there were any."""
+        lines = [f"  {key}  (seen after {test})" for key, test in sorted(self.found.items())]
+        assert not lines, "keys without a time to live:\n" + "\n".join(lines)
