@@ -77,9 +77,9 @@ class MemoryStore:
         return self._decide(keys, args, True)
 
     def _enter(self, call: Call) -> Reply:
-        own, now = call.args[:2]
+        now, own, *charges = call.args
         told = self.sessions.call(Call("standing", call.keys[:own], (now,), words=call.words))
-        return (*told, *self._admit(call.keys[own:], call.args[1:])) if told[0] == LIVE else told
+        return (*told, *self._admit(call.keys[own:], (now, *charges))) if told[0] == LIVE else told
 
     def _admit_new(self, key: str, now: int, mode: int, quota: int, span: int, burst: int, cost: int) -> Reply:
         charge = Charge(key, None, mode >> 5, mode, quota, span, burst, cost, 0)

@@ -44,4 +44,4 @@ def enter(charges: Sequence[Charge], terms: Terms, *, asked: Call, on_store_erro
 
 
 def _together(asked: Call, admit: Call) -> Call:
-    return Call("enter", (*asked.keys, *admit.keys), (len(asked.keys), *admit.args), words=asked.words)
+    return Call("enter", (*asked.keys, *admit.keys), (admit.args[0], len(asked.keys), *admit.args[1:]), words=asked.words)

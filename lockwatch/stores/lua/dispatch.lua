@@ -15,18 +15,18 @@ local function session_script(name)
   return sessions[name]
 end
 
--- enter: admit, if an access token is still believed. KEYS those of standing, then those of admit. Numbers: how many the first are,
--- then those of admit. Words: those of standing. Reply: that of standing, then that of admit if the token is believed.
+-- enter: admit, if an access token is still believed. KEYS those of standing, then those of admit. Numbers: now, how many of KEYS are
+-- for standing, then the charges. Words: those of standing. Reply: that of standing, then that of admit if the token is believed.
 local function enter(keys, rest)
-  local own, numbers, family = match(rest, "^(%d) ([%d ]+)('?%S*)$")
+  local now, own, numbers, family = match(rest, "^(%d+) (%d) ([%d ]+)('?%S*)$")
   own = tonumber(own)
-  local told = session_script('standing')({keys[1], own == 2 and keys[2] or nil}, match(numbers, '^%d+') .. ' ' .. family)
+  local told = session_script('standing')({keys[1], own == 2 and keys[2] or nil}, now .. ' ' .. family)
   if sub(told, 1, 3) ~= '14 ' then return told end
-  local now, quota, span, cost = match(numbers, '^(%d+) [01] (%d+) (%d+) 0 (%d+) ?$')
-  if now and #keys == own + 1 then
+  local quota, span, cost = match(numbers, '^[01] (%d+) (%d+) 0 (%d+) ?$')
+  if quota then
     return told .. ' ' .. decide_plain(keys[own + 1], tonumber(now), tonumber(quota), tonumber(span), tonumber(cost), true)
   end
-  local others, list = {}, {}
+  local others, list = {}, {tonumber(now)}
   for i = own + 1, #keys do others[i - own] = keys[i] end
   for number in string.gmatch(numbers, '%S+') do list[#list + 1] = tonumber(number) end
   if not scripts.admit then load_charges() end
