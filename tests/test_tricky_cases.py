@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.migrating.test_comparison import functions
-from tests.test_docs import ROOT, table
+from tests.test_docs import table
 
 ROWS = table("tricky-cases.md", "Tricky cases")
 
