@@ -10,6 +10,7 @@ import redis
 
 NOT_OURS: Final = {
     "stress:ready": "tests.stress counts its processes in it",
+    "theirs:*": "a test wrote it to be in the way",
 }
 """Keys that lockwatch did not write, and why they have no end."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stress.admission import IN_FLIGHT, MODES, QUOTA, Seen, most_at_once, most_in_a_window, race
 from tests.stress import keys
+from tests.stress.admission import IN_FLIGHT, MODES, QUOTA, Seen, most_at_once, most_in_a_window, race
 from tests.stress.adversary import LIMIT, PHASES, Subject, attack, subjects
 
 
@@ -20,8 +20,7 @@ def test_processes_never_get_more_than_the_quota(redis_server: str, name: str) -
 def test_many_subjects_in_memory_are_bounded_and_leave_nothing(most: int) -> None:
     row = keys.in_memory(3000, 60.0, most)
     assert not keys.broken(row)
-    assert row.kept == min(3000, most + keys.SHARED)
-    assert row.check > 0
+    assert most <= row.kept <= most + keys.SHARED
 
 
 def test_many_subjects_in_redis_leave_nothing(redis_server: str) -> None:
