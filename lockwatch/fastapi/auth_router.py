@@ -44,7 +44,11 @@ def auth_router(
         access: how the routes about all sessions of a subject know who asks; ``JWTAuth()`` unless you say otherwise.
         introspection: a dependency that lets in who may ask about the tokens of others. Only with it there is an endpoint for that
             (RFC 7662).
+
+    Raises: ConfigurationError, for a cookie that browsers would not send to these paths.
     """
+    if cookie is not None:
+        cookie.check(prefix)
     serving, asking = _Serving(tokens, load_claims, cookie), Depends(access or JWTAuth())
     router = APIRouter(tags=["auth"])
 
@@ -95,7 +99,7 @@ class _Serving:
         """End the session of a refresh token; without one, that of the access token."""
         return await _answered(self._logout(request))
 
-    async def logout_all(self, claims: Claims) -> Response:
+    async def logout_all(self, claims: Claims | None) -> Response:
         """End every session of who asks."""
         return await _answered(self._logout_all(claims))
 
@@ -103,7 +107,7 @@ class _Serving:
         """End the session of a refresh token, or believe an access token no more (RFC 7009)."""
         return await _answered(self._revoke(request))
 
-    async def sessions(self, claims: Claims) -> Response:
+    async def sessions(self, claims: Claims | None) -> Response:
         """The sessions of who asks."""
         return await _answered(self._sessions(claims))
 
@@ -142,7 +146,7 @@ class _Serving:
     async def _rotated(self, token: str) -> TokenPair:
         return await self._tokens.rotate(token, load_claims=self._load)
 
-    async def _logout_all(self, claims: Claims) -> Answer:
+    async def _logout_all(self, claims: Claims | None) -> Answer:
         await self._tokens.revoke_subject(self._own(claims).subject)
         return endpoints.ended() if self._cookie is None else endpoints.ended().setting(self._cookie.drop())
 
@@ -154,8 +158,9 @@ class _Serving:
             await self._tokens.revoke_token(token)
         return endpoints.revoked()
 
-    async def _sessions(self, claims: Claims) -> Answer:
-        return endpoints.listed(await self._tokens.sessions(self._own(claims).subject), claims.family)
+    async def _sessions(self, claims: Claims | None) -> Answer:
+        own = self._own(claims)
+        return endpoints.listed(await self._tokens.sessions(own.subject), own.family)
 
     async def _introspect(self, request: Request) -> Answer:
         token = endpoints.token_in_form(*await _body(request))
@@ -164,8 +169,10 @@ class _Serving:
         except TokenError:
             return endpoints.introspected(None)
 
-    def _own(self, claims: Claims) -> Claims:
+    def _own(self, claims: Claims | None) -> Claims:
         """Claims of ours: a third party may call somebody else by the same name. Raises: TokenError."""
+        if claims is None:
+            raise MissingToken
         if claims.issuer != self._tokens.config.issuer:
             raise TokenError("wrong_issuer")
         return claims

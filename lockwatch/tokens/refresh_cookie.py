@@ -42,6 +42,16 @@ class RefreshCookie:
             raise ConfigurationError(f"path={path!r} is not a path of letters, digits, '/', '.', '_', '~' and '-', like '/auth'")
         self._name, self._path = name, path
 
+    def check(self, prefix: str) -> None:
+        """Whether browsers would send it to paths that begin with `prefix`. Raises: ConfigurationError.
+
+        A proxy, or a router that includes these endpoints, may have put something in front of it.
+        """
+        if not self._path.endswith(prefix) and not prefix.startswith(self._path):
+            raise ConfigurationError(
+                f"the cookie goes to {self._path!r}, but the endpoints are at {prefix!r}; a correct one: RefreshCookie({prefix!r})"
+            )
+
     def read(self, headers: Mapping[str, str]) -> str | None:
         """The refresh token of a request, if there is one; of two cookies the first. `headers` have names in lower case.
 

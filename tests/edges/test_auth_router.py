@@ -389,6 +389,27 @@ def test_a_cookie_that_would_not_be_safe_is_refused(wrong: dict[str, str]) -> No
         RefreshCookie(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("path", "fits"), [("/auth", True), ("/api/auth", True), ("/", True), ("/session", False), ("/auth/x", False)]
+)
+def test_a_cookie_has_to_reach_the_endpoints(path: str, fits: bool) -> None:
+    if fits:
+        Shop().client(cookie=RefreshCookie(path))
+        return
+    with pytest.raises(ConfigurationError, match=r"RefreshCookie\('/auth'\)"):
+        Shop().client(cookie=RefreshCookie(path))
+
+
+async def test_who_asks_may_be_known_in_a_way_of_your_own() -> None:
+    shop = Shop()
+    pair = await shop.tokens.issue_token_pair("user:42", {"scope": "devices"})
+    plain = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client(access=JWTAuth(scopes=["devices"], optional=True)) as http:
+        assert (await http.get("/auth/sessions", headers=bearer(pair))).status_code == 200
+        assert (await http.get("/auth/sessions", headers=bearer(plain))).status_code == 403
+        assert (await http.get("/auth/sessions")).status_code == 401
+
+
 # ------------------------------------------------------------ revocation, sessions, introspection
 async def test_a_revoked_refresh_token_ends_its_session(shop: Shop) -> None:
     pair = await shop.tokens.issue_token_pair("user:42")
