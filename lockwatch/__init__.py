@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lockwatch.config import LockWatchConfig
     from lockwatch.errors import ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable, TokenError
-    from lockwatch.fastapi import LockWatch, RateLimit, rate_limit
+    from lockwatch.fastapi import JWTAuth, LockWatch, RateLimit, rate_limit
     from lockwatch.keys import by_api_key, by_claim, by_form, by_ip, by_json, by_user
     from lockwatch.keys import by_api_key as key_by_api_key
     from lockwatch.keys import by_ip as key_by_ip
@@ -29,6 +29,7 @@ __all__ = [
     "ConfigurationError",
     "Decision",
     "Issuer",
+    "JWTAuth",
     "JWTConfig",
     "JWTRotationManager",
     "Limit",
@@ -59,7 +60,7 @@ __all__ = [
 _HOMES = {
     "lockwatch.config": "LockWatchConfig",
     "lockwatch.errors": "ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable TokenError",
-    "lockwatch.fastapi": "LockWatch RateLimit rate_limit",
+    "lockwatch.fastapi": "JWTAuth LockWatch RateLimit rate_limit",
     "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
     "lockwatch.limiter": "RateLimitConfig RateLimitState RateLimiter",
     "lockwatch.limits": "Decision Limit",

@@ -9,11 +9,11 @@ from contextlib import suppress
 from inspect import isawaitable
 from itertools import count
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
-from lockwatch.flow import AsyncStore, Call, run_async
+from lockwatch.flow import AsyncStore, Call, Flow, run_async
 from lockwatch.keys import Visit
 from lockwatch.limits import flows
 from lockwatch.limits.buckets import Buckets
@@ -26,6 +26,7 @@ from lockwatch.limits.policy import Charge
 from lockwatch.link import Link
 from lockwatch.settlement import Settlement
 
+T = TypeVar("T")
 NOTHING: Final = Outcome((), ())
 POLL: Final = 0.4
 """Seconds between two questions for the epoch, while offenders are remembered."""
@@ -74,6 +75,33 @@ class Admission:
             return await self._admit(charged, visit, store, bool(plan.later))
         prepared = plan.prepare(visit.client.subject, buckets)
         return await self._admit(prepared.charges, visit, store, False, prepared.call)
+
+    async def enter(
+        self, plan: Plan, visit: Visit, entering: Callable[[Sequence[Charge], Terms], Flow[tuple[T, Outcome]]]
+    ) -> tuple[T | None, Outcome]:
+        """`decide` by a flow that asks something else too, in the same store call; None for the answer to that when a known
+        offender is refused without asking. Mode `off` charges nothing.
+
+        Raises: what the flow raises.
+        """
+        link = self._link
+        buckets, store = await link.ready()
+        charged: Sequence[Charge] = ()
+        if plan.steps and self.mode != "off":
+            charged = await drive(charges(plan, visit.request, visit, self._of_tenant(buckets, visit)))
+        known = self._denied(charged) if self.denied.known and self.mode == "enforce" else None
+        if known is not None:
+            said, outcome = None, known
+        else:
+            terms = Terms(self.ids.next(), link.workers, self.mode == "observe", bool(plan.later), link.split)
+            said, outcome = await run_async(entering(charged, terms), store, link.memory)
+            if outcome.receipts:
+                self.settlement.hold(outcome.receipts)
+        self._link.meter.decided(outcome.decisions)
+        if not all(decision.allowed for decision in outcome.decisions):
+            self._remember(outcome)
+            await self.tell(outcome, visit)
+        return said, outcome
 
     async def decide_late(
         self, plan: Plan, steps: Sequence[Step], visit: Visit, subject: Callable[[Declaration], str], taken: Collection[str]

@@ -13,6 +13,9 @@
      |   +- InvalidRequest     400: credentials came twice, or are no bearer credentials
      |   +- InsufficientScope  403: the token is good, but not for this
      |   +- StaleLogin         401: the user has to log in again for this (RFC 9470)
+     |   +- MissingToken       401: there is none
+     |   +- CrossSite          403: a cookie came from another site, or without what shows that it did not
+     |   +- RevocationUnknown  503: the store cannot say whether the token was revoked
      |   +- KeysUnavailable    503: the keys to check the token with are not here yet
      |   +- RefreshRefused     400: a refresh token is not accepted (RFC 6749: invalid_grant)
      |   |   +- RefreshThrottled   429: it was repeated too often
@@ -119,6 +122,10 @@ TOKEN_FAULTS: Final = {
     "insufficient_scope": "the token does not reach for this",
     "insufficient_user_authentication": "the user has to log in again for this",
     "keys_unavailable": "the keys to check the token with are not here yet",
+    "missing_token": "there is no token",
+    "revocation_unknown": "it cannot be known now whether the token was revoked",
+    "csrf_token": "a request that changes something and shows a cookie has to show the CSRF token of its session too",
+    "csrf_origin": "the request comes from another origin",
 }
 """What may be wrong with a token, by code. The texts are fixed: nothing from a token is ever quoted."""
 
@@ -141,6 +148,28 @@ class InvalidRequest(TokenError):
 
     def __init__(self) -> None:
         super().__init__("invalid_request")
+
+
+class MissingToken(TokenError):
+    """There is no token where one is needed: 401, without an error in the challenge (RFC 6750, section 3.1)."""
+
+    def __init__(self) -> None:
+        super().__init__("missing_token")
+
+
+class CrossSite(TokenError):
+    """A cookie came with a request that another site may have made: 403."""
+
+    status = 403
+
+
+class RevocationUnknown(TokenError):
+    """The store does not answer, so nobody knows whether the token was revoked: 503. It says nothing about the token."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("revocation_unknown")
 
 
 class InsufficientScope(TokenError):

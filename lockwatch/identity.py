@@ -7,23 +7,29 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from lockwatch.config import LockWatchConfig
-from lockwatch.errors import ConfigurationError, IssuerError
-from lockwatch.flow import AsyncStore, Store
+from lockwatch.errors import ConfigurationError, IssuerError, TokenError
+from lockwatch.flow import AsyncStore, Call, Flow, Store
+from lockwatch.limits.flows import Outcome, Terms
+from lockwatch.limits.policy import Charge
 from lockwatch.link import Link
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.config import JWTConfig
 from lockwatch.tokens.engine import engine_named
+from lockwatch.tokens.entry import enter
 from lockwatch.tokens.issuers import Issuer
 from lockwatch.tokens.manager import JWTRotationManager
+from lockwatch.tokens.outcomes import Standing
 from lockwatch.tokens.trust import Trust
 from lockwatch.tokens.verify import Verifier
 
 if TYPE_CHECKING:
     import httpx
 
+Entering: TypeAlias = Callable[[Sequence[Charge], Terms], Flow[tuple[Standing, Outcome]]]
 logger = logging.getLogger("lockwatch")
 LOOK: Final = 5.0
 """Seconds between two looks at the key file."""
@@ -48,7 +54,7 @@ class Identity:
 
     def __init__(self, config: LockWatchConfig, link: Link, clock: Callable[[], float] = time.time) -> None:
         self.issuers, settings = _issuers(config.issuers), _settings(config)
-        self.manager = None if settings is None else _manager(config, settings, link)
+        self.manager = None if settings is None else _manager(config, settings, link, clock)
         self._own: Verifier | None = None if self.manager is None else self.manager.verifier
         self.leeway = settings.leeway_seconds if settings is not None else 30.0
         self.trust = Trust(self._own, self.issuers, leeway=self.leeway, remember=True)
@@ -77,6 +83,22 @@ class Identity:
             self._own = self.manager.verifier
             self.trust.renew(self._own)
         return self.trust.verify(token, self._clock())
+
+    def question(self, claims: Claims) -> Call | None:
+        """What to ask the store about a token that is good otherwise; None where nothing could have revoked it.
+
+        Raises: TokenError, for one of ours that belongs to no session of ours.
+        """
+        if self.manager is None or (claims.jti is None and not self.is_own(claims)):
+            return None
+        asked = self.manager.flows.standing_call(claims.family if self.is_own(claims) else None, claims.jti or "")
+        if asked is None:
+            raise TokenError("unknown_session")
+        return asked
+
+    def entering(self, asked: Call, on_store_error: str) -> Entering:
+        """A flow that asks a `question` together with the limits of a route."""
+        return partial(enter, asked=asked, on_store_error=on_store_error)
 
     def is_own(self, claims: Claims) -> bool:
         """Whether we signed the token ourselves."""
@@ -146,13 +168,14 @@ class Linked:
         """Nothing, likewise."""
 
 
-def _manager(config: LockWatchConfig, settings: JWTConfig, link: Link) -> JWTRotationManager:
+def _manager(config: LockWatchConfig, settings: JWTConfig, link: Link, clock: Callable[[], float]) -> JWTRotationManager:
     return JWTRotationManager(
         config=settings,
         secret_key=config.secret_key,
         namespace=config.namespace,
         load_claims=config.load_claims,
         store_timeout=config.store_timeout,
+        clock=clock,
         stores=Linked(link),
     )
 

@@ -32,6 +32,7 @@ from lockwatch.engine import Health
 from lockwatch.limits import parse
 from lockwatch.tokens.config import JWTConfig
 from lockwatch.tokens.issuers import Issuer
+from lockwatch.tokens.requirement import Requirement
 from tests import servers
 
 ROOT = Path(__file__).parent.parent
@@ -267,7 +268,7 @@ def test_every_option_of_a_limit_is_documented_and_exists() -> None:
 
 
 def test_keyword_arguments_in_prose_exist() -> None:
-    declared = (RateLimit, LockWatchConfig, JWTConfig, Issuer)
+    declared = (RateLimit, LockWatchConfig, JWTConfig, Issuer, Requirement)
     known = {name for each in declared for name in inspect.signature(each).parameters}
     beyond = {"client", "dependencies"}  # of TestClient and FastAPI
     for page in PAGES:

@@ -15,6 +15,7 @@ NAMES = [
     "ConfigurationError",
     "Decision",
     "Issuer",
+    "JWTAuth",
     "JWTConfig",
     "JWTRotationManager",
     "Limit",

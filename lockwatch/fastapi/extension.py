@@ -11,7 +11,8 @@ from starlette.types import ASGIApp
 
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine, Health
-from lockwatch.errors import ConfigurationError, RequestRefused
+from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
+from lockwatch.fastapi.checkpoint import make_guard
 from lockwatch.fastapi.dependency import RateLimit
 from lockwatch.fastapi.guard import Entrance, Guard, Threshold
 from lockwatch.fastapi.openapi import document
@@ -52,7 +53,7 @@ class LockWatch(Operated):
         if getattr(app, "middleware_stack", None) is not None:
             raise ConfigurationError("LockWatch(app) came after the application started; create it right after FastAPI()")
         app.state.lockwatch = self
-        guard = Guard(self.engine, app)
+        guard = make_guard(self.engine, app)
         self.guards.append(guard)
         if guard.general:
             # Last of the list is innermost, whatever is added later: refusals then pass through the application's CORS.
@@ -60,6 +61,8 @@ class LockWatch(Operated):
         _wrap_stack(app, guard)
         _join_lifespan(app, self.engine)
         app.exception_handlers.setdefault(RequestRefused, handle)
+        if self.engine.identity is not None:
+            app.exception_handlers.setdefault(TokenError, handle)
         if hasattr(app, "openapi"):
             document(app, guard)
 

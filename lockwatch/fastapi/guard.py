@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from starlette.routing import Host
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockwatch.engine import Engine
-from lockwatch.errors import RequestRefused
+from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
 from lockwatch.fastapi.body import Reading, fields_of
-from lockwatch.fastapi.plan import Seen, declared, restore, seen_in, spare, tables, walk
+from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
 from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.shortcut import Shortcut, entry_of
 from lockwatch.fastapi.visit import STARTS, Visit, visit_in
@@ -26,6 +27,9 @@ from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import EXEMPT, UNMATCHED, Plan, Step, make_plan
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WEBSOCKET"})
+
+
+Refused: TypeAlias = RequestRefused | TokenError
 
 
 class Guard:
@@ -56,13 +60,20 @@ class Guard:
     def plan(self, seen: Seen | None, scope: Scope, prefix: str, overrides: Any) -> Plan:
         """What applies to a request on the route `seen`; default and application limits included."""
         found: tuple[Declaration, ...] | None = () if seen is None else declared(seen.dependant, seen.endpoint, overrides)
+        access = () if seen is None else required(seen.dependant, overrides)
+        if access and self.engine.identity is None:
+            raise ConfigurationError(
+                "JWTAuth is declared, but nobody's tokens are believed; set jwt or issuers, like "
+                "LockWatch(app, jwt=JWTConfig(jwt_secret=...))"
+            )
         if found is None:
-            return EXEMPT
+            return replace(EXEMPT, access=access) if access else EXEMPT
         exempt = self.is_exempt(scope)
         general = () if exempt else self.engine.application
         defaults = () if found or exempt else self.engine.defaults
         template = UNMATCHED if seen is None else prefix + seen.path
-        return make_plan((*general, *found, *defaults), method_in(scope), template, self.engine.config.on_redis_failure)
+        plan = make_plan((*general, *found, *defaults), method_in(scope), template, self.engine.config.on_redis_failure)
+        return replace(plan, access=access) if access else plan
 
     def plan_ungated(self, scope: Scope, visit: Visit) -> Plan:
         """What applies to a response no gate has seen: of a route added late, of none, or of a middleware outside of ours."""
@@ -76,7 +87,7 @@ class Guard:
         general = () if self.is_exempt(scope) else self.engine.application
         return make_plan(general, method_in(scope), UNMATCHED, self.engine.config.on_redis_failure)
 
-    async def check(self, visit: Visit, plan: Plan) -> RequestRefused | None:
+    async def check(self, visit: Visit, plan: Plan) -> Refused | None:
         """Decide what `plan` says before the body is read, and record it on the visit; the refusal, when there is one."""
         if self.engine.exempt and visit.comes_from(self.engine.exempt):
             plan = EXEMPT
@@ -105,7 +116,7 @@ class Guard:
             await self.admission.settlement.give_back(before)
         return refused
 
-    async def refuse(self, refused: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:
+    async def refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request; the entrance adds the quota headers."""
         await answer(refused, scope, receive, send, self.app.exception_handlers)
 

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Host, Mount
 from starlette.types import Scope
 
 from lockwatch.limits.declaration import Declaration
+from lockwatch.tokens.requirement import Access, Requirement
 
 try:
     from fastapi.routing import iter_route_contexts
@@ -126,8 +127,20 @@ def declared(dependant: Any, endpoint: Any, overrides: Overrides) -> tuple[Decla
     """What a route declares, outermost first; None when it is exempt from everything."""
     if getattr(endpoint, EXEMPT, False):
         return None
-    found = list(_in_tree(dependant, overrides)) if dependant is not None else []
+    found = [sub.call for sub in _in_tree(dependant, overrides, Declaration)] if dependant is not None else []
     return tuple(dict.fromkeys([*found, *getattr(endpoint, MARK, ())]))
+
+
+def required(dependant: Any, overrides: Overrides) -> tuple[Access, ...]:
+    """The tokens a route requires, outermost first, each with the scopes that `Security` adds."""
+    found = [] if dependant is None else _in_tree(dependant, overrides, Requirement)
+    return tuple(dict.fromkeys([Access(sub.call, sub.call.demanded(_scopes(sub))) for sub in found]))
+
+
+def _scopes(sub: Any) -> list[str]:
+    """What `Security(..., scopes=[...])` says, there and above; FastAPI has called it differently over time."""
+    names = ("parent_oauth_scopes", "own_oauth_scopes", "security_scopes")
+    return [scope for name in names for scope in getattr(sub, name, None) or ()]
 
 
 class Spared(list[Any]):
@@ -161,17 +174,18 @@ def branches(dependant: Any) -> list[Any]:
     return found
 
 
-def _in_tree(dependant: Any, overrides: Overrides) -> Iterator[Declaration]:
+def _in_tree(dependant: Any, overrides: Overrides, kind: type) -> Iterator[Any]:
+    """The dependencies of a route that are of a kind, as FastAPI would solve them."""
     for sub in branches(dependant):
         if overrides and sub.call in overrides:
-            replacement = overrides[sub.call]
-            yield from _in_tree(get_dependant(path=sub.path or "", call=replacement), {})
-            if isinstance(replacement, Declaration):
+            replacement = get_dependant(path=sub.path or "", call=overrides[sub.call])
+            yield from _in_tree(replacement, {}, kind)
+            if isinstance(replacement.call, kind):
                 yield replacement
             continue
-        yield from _in_tree(sub, overrides)
-        if isinstance(sub.call, Declaration):
-            yield sub.call
+        yield from _in_tree(sub, overrides, kind)
+        if isinstance(sub.call, kind):
+            yield sub
 
 
 def seen_in(scope: Scope, prefix: str) -> Seen | None:

@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 
-from lockwatch.errors import RequestRefused
-from lockwatch.headers import problem
+from lockwatch.errors import RequestRefused, TokenError
+from lockwatch.headers import RawHeaders, problem
 
 POLICY_VIOLATION = 1008
 
@@ -25,7 +25,7 @@ class Refusal:
         dialect: which quota headers to add; ``off`` where the entrance adds them.
     """
 
-    def __init__(self, refused: RequestRefused, dialect: str) -> None:
+    def __init__(self, refused: RequestRefused | TokenError, dialect: str) -> None:
         self._refused = refused
         self._dialect = dialect
 
@@ -33,15 +33,33 @@ class Refusal:
         """Send it."""
         websocket = scope["type"] == "websocket"
         if websocket and "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": self._refused.code})
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": _reason(self._refused)})
             return
-        status, headers, body = problem(self._refused, self._dialect, time.time())
+        status, headers, body = _rendered(self._refused, self._dialect)
         prefix = "websocket." if websocket else ""
         await send({"type": f"{prefix}http.response.start", "status": status, "headers": headers})
         await send({"type": f"{prefix}http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
 
 
-async def answer(refused: RequestRefused, scope: Scope, receive: Receive, send: Send, handlers: Mapping[Any, Any]) -> None:
+def _rendered(refused: RequestRefused | TokenError, dialect: str) -> tuple[int, RawHeaders, bytes]:
+    if isinstance(refused, RequestRefused):
+        return problem(refused, dialect, time.time())
+    from lockwatch.tokens.refusals import token_problem
+
+    return token_problem(refused)
+
+
+def _reason(refused: RequestRefused | TokenError) -> str:
+    if isinstance(refused, RequestRefused):
+        return refused.code
+    from lockwatch.tokens.refusals import public_name
+
+    return public_name(refused)
+
+
+async def answer(
+    refused: RequestRefused | TokenError, scope: Scope, receive: Receive, send: Send, handlers: Mapping[Any, Any]
+) -> None:
     """Answer with the application's own handler for the error, else with a problem document."""
     handler = next((handlers[kind] for kind in type(refused).__mro__ if kind in handlers), handle)
     if handler is handle:
@@ -65,6 +83,7 @@ def ensure_handled(scope: Scope) -> None:
     registered = scope.get("starlette.exception_handlers")
     if registered:
         registered[0].setdefault(RequestRefused, handle)
+        registered[0].setdefault(TokenError, handle)
 
 
 def _is_async(handler: Any) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Scope
 
 from lockwatch.client import UNKNOWN, Client, Network
-from lockwatch.errors import RequestRefused, refusal
+from lockwatch.errors import RequestRefused, TokenError, refusal
 from lockwatch.headers import quota_headers
 from lockwatch.keys import by_ip
 from lockwatch.limits.decision import Decision, tightest
@@ -18,9 +19,12 @@ from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.flows import Outcome
 from lockwatch.limits.plan import Plan, make_plan
 from lockwatch.limits.policy import Receipt
+from lockwatch.tokens.bearer import bearer_token
 
 if TYPE_CHECKING:
     from lockwatch.fastapi.guard import Guard
+    from lockwatch.tokens.claims import Claims
+    from lockwatch.tokens.requirement import Requirement
 
 _ENDED: Scope = {"type": "http", "method": "GET", "path": "", "headers": (), "client": None, "state": {}}
 _NOBODY = Client(None, f"ip:{UNKNOWN}", None)
@@ -42,6 +46,7 @@ class Visit:
         plan: what applied to the request, None before its route is known.
         prefix: the templates of the mounts it passed.
         outer: another visit began within this one.
+        believed: what the tokens say that the route requires, by requirement.
         inside: it came through every middleware of the application, to the router.
     """
 
@@ -57,6 +62,9 @@ class Visit:
     prefix = ""
     inside = False
     outer = False
+    believed: Mapping[Requirement, Claims | None] = MappingProxyType({})
+    _token: Claims | None = None
+    _read = False
     _client: Client | None = None
 
     def __init__(self, guard: Guard, scope: Scope) -> None:
@@ -161,17 +169,37 @@ class Visit:
 
     @property
     def claims(self) -> Mapping[str, Any] | None:
-        """The claims of the request's token: what the application sets as `request.state.claims`."""
+        """The claims of the request's token; without one that verifies, what the application sets as `request.state.claims`."""
+        if self.guard.engine.identity is not None and (token := self.token) is not None:
+            return token
         claims = self._scope["state"].get("claims")
         return claims if isinstance(claims, Mapping) else None
 
     @property
     def user(self) -> str | None:
-        """Whom the application says it is: `LockWatch(user=...)`, else `request.state.user_id`."""
-        ask = self.guard.engine.config.user
-        user = ask(self.request) if ask is not None else None
+        """Who it is: what `LockWatch(user=...)` says, else the subject of the token, else `request.state.user_id`."""
+        engine = self.guard.engine
+        user = engine.config.user(self.request) if engine.config.user is not None else None
+        if not user and engine.identity is not None and (token := self.token) is not None:
+            return engine.identity.subject(token)
         user = user or self._scope["state"].get("user_id")
         return str(user) if user else None
+
+    @property
+    def token(self) -> Claims | None:
+        """The claims of a token that verifies: of the one that the route requires, else of any bearer token."""
+        identity = self.guard.engine.identity
+        if not self._read and identity is not None:
+            try:
+                text = bearer_token(self.headers(b"authorization"))
+                self.trust(None if text is None else identity.verify(text))
+            except TokenError:
+                self.trust(None)
+        return self._token
+
+    def trust(self, claims: Claims | None) -> None:
+        """Note whose request this is; None for nobody's, whatever its headers say."""
+        self._token, self._read = claims, True
 
     @property
     def request(self) -> HTTPConnection:
@@ -181,6 +209,10 @@ class Visit:
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""
         return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
+
+    def headers(self, name: bytes) -> list[str]:
+        """All headers of that lower-case name."""
+        return [value.decode("latin-1") for key, value in self._scope["headers"] if key == name]
 
     def announce(self, message: Message) -> None:
         """Put the quota headers on the start of a response."""

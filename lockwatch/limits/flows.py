@@ -76,7 +76,7 @@ def admit(charges: Sequence[Charge], terms: Terms, prepared: Call | None = None)
             return (yield from _admit_apart(charges, terms))
         reply = yield prepared or call("admit", charges, terms)
     except StoreError as error:
-        return (yield from _without_store(charges, terms, isinstance(error, StoreFull)))
+        return (yield from without_store(charges, terms, isinstance(error, StoreFull)))
     return outcome(charges, reply, terms)
 
 
@@ -262,7 +262,7 @@ def _tag(key: str) -> str:
     return key[key.find("{") + 1 : key.find("}")]
 
 
-def _without_store(charges: Sequence[Charge], terms: Terms, full: bool) -> Flow[Outcome]:
+def without_store(charges: Sequence[Charge], terms: Terms, full: bool) -> Flow[Outcome]:
     """The store is down: each policy says itself what that means. A store that is only full is no reason to allow everything."""
     kept = [c for c in charges if c.policy.on_store_error == "local" or (full and c.policy.on_store_error == "allow")]
     denied = any(c.policy.on_store_error == "deny" and not c.policy.shadow for c in charges) and not terms.observe

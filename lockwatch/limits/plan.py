@@ -49,7 +49,8 @@ class Plan:
         scope: method and route template.
         on_store_error: what the configuration says, None when it leaves it to each policy.
         fixed: every policy and its cost when nothing has to ask the request: fixed limits and costs, counted by address.
-        exempt: overrules every declaration.
+        exempt: overrules every declaration of a limit.
+        access: the tokens the route requires, with what it demands of them.
     """
 
     steps: tuple[Step, ...]
@@ -57,6 +58,7 @@ class Plan:
     on_store_error: str | None
     fixed: tuple[tuple[Policy, int], ...] | None
     exempt: bool = False
+    access: tuple[Any, ...] = ()
     later: tuple[Step, ...] = ()
     prepared: dict[str, Prepared] = field(default_factory=dict, repr=False, compare=False)
 

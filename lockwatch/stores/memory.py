@@ -15,7 +15,7 @@ from lockwatch.stores.buckets.leases import Leases
 from lockwatch.stores.charges import FLAGS, HELD, LOOK, LOOSE, PENALTY, SHADOW, Charge, read_charges
 from lockwatch.stores.registry import Registry
 from lockwatch.stores.reservations import Reservation, Reservations
-from lockwatch.stores.sessions import Sessions
+from lockwatch.stores.sessions import LIVE, Sessions
 from lockwatch.stores.table import Table
 
 
@@ -64,7 +64,9 @@ class MemoryStore:
         """Run one script. Atomic over all threads."""
         with self._lock:
             script = self._scripts.get(call.script)
-            return self.sessions.call(call) if script is None else script(call.keys, call.args)
+            if script is not None:
+                return script(call.keys, call.args)
+            return self._enter(call) if call.script == "enter" else self.sessions.call(call)
 
     def _admit(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:
         if len(args) == 6 and args[1] & FLAGS <= SHADOW:
@@ -73,6 +75,11 @@ class MemoryStore:
                 return bucket.take(args[0] or self._clock(), args[2], args[3], args[4], args[5])
             return self._admit_new(keys[0], *args)
         return self._decide(keys, args, True)
+
+    def _enter(self, call: Call) -> Reply:
+        now, own, *charges = call.args
+        told = self.sessions.call(Call("standing", call.keys[:own], (now,), words=call.words))
+        return (*told, *self._admit(call.keys[own:], (now, *charges))) if told[0] == LIVE else told
 
     def _admit_new(self, key: str, now: int, mode: int, quota: int, span: int, burst: int, cost: int) -> Reply:
         charge = Charge(key, None, mode >> 5, mode, quota, span, burst, cost, 0)

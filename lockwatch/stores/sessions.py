@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from lockwatch.errors import StoreFull
 from lockwatch.flow import Call, Reply, Worded, words_of
 
-(_ROTATED, _FRESH, _REPLAY, _THROTTLED, _REUSE, _HEALED, _REVOKED, _EXPIRED, _UNKNOWN, _AHEAD, _DENIED, _ISSUED, _FULL, _LIVE) = (
+(_ROTATED, _FRESH, _REPLAY, _THROTTLED, _REUSE, _HEALED, _REVOKED, _EXPIRED, _UNKNOWN, _AHEAD, _DENIED, _ISSUED, _FULL, LIVE) = (
     range(1, 15)
 )
 _RECENT, _STALE, _FORK, _EVICTED = 1, 2, 3, 6
@@ -152,13 +152,13 @@ class Sessions:
         if self._denied.get(call.keys[0], 0) > now:
             return (_DENIED, 0)
         if len(call.keys) == 1:
-            return (_LIVE, 0)
+            return (LIVE, 0)
         session = self._session(call.keys[1], call.words[0])
         if session is None:
             return (_UNKNOWN, 0)
         if session.why:
             return (_REVOKED, session.why)
-        return (_LIVE if now < session.till else _EXPIRED, 0)
+        return (LIVE if now < session.till else _EXPIRED, 0)
 
     def _deny(self, call: Call, now: int) -> Reply:
         for _ in range(min(_SWEEP, len(self._denied))):

@@ -109,7 +109,7 @@ class Sessions:
 
         Raises: StoreError, with ``deny``.
         """
-        call = self._standing(session, jti)
+        call = self.standing_call(session, jti)
         if call is None:
             return Standing(Outcome.UNKNOWN)
         try:
@@ -118,7 +118,16 @@ class Sessions:
             if on_store_error == "allow":
                 return Standing(Outcome.LIVE, degraded=True)
             raise
-        return Standing(_OUTCOMES[reply[0]], _REASONS[reply[1]])
+        return read_standing(reply)
+
+    def standing_call(self, session: str | None, jti: str) -> Call | None:
+        """The call of `standing`; None for a session that is none of ours."""
+        if session is None:
+            return Call("standing", (self._names.denied(jti),), (0,))
+        tag = tag_of(session)
+        if tag is None:
+            return None
+        return Call("standing", (self._names.denied(jti), self._names.sessions(tag)), (0,), words=(session[len(tag) :],))
 
     def revoke(self, session: str, now: float, reason: Reason = Reason.REVOKED, wait: float = 0.0) -> Flow[Revocation]:
         """End one session: its refresh token and every access token of it.
@@ -162,16 +171,6 @@ class Sessions:
             reply = yield Call("sessions", (self._names.sessions(tag),), (0,))
             found += self._sessions(tag, reply, now)
         return tuple(found)
-
-    def _standing(self, session: str | None, jti: str) -> Call | None:
-        if session is None:
-            return Call("standing", (self._names.denied(jti),), (0,))
-        tag = tag_of(session)
-        return (
-            None
-            if tag is None
-            else Call("standing", (self._names.denied(jti), self._names.sessions(tag)), (0,), words=(session[len(tag) :],))
-        )
 
     def _rotate(self, token: RefreshToken, words: tuple[str, ...], healing: int) -> Call:
         keys = (self._names.sessions(token.tag), self._names.seal(token.tag, token.family))
@@ -260,6 +259,11 @@ class Sessions:
         except StoreError:
             self.watch.doubt()
             raise
+
+
+def read_standing(reply: Reply) -> Standing:
+    """What a reply to `standing` says."""
+    return Standing(_OUTCOMES[reply[0]], _REASONS[reply[1]])
 
 
 class _Random:
