@@ -1,0 +1,231 @@
+"""`lockwatch.auth_router()`: the endpoints of sessions, for `app.include_router`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lockwatch.errors import LockwatchError, TokenError
+from lockwatch.fastapi.body import Reading
+from lockwatch.tokens import endpoints
+from lockwatch.tokens.bearer import bearer_token
+from lockwatch.tokens.claims import Claims
+from lockwatch.tokens.endpoints import Answer, Unreadable
+from lockwatch.tokens.manager import JWTRotationManager, Loader
+from lockwatch.tokens.pair import TokenPair
+
+WELL_KNOWN: Final = "/.well-known/jwks.json"
+
+
+class OAuthError(BaseModel):
+    """Why there is no token (RFC 6749, section 5.2)."""
+
+    error: Annotated[str, Field(examples=["invalid_grant"])]
+    error_description: str = ""
+
+
+class ListedSession(BaseModel):
+    """One session of who asks. Instants are epoch seconds."""
+
+    id: str
+    created_at: int
+    used_at: int
+    expires_at: int
+    current: bool
+    device: dict[str, str]
+
+
+class ListedSessions(BaseModel):
+    """The sessions of who asks, the one used last first."""
+
+    sessions: list[ListedSession]
+
+
+class Introspection(BaseModel, extra="allow"):
+    """What an access token says, when it is active (RFC 7662, section 2.2)."""
+
+    active: bool
+
+
+class KeySet(BaseModel):
+    """A JSON Web Key Set (RFC 7517, section 5)."""
+
+    keys: list[dict[str, str]]
+
+
+_JSON_BODY: Final = {
+    "requestBody": {
+        "content": {
+            "application/json": {"schema": {"type": "object", "properties": {"refresh_token": {"type": "string"}}}},
+        },
+    },
+}
+_FORM_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-www-form-urlencoded": {
+                "schema": {
+                    "type": "object",
+                    "required": ["token"],
+                    "properties": {"token": {"type": "string"}, "token_type_hint": {"type": "string"}},
+                },
+            },
+        },
+    },
+}
+
+
+def auth_router(
+    tokens: JWTRotationManager,
+    *,
+    prefix: str = "/auth",
+    load_claims: Loader | None = None,
+    introspection: Callable[..., Any] | None = None,
+) -> APIRouter:
+    """The endpoints of sessions: refresh, logout, logout everywhere, revocation (RFC 7009), a list of sessions, and the key set.
+
+    Args:
+        tokens: what issues and checks the tokens.
+        prefix: of every path but that of the key set.
+        load_claims: a function of the subject, sync or async, asked at every refresh for its claims now; None as an answer ends the
+            session. It takes the place of the one `tokens` has.
+        introspection: a dependency that lets in who may ask about the tokens of others. Only with it there is an endpoint for that
+            (RFC 7662).
+    """
+    serving = _Serving(tokens, load_claims)
+    router = APIRouter(tags=["auth"])
+    refusals = {400: "The token is not accepted", 503: "The store does not answer"}
+
+    def add(path: str, endpoint: Callable[..., Any], method: str, status: int, model: Any, **options: Any) -> None:
+        errors = {**refusals, **options.pop("errors", {})}
+        responses = {code: {"model": OAuthError, "description": text} for code, text in errors.items()}
+        router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            status_code=status,
+            response_model=None,
+            responses={status: {"model": model} if model else {}, **responses},
+            **options,
+        )
+
+    access = {401: "The access token is not accepted"}
+    add(f"{prefix}/refresh", serving.refresh, "POST", 200, TokenPair, openapi_extra=_JSON_BODY, errors={429: "Repeated too often"})
+    add(f"{prefix}/logout", serving.logout, "POST", 204, None, openapi_extra=_JSON_BODY, errors=access)
+    add(f"{prefix}/logout-all", serving.logout_all, "POST", 204, None, errors=access)
+    add(f"{prefix}/revoke", serving.revoke, "POST", 200, None, openapi_extra=_FORM_BODY)
+    add(f"{prefix}/sessions", serving.sessions, "GET", 200, ListedSessions, errors=access)
+    if introspection is not None:
+        guard = [Depends(introspection)]
+        add(f"{prefix}/introspect", serving.introspect, "POST", 200, Introspection, openapi_extra=_FORM_BODY, dependencies=guard)
+    add(WELL_KNOWN, serving.jwks, "GET", 200, KeySet)
+    return router
+
+
+class _Serving:
+    """The endpoints. They read and ask; what is answered is decided in `lockwatch.tokens.endpoints`."""
+
+    def __init__(self, tokens: JWTRotationManager, load_claims: Loader | None) -> None:
+        self._tokens, self._load = tokens, load_claims
+
+    async def refresh(self, request: Request) -> Response:
+        """The next tokens of a session, for its refresh token."""
+        return await _answered(self._refresh(request))
+
+    async def logout(self, request: Request) -> Response:
+        """End the session of a refresh token; without one, that of the access token."""
+        return await _answered(self._logout(request))
+
+    async def logout_all(self, request: Request) -> Response:
+        """End every session of who asks."""
+        return await _answered(self._logout_all(request))
+
+    async def revoke(self, request: Request) -> Response:
+        """End the session of a refresh token, or believe an access token no more (RFC 7009)."""
+        return await _answered(self._revoke(request))
+
+    async def sessions(self, request: Request) -> Response:
+        """The sessions of who asks."""
+        return await _answered(self._sessions(request))
+
+    async def introspect(self, request: Request) -> Response:
+        """What an access token says, if it is believed now (RFC 7662)."""
+        return await _answered(self._introspect(request))
+
+    async def jwks(self, request: Request) -> Response:
+        """The keys with which access tokens are verified."""
+        status, headers, body = self._tokens.jwks.answer(", ".join(request.headers.getlist("if-none-match")) or None)
+        return _response(status, body, [(name.decode(), value.decode()) for name, value in headers])
+
+    async def _refresh(self, request: Request) -> Answer:
+        token = endpoints.token_in_json(*await _body(request))
+        if token is None:
+            raise Unreadable(endpoints.WRITE_JSON)
+        return endpoints.issued(await self._tokens.rotate(token, load_claims=self._load))
+
+    async def _logout(self, request: Request) -> Answer:
+        token = endpoints.token_in_json(*await _body(request))
+        if token is not None:
+            await self._tokens.revoke_token(token)
+        else:
+            claims = await self._claims(request)
+            await self._tokens.revoke_family(claims.family or "")
+        return endpoints.ended()
+
+    async def _logout_all(self, request: Request) -> Answer:
+        await self._tokens.revoke_subject((await self._claims(request)).subject)
+        return endpoints.ended()
+
+    async def _revoke(self, request: Request) -> Answer:
+        token = endpoints.token_in_form(*await _body(request))
+        try:
+            await self._tokens.blacklist_access_token(token)
+        except TokenError:
+            await self._tokens.revoke_token(token)
+        return endpoints.revoked()
+
+    async def _sessions(self, request: Request) -> Answer:
+        claims = await self._claims(request)
+        return endpoints.listed(await self._tokens.sessions(claims.subject), claims.family)
+
+    async def _introspect(self, request: Request) -> Answer:
+        token = endpoints.token_in_form(*await _body(request))
+        try:
+            return endpoints.introspected(await self._tokens.verify_access(token))
+        except TokenError:
+            return endpoints.introspected(None)
+
+    async def _claims(self, request: Request) -> Claims:
+        token = bearer_token(request.headers.getlist("authorization"))
+        if token is None:
+            raise endpoints.Unauthorized
+        return await self._tokens.verify_access(token)
+
+
+async def _body(request: Request) -> tuple[bytes, str]:
+    """The body and its type. Raises: Unreadable for one that is too long, before it is read."""
+    body, too_long = await Reading(request.receive, endpoints.MAX_BODY).read(request.scope)
+    if too_long:
+        raise Unreadable(f"the body is longer than {endpoints.MAX_BODY} bytes", 413)
+    return body, request.headers.get("content-type", "")
+
+
+async def _answered(deciding: Awaitable[Answer]) -> Response:
+    try:
+        answer = await deciding
+    except LockwatchError as error:
+        answer = endpoints.refused(error)
+    return _response(answer.status, answer.body, answer.all_headers())
+
+
+def _response(status: int, body: bytes, headers: list[tuple[str, str]]) -> Response:
+    response = Response(body, status)
+    for name, value in headers:
+        response.headers[name] = value
+    return response
