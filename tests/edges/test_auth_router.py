@@ -14,7 +14,7 @@ import pytest
 import redis.asyncio
 from fastapi import Depends, FastAPI, Header, HTTPException
 
-from lockwatch import JWTConfig, JWTRotationManager
+from lockwatch import ConfigurationError, JWTConfig, JWTRotationManager, LockWatch, RateLimit
 from lockwatch.fastapi.auth_router import auth_router
 from lockwatch.tokens.keyfile import new_pem
 from lockwatch.tokens.pair import TokenPair
@@ -397,7 +397,25 @@ def test_the_schema_describes_every_endpoint() -> None:
     assert set(schema["components"]["schemas"]["TokenPair"]["properties"]) == set(TokenPair.__dataclass_fields__)
 
 
-def test_a_router_may_have_dependencies_of_its_own() -> None:
+async def test_an_application_includes_it_with_limits_of_its_own(redis_server: str) -> None:
     app = FastAPI()
-    app.include_router(auth_router(manager_of()), dependencies=[Depends(guard)])
-    assert "/auth/refresh" in app.openapi()["paths"]
+    lockwatch = LockWatch(
+        app,
+        redis_url=redis_server,
+        store_timeout=10,
+        jwt=JWTConfig(rsa_private_key_pem=PEM),
+        load_claims=lambda subject: {"plan": "pro"},
+    )
+    app.include_router(lockwatch.auth_router(), dependencies=[Depends(RateLimit("3/hour"))])
+    pair = await lockwatch.tokens.issue_token_pair("user:42")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as http:
+        answers = [await refresh(http, pair.refresh_token) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[0].headers["x-ratelimit-limit"] == "3"
+    assert (await lockwatch.tokens.verify_access(answers[0].json()["access_token"]))["plan"] == "pro"
+    await lockwatch.aclose()
+
+
+def test_an_application_without_tokens_has_no_router() -> None:
+    with pytest.raises(ConfigurationError, match="set jwt"):
+        LockWatch(FastAPI()).auth_router()
