@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
-from lockwatch.errors import LockwatchError, TokenError
+from lockwatch.errors import LockwatchError, MissingToken, TokenError
+from lockwatch.fastapi.auth import JWTAuth
 from lockwatch.fastapi.body import Reading
 from lockwatch.tokens import endpoints
 from lockwatch.tokens.bearer import bearer_token
@@ -58,6 +59,13 @@ class KeySet(BaseModel):
     keys: list[dict[str, str]]
 
 
+_MEANINGS: Final = {
+    400: "The token is not accepted, or the request cannot be read",
+    401: "The access token is not accepted",
+    413: "The body is too long",
+    429: "The refresh was repeated too often",
+    503: "The store does not answer",
+}
 _JSON_BODY: Final = {
     "requestBody": {
         "content": {
@@ -86,6 +94,7 @@ def auth_router(
     *,
     prefix: str = "/auth",
     load_claims: Loader | None = None,
+    access: JWTAuth | None = None,
     introspection: Callable[..., Any] | None = None,
 ) -> APIRouter:
     """The endpoints of sessions: refresh, logout, logout everywhere, revocation (RFC 7009), a list of sessions, and the key set.
@@ -95,37 +104,50 @@ def auth_router(
         prefix: of every path but that of the key set.
         load_claims: a function of the subject, sync or async, asked at every refresh for its claims now; None as an answer ends the
             session. It takes the place of the one `tokens` has.
+        access: how the routes about all sessions of a subject know who asks; ``JWTAuth()`` unless you say otherwise.
         introspection: a dependency that lets in who may ask about the tokens of others. Only with it there is an endpoint for that
             (RFC 7662).
     """
-    serving = _Serving(tokens, load_claims)
+    serving, asking = _Serving(tokens, load_claims), Depends(access or JWTAuth())
     router = APIRouter(tags=["auth"])
-    refusals = {400: "The token is not accepted", 503: "The store does not answer"}
 
-    def add(path: str, endpoint: Callable[..., Any], method: str, status: int, model: Any, **options: Any) -> None:
-        errors = {**refusals, **options.pop("errors", {})}
-        responses = {code: {"model": OAuthError, "description": text} for code, text in errors.items()}
+    async def logout_all(claims: Any = asking) -> Response:
+        """End every session of who asks."""
+        return await serving.logout_all(claims)
+
+    async def sessions(claims: Any = asking) -> Response:
+        """The sessions of who asks."""
+        return await serving.sessions(claims)
+
+    def add(path: str, endpoint: Callable[..., Any], method: str, told: dict[int | str, dict[str, Any]], **options: Any) -> None:
+        status = int(next(iter(told)))
         router.add_api_route(
             path,
             endpoint,
             methods=[method],
             status_code=status,
+            response_class=JSONResponse,
             response_model=None,
-            responses={status: {"model": model} if model else {}, **responses},
+            responses=told,
             **options,
         )
 
-    access = {401: "The access token is not accepted"}
-    add(f"{prefix}/refresh", serving.refresh, "POST", 200, TokenPair, openapi_extra=_JSON_BODY, errors={429: "Repeated too often"})
-    add(f"{prefix}/logout", serving.logout, "POST", 204, None, openapi_extra=_JSON_BODY, errors=access)
-    add(f"{prefix}/logout-all", serving.logout_all, "POST", 204, None, errors=access)
-    add(f"{prefix}/revoke", serving.revoke, "POST", 200, None, openapi_extra=_FORM_BODY)
-    add(f"{prefix}/sessions", serving.sessions, "GET", 200, ListedSessions, errors=access)
+    add(f"{prefix}/refresh", serving.refresh, "POST", _told(200, TokenPair, 400, 413, 429, 503), openapi_extra=_JSON_BODY)
+    add(f"{prefix}/logout", serving.logout, "POST", _told(204, None, 400, 401, 413, 503), openapi_extra=_JSON_BODY)
+    add(f"{prefix}/logout-all", logout_all, "POST", _told(204, None, 503))
+    add(f"{prefix}/revoke", serving.revoke, "POST", _told(200, None, 400, 413, 503), openapi_extra=_FORM_BODY)
+    add(f"{prefix}/sessions", sessions, "GET", _told(200, ListedSessions, 503))
     if introspection is not None:
-        guard = [Depends(introspection)]
-        add(f"{prefix}/introspect", serving.introspect, "POST", 200, Introspection, openapi_extra=_FORM_BODY, dependencies=guard)
-    add(WELL_KNOWN, serving.jwks, "GET", 200, KeySet)
+        told, guard = _told(200, Introspection, 400, 413, 503), [Depends(introspection)]
+        add(f"{prefix}/introspect", serving.introspect, "POST", told, openapi_extra=_FORM_BODY, dependencies=guard)
+    add(WELL_KNOWN, serving.jwks, "GET", {200: {"model": KeySet}, 304: {"description": "Not changed"}})
     return router
+
+
+def _told(status: int, model: Any, *errors: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the answers of a route."""
+    fine: dict[str, Any] = {} if model is None else {"model": model}
+    return {status: fine, **{error: {"model": OAuthError, "description": _MEANINGS[error]} for error in errors}}
 
 
 class _Serving:
@@ -142,17 +164,17 @@ class _Serving:
         """End the session of a refresh token; without one, that of the access token."""
         return await _answered(self._logout(request))
 
-    async def logout_all(self, request: Request) -> Response:
+    async def logout_all(self, claims: Claims) -> Response:
         """End every session of who asks."""
-        return await _answered(self._logout_all(request))
+        return await _answered(self._logout_all(claims))
 
     async def revoke(self, request: Request) -> Response:
         """End the session of a refresh token, or believe an access token no more (RFC 7009)."""
         return await _answered(self._revoke(request))
 
-    async def sessions(self, request: Request) -> Response:
+    async def sessions(self, claims: Claims) -> Response:
         """The sessions of who asks."""
-        return await _answered(self._sessions(request))
+        return await _answered(self._sessions(claims))
 
     async def introspect(self, request: Request) -> Response:
         """What an access token says, if it is believed now (RFC 7662)."""
@@ -178,8 +200,8 @@ class _Serving:
             await self._tokens.revoke_family(claims.family or "")
         return endpoints.ended()
 
-    async def _logout_all(self, request: Request) -> Answer:
-        await self._tokens.revoke_subject((await self._claims(request)).subject)
+    async def _logout_all(self, claims: Claims) -> Answer:
+        await self._tokens.revoke_subject(self._own(claims).subject)
         return endpoints.ended()
 
     async def _revoke(self, request: Request) -> Answer:
@@ -190,9 +212,8 @@ class _Serving:
             await self._tokens.revoke_token(token)
         return endpoints.revoked()
 
-    async def _sessions(self, request: Request) -> Answer:
-        claims = await self._claims(request)
-        return endpoints.listed(await self._tokens.sessions(claims.subject), claims.family)
+    async def _sessions(self, claims: Claims) -> Answer:
+        return endpoints.listed(await self._tokens.sessions(self._own(claims).subject), claims.family)
 
     async def _introspect(self, request: Request) -> Answer:
         token = endpoints.token_in_form(*await _body(request))
@@ -201,10 +222,16 @@ class _Serving:
         except TokenError:
             return endpoints.introspected(None)
 
+    def _own(self, claims: Claims) -> Claims:
+        """Claims of ours: a third party may call somebody else by the same name. Raises: TokenError."""
+        if claims.issuer != self._tokens.config.issuer:
+            raise TokenError("wrong_issuer")
+        return claims
+
     async def _claims(self, request: Request) -> Claims:
         token = bearer_token(request.headers.getlist("authorization"))
         if token is None:
-            raise endpoints.Unauthorized
+            raise MissingToken
         return await self._tokens.verify_access(token)
 
 

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from lockwatch.errors import LockwatchError, RefreshRefused, RefreshThrottled, StoreError, TokenError
-from lockwatch.tokens.bearer import challenge
+from lockwatch.errors import LockwatchError, RefreshRefused, RefreshThrottled, StoreError
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.encoding import read_object
 from lockwatch.tokens.outcomes import Session
@@ -64,13 +63,6 @@ class Unreadable(LockwatchError):
         super().__init__(message)
 
 
-class Unauthorized(LockwatchError):
-    """A request without an access token, where it needs one."""
-
-    code = "unauthorized"
-    status = 401
-
-
 def token_in_json(body: bytes, content_type: str) -> str | None:
     """The `refresh_token` of a JSON object; None for an empty body. Raises: Unreadable."""
     if not body:
@@ -105,15 +97,13 @@ def issued(pair: TokenPair) -> Answer:
 
 
 def refused(error: LockwatchError) -> Answer:
-    """What an error of tokens is over HTTP. Other errors are raised again: they are bugs."""
+    """What an error is over HTTP. One about an access token is raised again: it is answered as everywhere; so is any other."""
     if isinstance(error, StoreError):
         return _undecided(503)
     if isinstance(error, RefreshThrottled):
         return _undecided(429)
     if isinstance(error, RefreshRefused):
         return _error(400, "invalid_grant", _INVALID_GRANT, ends=True)
-    if isinstance(error, TokenError | Unauthorized):
-        return _unauthorized(error if isinstance(error, TokenError) else None)
     if isinstance(error, Unreadable):
         return _error(error.status, error.code, str(error))
     raise error
@@ -151,16 +141,6 @@ def _session(session: Session, current: str | None) -> dict[str, Any]:
         "current": session.id == current,
         "device": dict(session.device),
     }
-
-
-def _unauthorized(error: TokenError | None) -> Answer:
-    """No access token, or one that is not believed (RFC 6750, section 3)."""
-    told = challenge(error)
-    headers = () if told is None else (("www-authenticate", told),)
-    if error is None:
-        return _error(401, "unauthorized", "send an access token, as Authorization: Bearer TOKEN", headers)
-    name = "invalid_request" if error.status == 400 else "invalid_token"
-    return _error(error.status, name, "the access token is expired, revoked or not valid here", headers)
 
 
 def _undecided(status: int) -> Answer:

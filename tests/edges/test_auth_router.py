@@ -6,38 +6,40 @@ import asyncio
 import base64
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import redis.asyncio
 from fastapi import Depends, FastAPI, Header, HTTPException
 
-from lockwatch import ConfigurationError, JWTConfig, JWTRotationManager, LockWatch, RateLimit
-from lockwatch.fastapi.auth_router import auth_router
+from lockwatch import ConfigurationError, Issuer, JWTAuth, JWTConfig, LockWatch, RateLimit
 from lockwatch.tokens.keyfile import new_pem
 from lockwatch.tokens.pair import TokenPair
 from tests import servers
+from tests.tokens import forge
 
 PEM = new_pem("ES256")
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
-def manager_of(redis_client: Any = None, **options: Any) -> JWTRotationManager:
-    settings = {name: options.pop(name) for name in list(options) if name.endswith("_seconds") or name == "refresh_format"}
-    config = JWTConfig(rsa_private_key_pem=PEM, **settings)
-    return JWTRotationManager(redis_client, config, store_timeout=options.pop("store_timeout", 10), **options)
+class Shop:
+    """An application that issues tokens."""
 
+    def __init__(self, redis_url: str | None = None, **options: Any) -> None:
+        settings = {name: options.pop(name) for name in list(options) if name.endswith("_seconds") or name == "refresh_format"}
+        self.app = FastAPI()
+        jwt = options.pop("jwt", None) or JWTConfig(rsa_private_key_pem=PEM, **settings)
+        self.lockwatch = LockWatch(self.app, redis_url=redis_url, jwt=jwt, **{"store_timeout": 10, **options})
+        self.tokens = self.lockwatch.tokens
 
-def app_of(manager: JWTRotationManager, **options: Any) -> FastAPI:
-    app = FastAPI()
-    app.include_router(auth_router(manager, **options))
-    return app
+    def client(self, **options: Any) -> httpx.AsyncClient:
+        self.app.include_router(self.lockwatch.auth_router(**options))
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="https://shop.example")
 
-
-def client_of(manager: JWTRotationManager, **options: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app_of(manager, **options)), base_url="https://shop.example")
+    async def aclose(self) -> None:
+        await self.lockwatch.aclose()
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -46,8 +48,8 @@ def store(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-async def manager(store: Any) -> AsyncIterator[JWTRotationManager]:
-    made = manager_of(store)
+async def shop(store: Any) -> AsyncIterator[Shop]:
+    made = Shop(store)
     yield made
     await made.aclose()
 
@@ -61,29 +63,29 @@ async def refresh(http: httpx.AsyncClient, token: object) -> httpx.Response:
 
 
 # ------------------------------------------------------------ refresh
-async def test_a_refresh_answers_the_fields_of_a_token_pair(manager: JWTRotationManager) -> None:
-    pair = await manager.issue_token_pair("user:42", {"plan": "pro"})
-    async with client_of(manager) as http:
+async def test_a_refresh_answers_the_fields_of_a_token_pair(shop: Shop) -> None:
+    pair = await shop.tokens.issue_token_pair("user:42", {"plan": "pro"})
+    async with shop.client() as http:
         answer = await refresh(http, pair.refresh_token)
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
     assert set(answer.json()) == {"access_token", "refresh_token", "access_expires_at", "refresh_expires_at", "token_type"}
-    assert (await manager.verify_access(answer.json()["access_token"]))["plan"] == "pro"
+    assert (await shop.tokens.verify_access(answer.json()["access_token"]))["plan"] == "pro"
 
 
 async def test_what_is_wrong_with_a_refresh_token_is_told_to_nobody(store: Any) -> None:
-    manager = manager_of(store, refresh_grace_seconds=0, refresh_token_ttl_seconds=1)
-    ended, reused, expired = [await manager.issue_token_pair("user:42") for _ in range(3)]
-    await manager.revoke_token(ended.refresh_token)
-    await manager.rotate(reused.refresh_token)
-    async with client_of(manager) as http:
+    shop = Shop(store, refresh_grace_seconds=0, refresh_token_ttl_seconds=1)
+    ended, reused, expired = [await shop.tokens.issue_token_pair("user:42") for _ in range(3)]
+    await shop.tokens.revoke_token(ended.refresh_token)
+    await shop.tokens.rotate(reused.refresh_token)
+    async with shop.client() as http:
         answers = [await refresh(http, pair.refresh_token) for pair in (ended, reused)]
         await asyncio.sleep(1.1)  # the clock is the server's
         answers.append(await refresh(http, expired.refresh_token))
-        foreign = await manager_of(namespace="another").issue_token_pair("user:42")
+        foreign = await Shop(namespace="another").tokens.issue_token_pair("user:42")
         unknown = foreign.refresh_token[:-1] + ("A" if foreign.refresh_token[-1] != "A" else "B")
         strange = (foreign.refresh_token, unknown, expired.access_token, "", "x" * 9000)
         answers += [await refresh(http, token) for token in strange]
-    await manager.aclose()
+    await shop.aclose()
     said = {(a.status_code, a.content, tuple(sorted(a.headers.items()))) for a in answers}
     assert len(said) == 1, said
     assert (answers[0].status_code, answers[0].json()["error"]) == (400, "invalid_grant")
@@ -109,7 +111,7 @@ async def test_what_is_wrong_with_a_refresh_token_is_told_to_nobody(store: Any) 
     ],
 )
 async def test_a_body_that_cannot_be_read_is_told_what_to_send(body: bytes, kind: str, status: int) -> None:
-    async with client_of(manager_of()) as http:
+    async with Shop().client() as http:
         answer = await http.post("/auth/refresh", content=body, headers={"content-type": kind})
     assert (answer.status_code, answer.json()["error"]) == (status, "invalid_request")
     assert answer.headers["cache-control"] == "no-store"
@@ -125,35 +127,34 @@ async def test_a_body_without_end_is_read_no_further_than_the_bound() -> None:
             sent += 1
             yield b"a" * 1024
 
-    async with client_of(manager_of()) as http:
+    async with Shop().client() as http:
         answer = await http.post("/auth/refresh", content=forever(), headers={"content-type": "application/json"})
     assert answer.status_code == 413
     assert sent < 30
 
 
 async def test_sixty_refreshes_at_once_get_one_successor(redis_server: str) -> None:
-    clients = [redis.asyncio.Redis.from_url(redis_server) for _ in range(3)]
-    managers = [manager_of(client) for client in clients]
-    pair = await managers[0].issue_token_pair("user:42")
-    https = [client_of(manager) for manager in managers]
+    shops = [Shop(redis_server) for _ in range(3)]
+    pair = await shops[0].tokens.issue_token_pair("user:42")
+    https = [shop.client() for shop in shops]
     answers = await asyncio.gather(*[refresh(https[n % 3], pair.refresh_token) for n in range(60)])
     assert {answer.status_code for answer in answers} == {200}
     successors = {answer.json()["refresh_token"] for answer in answers}
     assert len(successors) == 1
     assert pair.refresh_token not in successors
-    (session,) = await managers[1].sessions("user:42")
+    (session,) = await shops[1].tokens.sessions("user:42")
     assert session.generation == 1
     for answer in answers:
-        assert (await managers[2].verify_access(answer.json()["access_token"])).family == session.id
-    for each in (*https, *clients, *managers):
+        assert (await shops[2].tokens.verify_access(answer.json()["access_token"])).family == session.id
+    for each in (*https, *shops):
         await each.aclose()
 
 
 async def test_reuse_ends_the_session_and_every_access_token_of_it(store: Any) -> None:
-    manager = manager_of(store, refresh_grace_seconds=0)
-    stolen = await manager.issue_token_pair("user:42")
-    elsewhere = await manager.issue_token_pair("user:42")
-    async with client_of(manager) as http:
+    shop = Shop(store, refresh_grace_seconds=0)
+    stolen = await shop.tokens.issue_token_pair("user:42")
+    elsewhere = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client() as http:
         owner = (await refresh(http, stolen.refresh_token)).json()
         assert (await refresh(http, stolen.refresh_token)).status_code == 400
         assert (await refresh(http, owner["refresh_token"])).status_code == 400
@@ -162,13 +163,13 @@ async def test_reuse_ends_the_session_and_every_access_token_of_it(store: Any) -
             assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
         left = (await http.get("/auth/sessions", headers=bearer(elsewhere))).json()["sessions"]
     assert [session["current"] for session in left] == [True]
-    await manager.aclose()
+    await shop.aclose()
 
 
-async def test_a_refresh_repeated_too_often_is_told_to_wait_and_lives(manager: JWTRotationManager) -> None:
-    pair = await manager.issue_token_pair("user:42")
-    new = await manager.rotate(pair.refresh_token)
-    async with client_of(manager) as http:
+async def test_a_refresh_repeated_too_often_is_told_to_wait_and_lives(shop: Shop) -> None:
+    pair = await shop.tokens.issue_token_pair("user:42")
+    new = await shop.tokens.rotate(pair.refresh_token)
+    async with shop.client() as http:
         answers = [await refresh(http, pair.refresh_token) for _ in range(66)]
         assert (answers[-1].status_code, answers[-1].headers["retry-after"]) == (429, "1")
         assert answers[-1].json()["error"] == "temporarily_unavailable"
@@ -182,33 +183,33 @@ async def test_claims_are_read_anew_at_a_refresh(store: Any, waiting: bool) -> N
     async def load(subject: str) -> Any:
         return roles.get(subject)
 
-    manager = manager_of(store, load_claims=lambda subject: {"roles": ["of the manager"]})
-    pair = await manager.issue_token_pair("user:42", {"roles": ["user"], "plan": "pro"})
-    async with client_of(manager, load_claims=load if waiting else roles.get) as http:
+    shop = Shop(store, load_claims=lambda subject: {"roles": ["of the manager"]})
+    pair = await shop.tokens.issue_token_pair("user:42", {"roles": ["user"], "plan": "pro"})
+    async with shop.client(load_claims=load if waiting else roles.get) as http:
         new = (await refresh(http, pair.refresh_token)).json()
-        claims = await manager.verify_access(new["access_token"])
+        claims = await shop.tokens.verify_access(new["access_token"])
         assert (claims.roles, claims["plan"]) == ({"admin"}, "pro")
         roles.clear()
         assert (await refresh(http, new["refresh_token"])).json()["error"] == "invalid_grant"
         answer = await http.get("/auth/sessions", headers={"authorization": f"Bearer {new['access_token']}"})
         assert answer.status_code == 401
-    await manager.aclose()
+    await shop.aclose()
 
 
 async def test_claims_of_a_loader_cannot_say_who_somebody_is() -> None:
-    manager = manager_of()
-    pair = await manager.issue_token_pair("user:42")
-    async with client_of(manager, load_claims=lambda subject: {"sub": "admin"}) as http:
+    shop = Shop()
+    pair = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client(load_claims=lambda subject: {"sub": "admin"}) as http:
         with pytest.raises(ValueError, match="claims may not set 'sub'"):
             await refresh(http, pair.refresh_token)
 
 
 # ------------------------------------------------------------ logout
 @pytest.mark.parametrize("how", ["refresh token", "access token", "used refresh token"])
-async def test_a_logout_ends_one_session(manager: JWTRotationManager, how: str) -> None:
-    pair, other = [await manager.issue_token_pair("user:42") for _ in range(2)]
-    new = await manager.rotate(pair.refresh_token)
-    async with client_of(manager) as http:
+async def test_a_logout_ends_one_session(shop: Shop, how: str) -> None:
+    pair, other = [await shop.tokens.issue_token_pair("user:42") for _ in range(2)]
+    new = await shop.tokens.rotate(pair.refresh_token)
+    async with shop.client() as http:
         if how == "access token":
             answer = await http.post("/auth/logout", headers=bearer(pair))
         else:
@@ -220,16 +221,16 @@ async def test_a_logout_ends_one_session(manager: JWTRotationManager, how: str) 
         assert len((await http.get("/auth/sessions", headers=bearer(other))).json()["sessions"]) == 1
 
 
-async def test_a_logout_of_nobody_is_one_like_any_other(manager: JWTRotationManager) -> None:
-    async with client_of(manager) as http:
+async def test_a_logout_of_nobody_is_one_like_any_other(shop: Shop) -> None:
+    async with shop.client() as http:
         for token in ("lwr1_forged", ""):
             assert (await http.post("/auth/logout", json={"refresh_token": token})).status_code == 204
 
 
-async def test_a_logout_everywhere_ends_every_session(manager: JWTRotationManager) -> None:
-    pairs = [await manager.issue_token_pair("user:42") for _ in range(3)]
-    stranger = await manager.issue_token_pair("user:43")
-    async with client_of(manager) as http:
+async def test_a_logout_everywhere_ends_every_session(shop: Shop) -> None:
+    pairs = [await shop.tokens.issue_token_pair("user:42") for _ in range(3)]
+    stranger = await shop.tokens.issue_token_pair("user:43")
+    async with shop.client() as http:
         assert (await http.post("/auth/logout-all", headers=bearer(pairs[0]))).status_code == 204
         for pair in pairs:
             assert (await refresh(http, pair.refresh_token)).status_code == 400
@@ -238,9 +239,9 @@ async def test_a_logout_everywhere_ends_every_session(manager: JWTRotationManage
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/auth/logout"), ("POST", "/auth/logout-all"), ("GET", "/auth/sessions")])
-async def test_who_does_not_say_who_it_is_gets_a_challenge(manager: JWTRotationManager, method: str, path: str) -> None:
-    pair = await manager.issue_token_pair("user:42")
-    async with client_of(manager) as http:
+async def test_who_does_not_say_who_it_is_gets_a_challenge(shop: Shop, method: str, path: str) -> None:
+    pair = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client() as http:
         none = await http.request(method, path)
         assert (none.status_code, none.headers["www-authenticate"]) == (401, 'Bearer realm="api"')
         for token in ("nonsense", pair.refresh_token, pair.access_token[:-2]):
@@ -252,10 +253,30 @@ async def test_who_does_not_say_who_it_is_gets_a_challenge(manager: JWTRotationM
         assert (twice.status_code, twice.json()["error"]) == (400, "invalid_request")
 
 
+async def test_a_third_party_names_none_of_our_subjects() -> None:
+    theirs = Issuer("https://login.example", audience="shop")
+    shop, now = Shop(issuers=[theirs]), int(time.time())
+    pair = await shop.tokens.issue_token_pair("user:42")
+    assert shop.lockwatch.engine.identity is not None
+    shop.lockwatch.engine.identity.trust.fetched(theirs.url, forge.ring().keys, now, 300)
+    said = forge.claims(iss=theirs.url, aud="shop", sub="user:42", iat=now, exp=now + 60, scope="a")
+    other = {"authorization": f"Bearer {forge.token(forge.ring().current, body=said)}"}
+
+    @shop.app.get("/me", dependencies=[Depends(JWTAuth())])
+    async def me() -> None: ...
+
+    async with shop.client() as http:
+        assert (await http.get("/me", headers=other)).status_code == 200
+        for method, path in (("GET", "sessions"), ("POST", "logout-all"), ("POST", "logout")):
+            answer = await http.request(method, f"/auth/{path}", headers=other)
+            assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+    assert (await shop.tokens.verify_access(pair.access_token)).subject == "user:42"
+
+
 # ------------------------------------------------------------ revocation, sessions, introspection
-async def test_a_revoked_refresh_token_ends_its_session(manager: JWTRotationManager) -> None:
-    pair = await manager.issue_token_pair("user:42")
-    async with client_of(manager) as http:
+async def test_a_revoked_refresh_token_ends_its_session(shop: Shop) -> None:
+    pair = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client() as http:
         answer = await http.post("/auth/revoke", data={"token": pair.refresh_token, "token_type_hint": "access_token"})
         assert (answer.status_code, answer.content, answer.headers["cache-control"]) == (200, b"", "no-store")
         assert (await http.get("/auth/sessions", headers=bearer(pair))).status_code == 401
@@ -263,21 +284,21 @@ async def test_a_revoked_refresh_token_ends_its_session(manager: JWTRotationMana
 
 @pytest.mark.parametrize("form", ["opaque", "jwt"])
 async def test_a_revoked_access_token_is_believed_no_more_and_its_session_lives(store: Any, form: str) -> None:
-    manager = manager_of(store, refresh_format=form)
-    pair = await manager.issue_token_pair("user:42")
-    async with client_of(manager) as http:
+    shop = Shop(store, refresh_format=form)
+    pair = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client() as http:
         for _ in range(2):
             assert (await http.post("/auth/revoke", data={"token": pair.access_token})).status_code == 200
         assert (await http.get("/auth/sessions", headers=bearer(pair))).status_code == 401
         new = (await refresh(http, pair.refresh_token)).json()
-        assert (await manager.verify_access(new["access_token"])).subject == "user:42"
+        assert (await shop.tokens.verify_access(new["access_token"])).subject == "user:42"
         assert (await http.post("/auth/revoke", data={"token": new["refresh_token"]})).status_code == 200
         assert (await refresh(http, new["refresh_token"])).status_code == 400
-    await manager.aclose()
+    await shop.aclose()
 
 
-async def test_revoking_an_unknown_token_is_fine_and_a_request_without_one_is_not(manager: JWTRotationManager) -> None:
-    async with client_of(manager) as http:
+async def test_revoking_an_unknown_token_is_fine_and_a_request_without_one_is_not(shop: Shop) -> None:
+    async with shop.client() as http:
         for token in ("nonsense", "lwr1_forged", "a.b.c", "\u00e4", "x" * 9000):
             assert (await http.post("/auth/revoke", data={"token": token})).status_code == 200
         for body in (b"", b"token=", b"token=a&token=b", b"other=a", b"token=%ff", b"token=\xff", b"&".join([b"token=a"] * 50)):
@@ -287,11 +308,11 @@ async def test_revoking_an_unknown_token_is_fine_and_a_request_without_one_is_no
         assert (await http.post("/auth/revoke", data={"token": "x" * 20_000})).status_code == 413
 
 
-async def test_sessions_are_listed_with_their_devices_to_their_subject_alone(manager: JWTRotationManager) -> None:
-    await manager.issue_token_pair("user:42", device={"agent": "phone"})
-    laptop = await manager.issue_token_pair("user:42", device={"agent": "laptop"})
-    await manager.issue_token_pair("user:43", device={"agent": "another's"})
-    async with client_of(manager) as http:
+async def test_sessions_are_listed_with_their_devices_to_their_subject_alone(shop: Shop) -> None:
+    await shop.tokens.issue_token_pair("user:42", device={"agent": "phone"})
+    laptop = await shop.tokens.issue_token_pair("user:42", device={"agent": "laptop"})
+    await shop.tokens.issue_token_pair("user:43", device={"agent": "another's"})
+    async with shop.client() as http:
         answer = await http.get("/auth/sessions", headers=bearer(laptop))
     listed = answer.json()["sessions"]
     assert {(session["device"]["agent"], session["current"]) for session in listed} == {("phone", False), ("laptop", True)}
@@ -304,26 +325,26 @@ async def guard(x_key: str = Header("")) -> None:
         raise HTTPException(403)
 
 
-async def test_introspection_is_there_only_behind_a_guard(manager: JWTRotationManager) -> None:
-    pair = await manager.issue_token_pair("user:42", {"scope": "profile"})
+async def test_introspection_is_there_only_behind_a_guard(shop: Shop) -> None:
+    pair = await shop.tokens.issue_token_pair("user:42", {"scope": "profile"})
     form = {"token": pair.access_token}
-    async with client_of(manager) as http:
+    async with shop.client() as http:
         assert (await http.post("/auth/introspect", data=form)).status_code == 404
-    async with client_of(manager, introspection=guard) as http:
+    async with shop.client(introspection=guard) as http:
         assert (await http.post("/auth/introspect", data=form)).status_code == 403
         key = {"x-key": "of a resource server"}
         told = (await http.post("/auth/introspect", data=form, headers=key)).json()
         assert (told["active"], told["sub"], told["scope"], told["token_type"]) == (True, "user:42", "profile", "Bearer")
-        await manager.revoke_subject("user:42")
+        await shop.tokens.revoke_subject("user:42")
         for token in (pair.access_token, pair.refresh_token, "nonsense"):
             answer = await http.post("/auth/introspect", data={"token": token}, headers=key)
             assert (answer.status_code, answer.json(), answer.headers["cache-control"]) == (200, {"active": False}, "no-store")
 
 
 # ------------------------------------------------------------ keys
-async def test_the_key_set_is_public_and_not_sent_twice(manager: JWTRotationManager) -> None:
-    pair = await manager.issue_token_pair("user:42")
-    async with client_of(manager) as http:
+async def test_the_key_set_is_public_and_not_sent_twice(shop: Shop) -> None:
+    pair = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client() as http:
         answer = await http.get("/.well-known/jwks.json")
         assert answer.headers["cache-control"].startswith("public, max-age=")
         assert answer.headers["content-type"] == "application/jwk-set+json"
@@ -336,18 +357,18 @@ async def test_the_key_set_is_public_and_not_sent_twice(manager: JWTRotationMana
 
 
 async def test_a_secret_is_in_no_key_set() -> None:
-    manager = JWTRotationManager(config=JWTConfig(jwt_secret="0123456789abcdef" * 2))
-    async with client_of(manager) as http:
+    shop = Shop(jwt=JWTConfig(jwt_secret="0123456789abcdef" * 2))
+    async with shop.client() as http:
         assert (await http.get("/.well-known/jwks.json")).json() == {"keys": []}
 
 
 # ------------------------------------------------------------ outages, logs, schema
 async def test_an_outage_is_503_and_says_nothing_about_tokens(store: Any) -> None:
-    working = manager_of(store)
-    pair = await working.issue_token_pair("user:42")
+    working = Shop(store)
+    pair = await working.tokens.issue_token_pair("user:42")
     await working.aclose()
-    down = manager_of(f"redis://127.0.0.1:{servers.free_port()}/0", store_timeout=0.05)
-    async with client_of(down, introspection=lambda: None) as http:
+    down = Shop(f"redis://127.0.0.1:{servers.free_port()}/0", store_timeout=0.05)
+    async with down.client(introspection=lambda: None) as http:
         answers = [
             await refresh(http, pair.refresh_token),
             await http.post("/auth/logout", json={"refresh_token": pair.refresh_token}),
@@ -362,17 +383,18 @@ async def test_an_outage_is_503_and_says_nothing_about_tokens(store: Any) -> Non
         assert (await http.get("/.well-known/jwks.json")).status_code == 200
     for answer in answers:
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert answer.json()["error"] == "temporarily_unavailable"
+        guarded = answer.request.url.path in ("/auth/logout-all", "/auth/sessions")
+        assert answer.json()["error"] == ("revocation_unknown" if guarded else "temporarily_unavailable")
         assert "set-cookie" not in answer.headers
         assert answer.headers["cache-control"] == "no-store"
     await down.aclose()
 
 
 async def test_no_token_is_in_the_logs(caplog: pytest.LogCaptureFixture) -> None:
-    manager = manager_of(refresh_grace_seconds=0)
-    pair = await manager.issue_token_pair("user:42")
+    shop = Shop(refresh_grace_seconds=0)
+    pair = await shop.tokens.issue_token_pair("user:42")
     with caplog.at_level(logging.DEBUG):
-        async with client_of(manager) as http:
+        async with shop.client() as http:
             new = (await refresh(http, pair.refresh_token)).json()
             await refresh(http, pair.refresh_token)
             await http.get("/auth/sessions", headers=bearer(pair))
@@ -385,35 +407,33 @@ async def test_no_token_is_in_the_logs(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_the_schema_describes_every_endpoint() -> None:
-    schema = app_of(manager_of(), introspection=guard, prefix="/session").openapi()
+    shop = Shop()
+    shop.client(introspection=guard, prefix="/session")
+    schema = shop.app.openapi()
     assert set(schema["paths"]) == {
         *(f"/session/{name}" for name in ("refresh", "logout", "logout-all", "revoke", "sessions", "introspect")),
         "/.well-known/jwks.json",
     }
     refreshed = schema["paths"]["/session/refresh"]["post"]
-    assert set(refreshed["responses"]) == {"200", "400", "429", "503"}
+    assert set(refreshed["responses"]) == {"200", "400", "413", "429", "503"}
+    assert set(schema["paths"]["/session/sessions"]["get"]["responses"]) >= {"200", "401", "503"}
+    assert schema["paths"]["/session/sessions"]["get"]["security"]
+    assert "422" not in str({path: told for path, told in schema["paths"].items() if "introspect" not in path})
     assert refreshed["responses"]["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/TokenPair")
     assert "refresh_token" in json.dumps(refreshed["requestBody"])
     assert set(schema["components"]["schemas"]["TokenPair"]["properties"]) == set(TokenPair.__dataclass_fields__)
 
 
 async def test_an_application_includes_it_with_limits_of_its_own(redis_server: str) -> None:
-    app = FastAPI()
-    lockwatch = LockWatch(
-        app,
-        redis_url=redis_server,
-        store_timeout=10,
-        jwt=JWTConfig(rsa_private_key_pem=PEM),
-        load_claims=lambda subject: {"plan": "pro"},
-    )
-    app.include_router(lockwatch.auth_router(), dependencies=[Depends(RateLimit("3/hour"))])
-    pair = await lockwatch.tokens.issue_token_pair("user:42")
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as http:
+    shop = Shop(redis_server, load_claims=lambda subject: {"plan": "pro"})
+    shop.app.include_router(shop.lockwatch.auth_router(), dependencies=[Depends(RateLimit("3/hour"))])
+    pair = await shop.tokens.issue_token_pair("user:42")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(shop.app), base_url="https://shop.example") as http:
         answers = [await refresh(http, pair.refresh_token) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert answers[0].headers["x-ratelimit-limit"] == "3"
-    assert (await lockwatch.tokens.verify_access(answers[0].json()["access_token"]))["plan"] == "pro"
-    await lockwatch.aclose()
+    assert (await shop.tokens.verify_access(answers[0].json()["access_token"]))["plan"] == "pro"
+    await shop.aclose()
 
 
 def test_an_application_without_tokens_has_no_router() -> None:
