@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from lockwatch.errors import LockwatchError, MissingToken, TokenError
+from lockwatch.errors import LockwatchError, MissingToken, RefreshRefused, TokenError
 from lockwatch.fastapi.auth import JWTAuth
+from lockwatch.fastapi.auth_models import FORM_BODY, JSON_BODY, Introspection, KeySet, ListedSessions, answers
 from lockwatch.fastapi.body import Reading
 from lockwatch.tokens import endpoints
 from lockwatch.tokens.bearer import bearer_token
@@ -19,74 +19,9 @@ from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.endpoints import Answer, Unreadable
 from lockwatch.tokens.manager import JWTRotationManager, Loader
 from lockwatch.tokens.pair import TokenPair
+from lockwatch.tokens.refresh_cookie import RefreshCookie
 
 WELL_KNOWN: Final = "/.well-known/jwks.json"
-
-
-class OAuthError(BaseModel):
-    """Why there is no token (RFC 6749, section 5.2)."""
-
-    error: Annotated[str, Field(examples=["invalid_grant"])]
-    error_description: str = ""
-
-
-class ListedSession(BaseModel):
-    """One session of who asks. Instants are epoch seconds."""
-
-    id: str
-    created_at: int
-    used_at: int
-    expires_at: int
-    current: bool
-    device: dict[str, str]
-
-
-class ListedSessions(BaseModel):
-    """The sessions of who asks, the one used last first."""
-
-    sessions: list[ListedSession]
-
-
-class Introspection(BaseModel, extra="allow"):
-    """What an access token says, when it is active (RFC 7662, section 2.2)."""
-
-    active: bool
-
-
-class KeySet(BaseModel):
-    """A JSON Web Key Set (RFC 7517, section 5)."""
-
-    keys: list[dict[str, str]]
-
-
-_MEANINGS: Final = {
-    400: "The token is not accepted, or the request cannot be read",
-    401: "The access token is not accepted",
-    413: "The body is too long",
-    429: "The refresh was repeated too often",
-    503: "The store does not answer",
-}
-_JSON_BODY: Final = {
-    "requestBody": {
-        "content": {
-            "application/json": {"schema": {"type": "object", "properties": {"refresh_token": {"type": "string"}}}},
-        },
-    },
-}
-_FORM_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/x-www-form-urlencoded": {
-                "schema": {
-                    "type": "object",
-                    "required": ["token"],
-                    "properties": {"token": {"type": "string"}, "token_type_hint": {"type": "string"}},
-                },
-            },
-        },
-    },
-}
 
 
 def auth_router(
@@ -94,6 +29,7 @@ def auth_router(
     *,
     prefix: str = "/auth",
     load_claims: Loader | None = None,
+    cookie: RefreshCookie | None = None,
     access: JWTAuth | None = None,
     introspection: Callable[..., Any] | None = None,
 ) -> APIRouter:
@@ -104,11 +40,12 @@ def auth_router(
         prefix: of every path but that of the key set.
         load_claims: a function of the subject, sync or async, asked at every refresh for its claims now; None as an answer ends the
             session. It takes the place of the one `tokens` has.
+        cookie: where browsers keep refresh tokens. A refresh token in the body goes first, and touches no cookie.
         access: how the routes about all sessions of a subject know who asks; ``JWTAuth()`` unless you say otherwise.
         introspection: a dependency that lets in who may ask about the tokens of others. Only with it there is an endpoint for that
             (RFC 7662).
     """
-    serving, asking = _Serving(tokens, load_claims), Depends(access or JWTAuth())
+    serving, asking = _Serving(tokens, load_claims, cookie), Depends(access or JWTAuth())
     router = APIRouter(tags=["auth"])
 
     async def logout_all(claims: Any = asking) -> Response:
@@ -132,29 +69,23 @@ def auth_router(
             **options,
         )
 
-    add(f"{prefix}/refresh", serving.refresh, "POST", _told(200, TokenPair, 400, 413, 429, 503), openapi_extra=_JSON_BODY)
-    add(f"{prefix}/logout", serving.logout, "POST", _told(204, None, 400, 401, 413, 503), openapi_extra=_JSON_BODY)
-    add(f"{prefix}/logout-all", logout_all, "POST", _told(204, None, 503))
-    add(f"{prefix}/revoke", serving.revoke, "POST", _told(200, None, 400, 413, 503), openapi_extra=_FORM_BODY)
-    add(f"{prefix}/sessions", sessions, "GET", _told(200, ListedSessions, 503))
+    add(f"{prefix}/refresh", serving.refresh, "POST", answers(200, TokenPair, 400, 413, 429, 503), openapi_extra=JSON_BODY)
+    add(f"{prefix}/logout", serving.logout, "POST", answers(204, None, 400, 401, 413, 503), openapi_extra=JSON_BODY)
+    add(f"{prefix}/logout-all", logout_all, "POST", answers(204, None, 503))
+    add(f"{prefix}/revoke", serving.revoke, "POST", answers(200, None, 400, 413, 503), openapi_extra=FORM_BODY)
+    add(f"{prefix}/sessions", sessions, "GET", answers(200, ListedSessions, 503))
     if introspection is not None:
-        told, guard = _told(200, Introspection, 400, 413, 503), [Depends(introspection)]
-        add(f"{prefix}/introspect", serving.introspect, "POST", told, openapi_extra=_FORM_BODY, dependencies=guard)
+        told, guard = answers(200, Introspection, 400, 413, 503), [Depends(introspection)]
+        add(f"{prefix}/introspect", serving.introspect, "POST", told, openapi_extra=FORM_BODY, dependencies=guard)
     add(WELL_KNOWN, serving.jwks, "GET", {200: {"model": KeySet}, 304: {"description": "Not changed"}})
     return router
-
-
-def _told(status: int, model: Any, *errors: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the answers of a route."""
-    fine: dict[str, Any] = {} if model is None else {"model": model}
-    return {status: fine, **{error: {"model": OAuthError, "description": _MEANINGS[error]} for error in errors}}
 
 
 class _Serving:
     """The endpoints. They read and ask; what is answered is decided in `lockwatch.tokens.endpoints`."""
 
-    def __init__(self, tokens: JWTRotationManager, load_claims: Loader | None) -> None:
-        self._tokens, self._load = tokens, load_claims
+    def __init__(self, tokens: JWTRotationManager, load_claims: Loader | None, cookie: RefreshCookie | None) -> None:
+        self._tokens, self._load, self._cookie = tokens, load_claims, cookie
 
     async def refresh(self, request: Request) -> Response:
         """The next tokens of a session, for its refresh token."""
@@ -187,22 +118,33 @@ class _Serving:
 
     async def _refresh(self, request: Request) -> Answer:
         token = endpoints.token_in_json(*await _body(request))
-        if token is None:
+        if token is not None:
+            return endpoints.issued(await self._rotated(token))
+        if self._cookie is None or (kept := self._cookie.read(request.headers)) is None:
             raise Unreadable(endpoints.WRITE_JSON)
-        return endpoints.issued(await self._tokens.rotate(token, load_claims=self._load))
+        try:
+            pair = await self._rotated(kept)
+        except RefreshRefused as error:
+            answer = endpoints.refused(error)
+            return answer.setting(self._cookie.drop()) if answer.status == 400 else answer
+        return endpoints.issued(pair, self._cookie.keep(pair))
 
     async def _logout(self, request: Request) -> Answer:
         token = endpoints.token_in_json(*await _body(request))
-        if token is not None:
-            await self._tokens.revoke_token(token)
-        else:
+        kept = self._cookie.read(request.headers) if token is None and self._cookie is not None else None
+        if token is None and kept is None:
             claims = await self._claims(request)
             await self._tokens.revoke_family(claims.family or "")
-        return endpoints.ended()
+        else:
+            await self._tokens.revoke_token(token or kept or "")
+        return endpoints.ended().setting(self._cookie.drop()) if kept and self._cookie else endpoints.ended()
+
+    async def _rotated(self, token: str) -> TokenPair:
+        return await self._tokens.rotate(token, load_claims=self._load)
 
     async def _logout_all(self, claims: Claims) -> Answer:
         await self._tokens.revoke_subject(self._own(claims).subject)
-        return endpoints.ended()
+        return endpoints.ended() if self._cookie is None else endpoints.ended().setting(self._cookie.drop())
 
     async def _revoke(self, request: Request) -> Answer:
         token = endpoints.token_in_form(*await _body(request))

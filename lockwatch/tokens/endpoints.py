@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -38,13 +38,15 @@ class Answer:
     Attributes:
         headers: beside `Content-Type`, lower case.
         body: JSON, or nothing.
-        ends: whether the session of the client is over, so that its cookies have to go.
     """
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
-    ends: bool = False
+
+    def setting(self, cookie: str) -> Answer:
+        """The same, with a `Set-Cookie`."""
+        return replace(self, headers=(*self.headers, ("set-cookie", cookie)))
 
     def all_headers(self) -> list[tuple[str, str]]:
         """Every header of the response."""
@@ -91,9 +93,11 @@ def token_in_form(body: bytes, content_type: str) -> str:
     return tokens[0]
 
 
-def issued(pair: TokenPair) -> Answer:
-    """The next tokens."""
-    return _json(200, asdict(pair))
+def issued(pair: TokenPair, cookie: str | None = None) -> Answer:
+    """The next tokens. The refresh token is in the `Set-Cookie` alone, where there is one: no script has to see it."""
+    if cookie is None:
+        return _json(200, asdict(pair))
+    return _json(200, {name: value for name, value in asdict(pair).items() if name != "refresh_token"}).setting(cookie)
 
 
 def refused(error: LockwatchError) -> Answer:
@@ -103,7 +107,7 @@ def refused(error: LockwatchError) -> Answer:
     if isinstance(error, RefreshThrottled):
         return _undecided(429)
     if isinstance(error, RefreshRefused):
-        return _error(400, "invalid_grant", _INVALID_GRANT, ends=True)
+        return _error(400, "invalid_grant", _INVALID_GRANT)
     if isinstance(error, Unreadable):
         return _error(error.status, error.code, str(error))
     raise error
@@ -111,7 +115,7 @@ def refused(error: LockwatchError) -> Answer:
 
 def ended() -> Answer:
     """Logged out, whoever was."""
-    return Answer(204, ends=True)
+    return Answer(204)
 
 
 def revoked() -> Answer:
@@ -147,8 +151,8 @@ def _undecided(status: int) -> Answer:
     return _error(status, "temporarily_unavailable", _LATER, (("retry-after", str(RETRY_AFTER)),))
 
 
-def _error(status: int, name: str, text: str, headers: tuple[tuple[str, str], ...] = (), ends: bool = False) -> Answer:
-    return Answer(status, _text({"error": name, "error_description": text}), headers, ends)
+def _error(status: int, name: str, text: str, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+    return Answer(status, _text({"error": name, "error_description": text}), headers)
 
 
 def _json(status: int, value: Mapping[str, Any]) -> Answer:

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -17,6 +17,7 @@ from fastapi import Depends, FastAPI, Header, HTTPException
 from lockwatch import ConfigurationError, Issuer, JWTAuth, JWTConfig, LockWatch, RateLimit
 from lockwatch.tokens.keyfile import new_pem
 from lockwatch.tokens.pair import TokenPair
+from lockwatch.tokens.refresh_cookie import RefreshCookie
 from tests import servers
 from tests.tokens import forge
 
@@ -271,6 +272,108 @@ async def test_a_third_party_names_none_of_our_subjects() -> None:
             answer = await http.request(method, f"/auth/{path}", headers=other)
             assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
     assert (await shop.tokens.verify_access(pair.access_token)).subject == "user:42"
+
+
+# ------------------------------------------------------------ cookies
+SAME: Final = {"sec-fetch-site": "same-origin"}
+COOKIE: Final = RefreshCookie()
+
+
+def cookie_of(answer: httpx.Response) -> str:
+    return answer.headers["set-cookie"]
+
+
+def kept(pair: TokenPair) -> dict[str, str]:
+    return {"cookie": f"other=1; {COOKIE.keep(pair).partition(';')[0]}"}
+
+
+async def test_a_browser_refreshes_and_logs_out_with_its_cookie(shop: Shop) -> None:
+    pair = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client(cookie=COOKIE) as http:
+        answer = await http.post("/auth/refresh", headers=kept(pair) | SAME)
+        assert answer.status_code == 200
+        assert "refresh_token" not in answer.json()
+        assert (await shop.tokens.verify_access(answer.json()["access_token"])).subject == "user:42"
+        written, *attributes = cookie_of(answer).split("; ")
+        assert {a for a in attributes if not a.startswith("Expires")} == {"Path=/auth", "Secure", "HttpOnly", "SameSite=Strict"}
+        http.cookies.clear()
+        out = await http.post("/auth/logout", headers={"cookie": written} | SAME)
+        assert (out.status_code, cookie_of(out)) == (204, COOKIE.drop())
+        http.cookies.clear()
+        refused = await http.post("/auth/refresh", headers={"cookie": written} | SAME)
+        assert (refused.status_code, refused.json()["error"], cookie_of(refused)) == (400, "invalid_grant", COOKIE.drop())
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "none", "origin": "https://shop.example"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "https://shop.example.evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "https://shop.example"}, 200),
+        ({"origin": "https://SHOP.example", "sec-fetch-site": "same-origin"}, 200),
+    ],
+)
+async def test_a_cookie_is_taken_from_pages_of_this_site_only(headers: dict[str, str], status: int) -> None:
+    shop = Shop()
+    pair = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client(cookie=COOKIE) as http:
+        for path in ("refresh", "logout"):
+            answer = await http.post(f"/auth/{path}", headers=kept(pair) | headers)
+            assert answer.status_code == (status if path == "refresh" or status == 403 else 204)
+            assert ("set-cookie" in answer.headers) is (status == 200)
+            http.cookies.clear()
+    if status == 403:
+        assert (await shop.tokens.verify_access(pair.access_token)).subject == "user:42"
+
+
+async def test_no_cookie_goes_while_nothing_is_decided(redis_server: str) -> None:
+    shop = Shop(redis_server)
+    pair = await shop.tokens.issue_token_pair("user:42")
+    await shop.tokens.rotate(pair.refresh_token)
+    async with shop.client(cookie=COOKIE) as http:
+        answers = []
+        for _ in range(66):
+            answers.append(await http.post("/auth/refresh", headers=kept(pair) | SAME))
+            http.cookies.clear()
+    assert (answers[-1].status_code, "set-cookie" in answers[-1].headers) == (429, False)
+    await shop.aclose()
+    down = Shop(f"redis://127.0.0.1:{servers.free_port()}/0", store_timeout=0.05)
+    async with down.client(cookie=COOKIE) as http:
+        for path in ("refresh", "logout"):
+            answer = await http.post(f"/auth/{path}", headers=kept(pair) | SAME)
+            assert (answer.status_code, "set-cookie" in answer.headers) == (503, False)
+    await down.aclose()
+
+
+async def test_a_token_in_the_body_goes_before_the_cookie_and_leaves_it_alone() -> None:
+    shop = Shop()
+    one, other = [await shop.tokens.issue_token_pair("user:42") for _ in range(2)]
+    async with shop.client(cookie=COOKIE) as http:
+        for token, status in ((one.refresh_token, 200), ("lwr1_forged", 400)):
+            answer = await http.post("/auth/refresh", json={"refresh_token": token}, headers=kept(other))
+            assert (answer.status_code, "set-cookie" in answer.headers) == (status, False)
+        assert (await http.post("/auth/refresh", headers=SAME)).status_code == 400
+        everywhere = await http.post("/auth/logout-all", headers=bearer(one))
+        assert (everywhere.status_code, cookie_of(everywhere)) == (204, COOKIE.drop())
+
+
+async def test_a_cookie_is_not_looked_at_where_none_is_configured() -> None:
+    shop = Shop()
+    pair = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client() as http:
+        assert (await http.post("/auth/refresh", headers=kept(pair) | SAME)).json()["error"] == "invalid_request"
+        assert (await http.post("/auth/logout", headers=kept(pair) | SAME)).status_code == 401
+
+
+@pytest.mark.parametrize("wrong", [{"name": "refresh"}, {"name": "__Secure-a b"}, {"path": "auth"}, {"path": "/a; Domain=evil"}])
+def test_a_cookie_that_would_not_be_safe_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match=r"correct one|like"):
+        RefreshCookie(**wrong)
 
 
 # ------------------------------------------------------------ revocation, sessions, introspection
