@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 
@@ -18,6 +18,8 @@ from lockwatch.limits.survey import Usage
 from lockwatch.overview import Overview
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
 
@@ -49,6 +51,15 @@ class Operated:
         if identity is None or identity.manager is None:
             raise ConfigurationError("no tokens are issued here; set jwt, like LockWatch(app, jwt=JWTConfig(jwt_secret=...))")
         return identity.manager
+
+    def auth_router(self, **options: Any) -> APIRouter:
+        """The endpoints of sessions, for `app.include_router`. The options are those of `lockwatch.fastapi.auth_router`.
+
+        Raises: ConfigurationError, where `jwt` is not set.
+        """
+        from lockwatch.fastapi.auth_router import auth_router
+
+        return auth_router(self.tokens, **options)
 
     def overview(self) -> Overview:
         """The routes of the application and what they declare."""
