@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockwatch.engine import Engine
-from lockwatch.errors import MissingToken, RevocationUnknown, StoreError, TokenError
+from lockwatch.errors import ConfigurationError, MissingToken, RevocationUnknown, StoreError, TokenError
 from lockwatch.fastapi.guard import Guard, Refused
+from lockwatch.fastapi.sockets import Socket, Watch
 from lockwatch.fastapi.visit import Visit
 from lockwatch.limits.flows import PLAIN
 from lockwatch.limits.plan import EXEMPT, Plan
-from lockwatch.tokens.bearer import bearer_token
+from lockwatch.tokens.access_cookie import Sender, session_of, token_in
+from lockwatch.tokens.bearer import SUBPROTOCOL, bearer_token, subprotocol_token
 from lockwatch.tokens.requirement import Access, Requirement
 
 if TYPE_CHECKING:
     from lockwatch.flow import Call
     from lockwatch.identity import Identity
     from lockwatch.tokens.claims import Claims
+
+_SENDER: Final = (b"host", b"origin", b"sec-fetch-site", b"x-csrf-token")
+PROTOCOLS: Final = b"sec-websocket-protocol"
+_READERS: Final[dict[str, Callable[[Visit], str | None]]] = {
+    "header": lambda visit: bearer_token(visit.headers(b"authorization")),
+    "cookie": lambda visit: token_in(visit.headers(b"cookie")),
+    "subprotocol": lambda visit: subprotocol_token(visit.headers(PROTOCOLS)),
+}
 
 
 def make_guard(engine: Engine, app: Any) -> Guard:
@@ -36,6 +49,7 @@ class Checkpoint(Guard):
     def __init__(self, engine: Engine, identity: Identity, app: Any) -> None:
         super().__init__(engine, app)
         self.identity = identity
+        self.watch = Watch(identity.now)
 
     async def check(self, visit: Visit, plan: Plan) -> Refused | None:
         """As for any guard; a route that requires tokens is checked for these too."""
@@ -46,7 +60,7 @@ class Checkpoint(Guard):
         visit.plan = plan
         try:
             found = {access.requirement: self._claims(visit, access.requirement) for access in plan.access}
-            asked = self._questions(found)
+            asked = self._questions(found.values())
         except TokenError as error:
             return await self._turn_away(visit, plan, error)
         visit.trust(next((claims for claims in found.values() if claims is not None), None))
@@ -56,10 +70,34 @@ class Checkpoint(Guard):
     async def check_alone(self, visit: Visit, requirement: Requirement) -> None:
         """Check one token where no gate did. Raises: TokenError."""
         claims = self._claims(visit, requirement)
-        for question in self._questions({requirement: claims}):
+        for question in self._questions([claims]):
             await self._stand(question, requirement.on_store_error)
         visit.trust(claims)
         visit.believed = {**visit.believed, requirement: claims}
+
+    async def attend(self, visit: Visit, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run a WebSocket until it ends by itself, or its token expires or is revoked."""
+        held = [(claims, r) for r, claims in visit.believed.items() if claims is not None]
+        if not held:
+            await app(scope, receive, send)
+            return
+        until = min(claims.expires_at for claims, _ in held) + self.identity.leeway
+        subprotocol = SUBPROTOCOL if subprotocol_token(visit.headers(PROTOCOLS)) else None
+        socket = Socket(receive, send, until, partial(self._revoked, [claims for claims, _ in held]), subprotocol)
+        socket.opened = self.watch.add
+        try:
+            await app(scope, socket.receive, socket.send)
+        finally:
+            self.watch.discard(socket)
+
+    async def _revoked(self, held: Sequence[Claims]) -> bool:
+        """Whether a token was revoked since; what nobody can know now was not."""
+        try:
+            for question in self._questions(held):
+                await self._stand(question, "allow")
+        except TokenError:
+            return True
+        return False
 
     def demand(self, access: Access, claims: Claims | None) -> None:
         """Raises: InsufficientScope, StaleLogin."""
@@ -115,18 +153,30 @@ class Checkpoint(Guard):
             return error
         return None
 
-    def _questions(self, found: dict[Requirement, Claims | None]) -> list[Call]:
+    def _questions(self, found: Iterable[Claims | None]) -> list[Call]:
         """What to ask the store, once for each token."""
-        asked = [self.identity.question(claims) for claims in found.values() if claims is not None]
+        asked = [self.identity.question(claims) for claims in found if claims is not None]
         return [question for question in dict.fromkeys(asked) if question is not None]
 
     def _claims(self, visit: Visit, requirement: Requirement) -> Claims | None:
         """What the token says that `requirement` asks for; None where it may be missing. Raises: TokenError."""
-        text = bearer_token(visit.headers(b"authorization"))
+        text, location = None, ""
+        for location in requirement.locations:
+            if (text := _READERS[location](visit)) is not None:
+                break
         if text is None:
             if requirement.optional:
                 return None
             raise MissingToken
         claims = self.identity.verify(text)
         requirement.check(claims)
+        if location == "cookie":
+            self._check_sender(visit, claims)
         return claims
+
+    def _check_sender(self, visit: Visit, claims: Claims) -> None:
+        """Whether a page of this site sent the cookie. Raises: CrossSite, ConfigurationError."""
+        if self.identity.manager is None:
+            raise ConfigurationError("locations name 'cookie', but no tokens are issued here; set jwt, or leave 'cookie' out")
+        host, origin, site, shown = [", ".join(visit.headers(name)) for name in _SENDER]
+        self.identity.manager.cookie.check(session_of(claims), Sender(visit.method, host, origin, site, shown))

@@ -116,6 +116,10 @@ class Guard:
             await self.admission.settlement.give_back(before)
         return refused
 
+    async def attend(self, visit: Visit, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run a WebSocket for as long as its token lives."""
+        await app(scope, receive, send)
+
     async def refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request; the entrance adds the quota headers."""
         await answer(refused, scope, receive, send, self.app.exception_handlers)
@@ -176,6 +180,9 @@ class Gate:
                 if not self.guard.by_host:
                     self.guard.shortcut.learn(scope, visit.entry, plan)
                 await self.guard.refuse(refused, scope, receive, send)
+                return
+            if plan.access and scope["type"] == "websocket":
+                await self.guard.attend(visit, self.app, scope, receive, send)
                 return
         await self.app(scope, receive, send)
 

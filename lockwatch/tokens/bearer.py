@@ -15,6 +15,8 @@ _DESCRIPTIONS: Final = {
     "insufficient_user_authentication": "log in again",
 }
 """One fixed text for each error of the challenge: a client learns no more about a token than that it is refused."""
+SUBPROTOCOL: Final = "bearer"
+"""The WebSocket subprotocol that says that the next one is a token."""
 _UNQUOTABLE: Final = re.compile(r"[^\x20-\x7e]")
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
@@ -35,6 +37,20 @@ def bearer_token(authorization: Sequence[str]) -> str | None:
     if not token or " " in token or "\t" in token or "," in token:
         raise InvalidRequest
     return token
+
+
+def subprotocol_token(protocols: Sequence[str]) -> str | None:
+    """The token among the subprotocols that a WebSocket offers, as browsers can send it: ``bearer``, then the token.
+
+    Raises: InvalidRequest when ``bearer`` is offered without a token after it.
+    """
+    offered = [name.strip(" \t") for line in protocols for name in line.split(",")]
+    if SUBPROTOCOL not in offered:
+        return None
+    position = offered.index(SUBPROTOCOL) + 1
+    if position == len(offered) or not offered[position]:
+        raise InvalidRequest
+    return offered[position]
 
 
 def challenge(error: TokenError | None, realm: str = "api", scopes: Sequence[str] = ()) -> str | None:

@@ -596,7 +596,6 @@ async def test_third_parties_are_believed_with_keys_fetched_before_the_first_req
         now = int(time.time())
         said = claims(iss=url, aud="shop", exp=now + 60, iat=now, scope="a")
         good = token(forge.ring().current, body=said)
-        assert (await get(app, bearer=good)).status == 503  # no lifespan ran, and a token fetches nothing
         async with app.router.lifespan_context(app):
             asked = len(requests)
             assert asked >= 1
@@ -626,7 +625,11 @@ async def test_two_issuers_do_not_share_the_bucket_of_a_user() -> None:
 
 async def test_issuers_that_cannot_be_reached_are_told_and_stop_nothing() -> None:
     app, lockwatch = shop(issuers=[Issuer("http://127.0.0.1:1", audience="shop", jwks_url="http://127.0.0.1:1/keys")])
+    now = int(time.time())
+    theirs = token(forge.ring().current, body=claims(iss="http://127.0.0.1:1", aud="shop", exp=now + 60, iat=now, scope="a"))
     async with app.router.lifespan_context(app):
+        seen = await get(app, bearer=theirs)
+        assert (seen.status, seen.header("retry-after"), problem(seen)["error"]) == (503, "1", "keys_unavailable")
         assert "cannot be fetched" in " ".join(lockwatch.health().warnings)
         assert lockwatch.health().status == "degraded"
         assert (await get(app, bearer=await access(lockwatch))).status == 200
