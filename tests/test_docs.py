@@ -15,6 +15,7 @@ import ast
 import inspect
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
@@ -202,6 +203,20 @@ def test_the_readme_prints_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     assert "pip install uv && uv run --all-extras lockwatch demo\n" in text
     assert "pip install uv && uv run pytest\n" in text
+
+
+def test_the_readme_lists_every_page() -> None:
+    linked = set(_LINK.findall((ROOT / "README.md").read_text("utf-8")))
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES[1:]} <= linked
+
+
+def test_the_readme_lists_every_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    text = (ROOT / "README.md").read_text("utf-8")
+    install = text.split("## Install")[1].split("\n## ")[0]
+    listed = set(re.findall(r"^\| `lockwatch\[(\w+)\]` \|", install, re.MULTILINE))
+    planned = set(re.findall(r"`(\w+)`", install.split("The extras")[1])) if "The extras" in install else set()
+    assert listed | planned == set(project["optional-dependencies"])
 
 
 # ------------------------------------------------------------ tables

@@ -68,7 +68,7 @@ class RecentRevocations:
         """Remember a revocation; the oldest makes room."""
         self._trim(kept.at)
         if len(self._kept) >= self._most:
-            del self._kept[next(iter(self._kept))]
+            self._drop(next(iter(self._kept), None))
             self.dropped += 1
         self._kept[kept] = None
 
@@ -84,8 +84,12 @@ class RecentRevocations:
         return tuple(self._kept)
 
     def _trim(self, now: float) -> None:
-        while self._kept and (first := next(iter(self._kept))).said and first.at < now - self._seconds:
-            del self._kept[first]
+        while (first := next(iter(self._kept), None)) and first.said and first.at < now - self._seconds:
+            self._drop(first)
+
+    def _drop(self, kept: Kept | None) -> None:
+        if kept is not None:
+            self._kept.pop(kept, None)  # another thread may have done so
 
 
 class Watch:

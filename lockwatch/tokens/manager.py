@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from lockwatch.errors import ConfigurationError
 from lockwatch.flow import Flow, run, run_async
 from lockwatch.stores.either import Either, Stores
+from lockwatch.tokens.access import subject_text
 from lockwatch.tokens.access_cookie import AccessCookie
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.config import JWTConfig
@@ -55,6 +56,7 @@ class JWTRotationManager:
         when_full: ``evict`` the session unused longest, or ``refuse`` the login.
         on_event: told of refreshes that did not go as they should: reuse, throttling, and rotations a store had lost.
         store_timeout: seconds to wait for the store at most.
+        clock: epoch seconds.
         stores: stores that somebody else opens and closes, instead of `redis_client`.
 
     Attributes:
@@ -184,19 +186,19 @@ class JWTRotationManager:
 
     async def revoke_subject(self, subject: object, *, wait: float = 0.0) -> Revocation:
         """Log out everywhere: end all sessions of a subject. Raises: StoreError."""
-        return await self._run(self.flows.revoke_subject(str(subject), self._now(), wait=self._waiting(wait)))
+        return await self._run(self.flows.revoke_subject(subject_text(subject), self._now(), wait=self._waiting(wait)))
 
     def revoke_subject_sync(self, subject: object, *, wait: float = 0.0) -> Revocation:
         """`revoke_subject` for blocking code."""
-        return self._run_sync(self.flows.revoke_subject(str(subject), self._now(), wait=self._waiting(wait)))
+        return self._run_sync(self.flows.revoke_subject(subject_text(subject), self._now(), wait=self._waiting(wait)))
 
     async def sessions(self, subject: object) -> tuple[Session, ...]:
         """The sessions of a subject that live, the one unused longest first. Raises: StoreError."""
-        return await self._run(self.flows.listed(str(subject), self._now()))
+        return await self._run(self.flows.listed(subject_text(subject), self._now()))
 
     def sessions_sync(self, subject: object) -> tuple[Session, ...]:
         """`sessions` for blocking code."""
-        return self._run_sync(self.flows.listed(str(subject), self._now()))
+        return self._run_sync(self.flows.listed(subject_text(subject), self._now()))
 
     verify_access_token = verify_access
     verify_access_token_sync = verify_access_sync

@@ -106,6 +106,12 @@ def verdicts(reply: Reply) -> list[Verdict]:
     return [Verdict(*reply[i : i + 6]) for i in range(0, len(reply), 6)]
 
 
+def others(client: Any) -> list[bytes]:
+    """The keys on a server but those by which applications of other tests say that they live, until their threads have ended."""
+    found: list[bytes] = client.keys()
+    return [key for key in found if not key.endswith(b":workers")]
+
+
 class Bench:
     """A store, and the time it is told."""
 

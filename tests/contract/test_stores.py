@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lockwatch.errors import StoreError
 from lockwatch.flow import Call
-from tests.contract.bench import MILLISECOND, SECOND, START, Ask, Bench, Verdict, admit
+from tests.contract.bench import MILLISECOND, SECOND, START, Ask, Bench, Verdict, admit, others
 
 TEN = 10 * SECOND
 
@@ -385,8 +385,8 @@ async def test_a_step_back_does_not_break_a_call_that_another_bucket_refuses(ben
 @pytest.mark.parametrize("cost", [1, 3])
 @pytest.mark.parametrize("size", [7, 8, 9, 16, 17, 200, 2000])
 async def test_a_bucket_grows_and_wraps_around_without_losing_an_admission(bench: Bench, size: int, cost: int) -> None:
-    if size > 200 and bench.kind.startswith("fake"):
-        size = 300
+    if bench.kind.startswith("fake"):  # slow; call by call it runs the same Lua as in batches
+        size = min(size, 300 if bench.kind == "fake-async" else 40)
     quota, step = size * cost, TEN // size // 2
     counting: deque[int] = deque()
     for part in (1.0, 0.5, 0.4, 1.0, 0.3, 1.0):
@@ -454,7 +454,7 @@ async def test_looks_and_refusals_write_nothing(real: Bench) -> None:
         await real.take(3, TEN, 0)
         await real.take(1, 60 * SECOND)
         assert client.get("k") == before
-        assert client.keys() == [b"k"]
+        assert others(client) == [b"k"]
 
 
 async def test_a_reset_bucket_is_as_new(bench: Bench) -> None:
@@ -494,27 +494,29 @@ async def test_a_bucket_of_a_millisecond_expires_too(real: Bench) -> None:
 @pytest.mark.parametrize("script", ["admit", "peek"])
 async def test_a_key_that_is_something_else_fails_alone(real: Bench, script: str) -> None:
     with redis.Redis.from_url(real.url) as client:
-        client.rpush("list", "not ours")
-        first, second, third = await real.outcomes([admit(real.now, Ask(k, 5, TEN), script=script) for k in ("a", "list", "b")])
+        client.rpush("theirs:list", "not ours")
+        first, second, third = await real.outcomes(
+            [admit(real.now, Ask(k, 5, TEN), script=script) for k in ("a", "theirs:list", "b")]
+        )
         assert first == third == ([1, 4, 0, TEN, TEN, 0] if script == "admit" else [1, 5, 0, 0, 0, 0])
         assert isinstance(second, StoreError)
         assert "WRONGTYPE" in str(second)
-        assert client.lrange("list", 0, -1) == [b"not ours"]
+        assert client.lrange("theirs:list", 0, -1) == [b"not ours"]
 
 
 async def test_a_call_with_one_key_that_is_something_else_charges_none(real: Bench) -> None:
     with redis.Redis.from_url(real.url) as client:
-        client.rpush("list", "not ours")
-        for keys in (("a", "list", "b"), ("list", "a", "b"), ("a", "b", "list")):
+        client.rpush("theirs:list", "not ours")
+        for keys in (("a", "theirs:list", "b"), ("theirs:list", "a", "b"), ("a", "b", "theirs:list")):
             with pytest.raises(StoreError, match="WRONGTYPE"):
                 await real.take_all(*[Ask(key, 5, TEN) for key in keys])
-        assert client.keys() == [b"list"]
+        assert others(client) == [b"theirs:list"]
 
 
 async def test_a_string_that_is_none_of_ours_fails_alone(real: Bench) -> None:
     with redis.Redis.from_url(real.url) as client:
-        client.set("k", "1")
-        found = await real.outcomes([admit(real.now, Ask(key, 5, TEN)) for key in ("a", "k", "b")])
+        client.set("theirs:text", "1")
+        found = await real.outcomes([admit(real.now, Ask(key, 5, TEN)) for key in ("a", "theirs:text", "b")])
     assert [isinstance(outcome, StoreError) for outcome in found] == [False, True, False]
 
 

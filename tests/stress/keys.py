@@ -119,10 +119,10 @@ def in_memory(subjects: int, window: float, most: int) -> Row:
 def in_redis(subjects: int, window: float, url: str) -> Row:
     """A server."""
     with redis.Redis.from_url(url) as client:
-        client.flushall()
+        client.flushdb()
         names, store = Names(window), RedisStore(address_of(url), _PATIENT)
         store.call(admit(0, names.ask(subjects)))
-        client.flushall()
+        client.flushdb()
         before, used, began = resident(), _used(client), time.monotonic()
         asyncio.run(_fill(url, names, subjects))
         kept, grown, server = client.dbsize(), resident() - before, _used(client) - used

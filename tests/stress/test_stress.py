@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.stress import keys
 from tests.stress.admission import IN_FLIGHT, MODES, QUOTA, Seen, most_at_once, most_in_a_window, race
 from tests.stress.adversary import LIMIT, PHASES, Subject, attack, subjects
 
@@ -13,6 +14,28 @@ def test_processes_never_get_more_than_the_quota(redis_server: str, name: str) -
     found = race(redis_server, name, 6, 1.5)
     assert found.over == 0
     assert found.admitted > (IN_FLIGHT if name == "concurrent" else QUOTA)
+
+
+@pytest.mark.parametrize("most", [3000, 200])
+def test_many_subjects_in_memory_are_bounded_and_leave_nothing(most: int) -> None:
+    row = keys.in_memory(3000, 60.0, most)
+    assert not keys.broken(row)
+    assert most <= row.kept <= most + keys.SHARED
+
+
+def test_many_subjects_in_redis_leave_nothing(redis_server: str) -> None:
+    row = keys.in_redis(400, 2.0, redis_server)
+    assert not keys.broken(row)
+    assert row.kept == 400
+    assert row.server > 400 * 70
+
+
+def test_a_row_says_what_there_is_of_each_subject() -> None:
+    first, row = keys.Row("Redis", 10, 0, 3000, 1e-4, 10, 10, 0, 0.1), keys.Row("Redis", 20, 0, 4000, 2e-4, 20, 20, 0, 0.2)
+    assert keys.line(row, first) == "| Redis | 20 | 0 | 200 | 200.0 | 2.00 | 20 | 0, 0.2 s after it |"
+    assert not keys.broken(row)
+    assert keys.broken(keys.Row("memory", 10, 0, 0, 1e-6, 12, 11, 0, 0.0))
+    assert keys.broken(keys.Row("memory", 10, 0, 0, 1e-6, 10, 10, 1, 0.0))
 
 
 def test_the_judge_counts_what_is_beyond_doubt() -> None:

@@ -192,6 +192,14 @@ async def test_claims_that_cannot_be_said_begin_no_session(claims: dict[str, Any
     assert await manager.sessions("user:42") == ()
 
 
+@pytest.mark.parametrize("subject", [None, "", True, 1.5, "two\nlines"])
+async def test_what_is_no_subject_is_refused_everywhere(subject: Any) -> None:
+    manager = manager_of()
+    for method in (manager.issue_token_pair, manager.sessions, manager.revoke_subject):
+        with pytest.raises(ConfigurationError, match="subject"):
+            await method(subject)
+
+
 async def test_an_outage_is_a_store_error_and_no_logout() -> None:
     manager = JWTRotationManager(f"redis://127.0.0.1:{servers.free_port()}/0", JWTConfig(rsa_private_key_pem=PEM))
     with pytest.raises(StoreError):

@@ -21,6 +21,7 @@ from lockwatch.tokens.outcomes import Grant, Outcome, Reason
 from tests import servers
 from tests.contract.bench import PATIENT
 from tests.tokens.desk import Desk, make_sessions
+from tests.topology import sites
 
 
 class Pair:
@@ -214,6 +215,7 @@ async def test_a_refresh_whose_server_is_killed_is_repeated_when_it_is_back(tmp_
     with pytest.raises(StoreError):
         await desk.refresh(login.refresh_token)
     again = servers.start_redis(*durable, port=server.port)
+    sites.until(lambda: sites.ask(again.port, "PING"), "a server that has read its file")
     found = await desk.refresh(login.refresh_token)
     assert (found.outcome, found.refresh_token) == (Outcome.REPLAY, new.refresh_token)
     assert desk.sessions.watch.failovers == 1

@@ -96,7 +96,7 @@ async def test_no_key_is_without_a_time_to_live(bench: Bench, way: tuple[Site, s
 
 
 async def test_a_key_of_another_type_fails_alone(bench: Bench, way: tuple[Site, str]) -> None:
-    key = "{odd}:k"
+    key = "theirs:{odd}"
     for node in way[0].nodes:
         with suppress(redis.ResponseError):  # of the nodes that do not serve its slot
             sites.ask(node.port, "HSET", key, "a", "b")
