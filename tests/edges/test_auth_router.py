@@ -197,6 +197,22 @@ async def test_claims_are_read_anew_at_a_refresh(store: Any, waiting: bool) -> N
     await shop.aclose()
 
 
+<<<<<<< HEAD
+=======
+async def test_a_loader_that_fails_costs_nobody_the_session(store: Any) -> None:
+    users: dict[str, Any] = {}
+    shop = Shop(store, load_claims=lambda subject: users[subject])
+    pair = await shop.tokens.issue_token_pair("user:42")
+    async with shop.client() as http:
+        with pytest.raises(KeyError):
+            await refresh(http, pair.refresh_token)
+        users["user:42"] = {"roles": ["admin"]}
+        again = await refresh(http, pair.refresh_token)
+    assert (await shop.tokens.verify_access(again.json()["access_token"])).roles == {"admin"}
+    await shop.aclose()
+
+
+>>>>>>> authrouter
 async def test_claims_of_a_loader_cannot_say_who_somebody_is() -> None:
     shop = Shop()
     pair = await shop.tokens.issue_token_pair("user:42")
