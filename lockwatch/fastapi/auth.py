@@ -3,7 +3,8 @@
 from inspect import Parameter, Signature
 from typing import Any, Final
 
-from fastapi.openapi.models import HTTPBearer
+from fastapi.openapi.models import APIKey, HTTPBearer
+from fastapi.openapi.models import SecurityBase as SecurityBaseModel
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
@@ -12,6 +13,7 @@ from lockwatch.errors import ConfigurationError
 from lockwatch.fastapi.checkpoint import Checkpoint
 from lockwatch.fastapi.refusal import ensure_handled
 from lockwatch.fastapi.visit import Visit
+from lockwatch.tokens.access_cookie import ACCESS
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.requirement import Access, Requirement
 
@@ -33,7 +35,10 @@ class JWTAuth(Requirement, SecurityBase):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.model, self.scheme_name = HTTPBearer(bearerFormat="JWT"), SCHEME
+        self.model: SecurityBaseModel = HTTPBearer(bearerFormat="JWT")
+        self.scheme_name = SCHEME
+        if self.locations == ("cookie",):
+            self.model, self.scheme_name = APIKey.model_validate({"in": "cookie", "name": ACCESS}), f"{SCHEME}Cookie"
         self.__signature__ = Signature(_PARAMETERS)
 
     async def __call__(self, connection: HTTPConnection, security_scopes: SecurityScopes) -> Claims | None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockwatch.engine import Engine
-from lockwatch.errors import MissingToken, RevocationUnknown, StoreError, TokenError
+from lockwatch.errors import ConfigurationError, MissingToken, RevocationUnknown, StoreError, TokenError
 from lockwatch.fastapi.guard import Guard, Refused
 from lockwatch.fastapi.sockets import Socket, Watch
 from lockwatch.fastapi.visit import Visit
 from lockwatch.limits.flows import PLAIN
 from lockwatch.limits.plan import EXEMPT, Plan
+from lockwatch.tokens.access_cookie import Sender, session_of, token_in
 from lockwatch.tokens.bearer import SUBPROTOCOL, bearer_token, subprotocol_token
 from lockwatch.tokens.requirement import Access, Requirement
 
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
     from lockwatch.identity import Identity
     from lockwatch.tokens.claims import Claims
 
+_SENDER: Final = (b"host", b"origin", b"sec-fetch-site", b"x-csrf-token")
 PROTOCOLS: Final = b"sec-websocket-protocol"
 _READERS: Final[dict[str, Callable[[Visit], str | None]]] = {
     "header": lambda visit: bearer_token(visit.headers(b"authorization")),
+    "cookie": lambda visit: token_in(visit.headers(b"cookie")),
     "subprotocol": lambda visit: subprotocol_token(visit.headers(PROTOCOLS)),
 }
 
@@ -157,14 +160,23 @@ class Checkpoint(Guard):
 
     def _claims(self, visit: Visit, requirement: Requirement) -> Claims | None:
         """What the token says that `requirement` asks for; None where it may be missing. Raises: TokenError."""
-        text = None
+        text, location = None, ""
         for location in requirement.locations:
-            if text is None:
-                text = _READERS[location](visit)
+            if (text := _READERS[location](visit)) is not None:
+                break
         if text is None:
             if requirement.optional:
                 return None
             raise MissingToken
         claims = self.identity.verify(text)
         requirement.check(claims)
+        if location == "cookie":
+            self._check_sender(visit, claims)
         return claims
+
+    def _check_sender(self, visit: Visit, claims: Claims) -> None:
+        """Whether a page of this site sent the cookie. Raises: CrossSite, ConfigurationError."""
+        if self.identity.manager is None:
+            raise ConfigurationError("locations name 'cookie', but no tokens are issued here; set jwt, or leave 'cookie' out")
+        host, origin, site, shown = [", ".join(visit.headers(name)) for name in _SENDER]
+        self.identity.manager.cookie.check(session_of(claims), Sender(visit.method, host, origin, site, shown))

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError
@@ -16,12 +17,14 @@ from lockwatch.limiter import RateLimitConfig, RateLimiter
 from lockwatch.limits.explanation import Explanation
 from lockwatch.limits.survey import Usage
 from lockwatch.overview import Overview
+from lockwatch.tokens.access_cookie import drop, session_of
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
+    from lockwatch.tokens.pair import TokenPair
 
 
 class Operated:
@@ -61,6 +64,23 @@ class Operated:
 
         return auth_router(self.tokens, **options)
 
+<<<<<<< HEAD
+    def set_access_cookies(self, response: Response, pair: TokenPair) -> None:
+        """Put the access token of a login or a refresh into a cookie, and its CSRF token into another, which scripts read.
+
+        Raises: ConfigurationError, where `jwt` is not set.
+        """
+        session = session_of(self.tokens.read(pair.access_token))
+        for value in self.tokens.cookie.keep(pair.access_token, session, pair.access_expires_at):
+            response.headers.append("set-cookie", value)
+
+    def unset_access_cookies(self, response: Response) -> None:
+        """Take both cookies away again: the session is over."""
+        for value in drop():
+            response.headers.append("set-cookie", value)
+
+=======
+>>>>>>> authrouter
     def overview(self) -> Overview:
         """The routes of the application and what they declare."""
         return Overview(self.engine, [route for guard in self.guards for route in routes_of(guard)])

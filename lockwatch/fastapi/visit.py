@@ -210,6 +210,11 @@ class Visit:
         """The first header of that lower-case name."""
         return next((value.decode("latin-1") for key, value in self._scope["headers"] if key == name), None)
 
+    @property
+    def method(self) -> str:
+        """The method of the request, ``WEBSOCKET`` for a handshake."""
+        return "WEBSOCKET" if self._scope["type"] == "websocket" else str(self._scope["method"])
+
     def headers(self, name: bytes) -> list[str]:
         """All headers of that lower-case name."""
         return [value.decode("latin-1") for key, value in self._scope["headers"] if key == name]

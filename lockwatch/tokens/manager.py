@@ -12,6 +12,7 @@ from lockwatch.errors import ConfigurationError
 from lockwatch.flow import Flow, run, run_async
 from lockwatch.stores.either import Either, Stores
 from lockwatch.tokens.access import subject_text
+from lockwatch.tokens.access_cookie import AccessCookie
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.config import JWTConfig
 from lockwatch.tokens.jwks import Document
@@ -61,6 +62,7 @@ class JWTRotationManager:
 
     Attributes:
         flows: the sessions, for whoever drives flows.
+        cookie: access tokens in cookies of browsers.
 
     Raises: ConfigurationError.
     """
@@ -223,6 +225,10 @@ class JWTRotationManager:
         """Verifies access tokens with the keys as they are now. It does not ask whether they were revoked."""
         return self._issuing.verifier
 
+    def read(self, token: object) -> Claims:
+        """What an access token says; whether it was revoked is not asked. Raises: TokenError."""
+        return self._issuing.verifier.verify(token, self._now())
+
     @property
     def problem(self) -> str:
         """What is wrong with the key file, empty when nothing is; the keys read before it broke go on."""
@@ -259,7 +265,7 @@ class JWTRotationManager:
     def _sealing(self) -> tuple[Sealer, Format]:
         """What sessions are sealed with, and how refresh tokens are written."""
         secrets = roots(self.config, self._secret_key, self._stray)
-        sealer = Sealer(secrets, self._namespace)
+        sealer, self.cookie = Sealer(secrets, self._namespace), AccessCookie(secrets, self._namespace)
         if self.config.refresh_format == "jwt":
             return sealer, Signed(self.config, self._ring.ring)
         return sealer, Opaque(secrets, self._namespace)

@@ -11,6 +11,7 @@ from typing import Final
 
 from lockwatch.errors import CrossSite, InsufficientScope, InvalidRequest, MissingToken, RefreshRefused, StaleLogin, TokenError
 from lockwatch.headers import PROBLEM, RawHeaders
+from lockwatch.tokens.access_cookie import CSRF, HEADER
 from lockwatch.tokens.bearer import challenge
 
 RETRY_AFTER: Final = 1
@@ -18,6 +19,8 @@ RETRY_AFTER: Final = 1
 _DETAILS: Final = {
     "missing_token": "send a token, as Authorization: Bearer TOKEN",
     "invalid_token": "the token is expired, revoked or not valid here",
+    "csrf_token": f"send the value of the cookie {CSRF} as the header {HEADER}, or the token as Authorization: Bearer TOKEN",
+    "csrf_origin": "cookies are taken from pages of this origin only; elsewhere, send the token as Authorization: Bearer TOKEN",
     "invalid_grant": "the refresh token is not valid; log in again",
 }
 

@@ -10,7 +10,7 @@ from lockwatch.errors import ConfigurationError, TokenError
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.demands import Demands, demands
 
-LOCATIONS: Final = ("header", "subprotocol")
+LOCATIONS: Final = ("header", "cookie", "subprotocol")
 
 
 class Requirement:
@@ -22,7 +22,8 @@ class Requirement:
         optional: a request without a token is let in. A bad token never is.
         fresh: the token has to come from a login, not from a refresh after it.
         max_age: seconds since the login at most, or a text like ``5m`` (RFC 9470).
-        locations: where tokens are looked for, in this order: ``header``; ``subprotocol``, where a browser's WebSocket offers
+        locations: where tokens are looked for, in this order: ``header``; ``cookie``, which needs a CSRF token too where
+            something is changed; ``subprotocol``, where a browser's WebSocket offers
             ``["bearer", token]``.
         issuer: only tokens of this issuer, or of these.
         audience: only tokens that have this audience, or one of these, too.

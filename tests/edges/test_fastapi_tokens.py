@@ -1,6 +1,5 @@
 """Tokens at a real application's doors: who is let in, what the others are told, and what it costs."""
 
-import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 import redis
-from fastapi import APIRouter, Depends, FastAPI, Request, Security, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, FastAPI, Request, Security, WebSocket
 from fastapi.responses import JSONResponse
 
 from lockwatch import (
@@ -23,7 +22,6 @@ from lockwatch import (
     by_claim,
     by_user,
 )
-from lockwatch.fastapi.sockets import MOST, Socket, Watch
 from lockwatch.identity import Identity
 from tests.edges.asgi import Exchange, http, websocket
 from tests.tokens import forge, test_attacks
@@ -635,157 +633,3 @@ async def test_issuers_that_cannot_be_reached_are_told_and_stop_nothing() -> Non
         assert "cannot be fetched" in " ".join(lockwatch.health().warnings)
         assert lockwatch.health().status == "degraded"
         assert (await get(app, bearer=await access(lockwatch))).status == 200
-
-
-# ------------------------------------------------------------------ WebSockets
-class Line:
-    """A client of a WebSocket, driven by a test."""
-
-    def __init__(self, app: Any, headers: dict[str, str]) -> None:
-        self._sent: asyncio.Queue[Any] = asyncio.Queue()
-        self._heard: asyncio.Queue[Any] = asyncio.Queue()
-        self._sent.put_nowait({"type": "websocket.connect"})
-        scope = {
-            "type": "websocket",
-            "asgi": {"version": "3.0"},
-            "path": "/ws",
-            "raw_path": b"/ws",
-            "root_path": "",
-            "scheme": "ws",
-            "query_string": b"",
-            "headers": [(b"host", b"test"), *[(k.encode(), v.encode()) for k, v in headers.items()]],
-            "client": ("192.0.2.1", 50_000),
-            "subprotocols": [],
-            "state": {},
-        }
-        self.running = asyncio.ensure_future(app(scope, self._sent.get, self._heard.put))
-
-    async def heard(self) -> Any:
-        return await asyncio.wait_for(self._heard.get(), 5)
-
-    def say(self, text: str) -> None:
-        self._sent.put_nowait({"type": "websocket.receive", "text": text})
-
-    def hang_up(self) -> None:
-        self._sent.put_nowait({"type": "websocket.disconnect", "code": 1000})
-
-
-def echo(clock: list[int], auth: JWTAuth) -> tuple[FastAPI, LockWatch, list[str]]:
-    app, lockwatch, events = FastAPI(), clocked(clock), []
-
-    @app.websocket("/ws")
-    async def talk(socket: WebSocket, claims: Annotated[Claims | None, Depends(auth)]) -> None:
-        await socket.accept()
-        try:
-            while True:
-                await socket.send_text(await socket.receive_text())
-        except WebSocketDisconnect as gone:
-            events.append(f"{claims.subject if claims else 'nobody'} {gone.code}")
-
-    lockwatch.init_app(app)
-    return app, lockwatch, events
-
-
-async def test_a_websocket_is_closed_when_its_token_expires_or_is_revoked() -> None:
-    clock = [NOW]
-    app, lockwatch, events = echo(clock, JWTAuth())
-    watch = lockwatch.guards[0].watch
-    lines = [Line(app, {"authorization": f"Bearer {await access(lockwatch, name)}"}) for name in ("alice", "bob")]
-    for line in lines:
-        assert (await line.heard())["type"] == "websocket.accept"
-        line.say("hello")
-        assert (await line.heard())["text"] == "hello"
-    await watch.look()
-    await lockwatch.tokens.revoke_subject("alice")
-    await watch.look()
-    assert await lines[0].heard() == {"type": "websocket.close", "code": 4401, "reason": "the token was revoked"}
-    await lines[0].running
-    lines[1].say("still here")
-    assert (await lines[1].heard())["text"] == "still here"
-    clock[0] += 900 + 29
-    await watch.look()
-    lines[1].say("and here")
-    assert (await lines[1].heard())["text"] == "and here"
-    clock[0] += 1
-    await watch.look()
-    assert await lines[1].heard() == {"type": "websocket.close", "code": 4401, "reason": "the token has expired"}
-    await lines[1].running
-    assert events == ["alice 4401", "bob 4401"]
-
-
-async def test_a_socket_that_only_sends_hears_of_the_end_too() -> None:
-    app, lockwatch, ended = FastAPI(), clocked([NOW]), asyncio.Event()
-
-    @app.websocket("/ws")
-    async def tick(socket: WebSocket, claims: Annotated[Claims, Depends(JWTAuth())]) -> None:
-        await socket.accept()
-        try:
-            while True:
-                await socket.send_text("tick")
-                await asyncio.sleep(0)
-        except WebSocketDisconnect:
-            ended.set()
-
-    lockwatch.init_app(app)
-    line = Line(app, {"authorization": f"Bearer {await access(lockwatch)}"})
-    assert (await line.heard())["type"] == "websocket.accept"
-    await lockwatch.tokens.revoke_subject("alice")
-    await lockwatch.guards[0].watch.look()
-    await asyncio.wait_for(ended.wait(), 5)
-    await line.running
-
-
-async def test_a_client_that_hangs_up_leaves_nothing_behind() -> None:
-    app, lockwatch, events = echo([NOW], JWTAuth(optional=True))
-    before = asyncio.all_tasks()
-    for headers in ({}, {"authorization": f"Bearer {await access(lockwatch)}"}):
-        line = Line(app, headers)
-        assert (await line.heard())["type"] == "websocket.accept"
-        line.hang_up()
-        await line.running
-    await asyncio.sleep(0)
-    assert events == ["nobody 1000", "alice 1000"]
-    assert asyncio.all_tasks() == before
-
-
-async def test_a_browser_offers_its_token_as_a_subprotocol() -> None:
-    app, lockwatch, _ = echo([NOW], JWTAuth(locations=("header", "subprotocol")))
-    line = Line(app, {"sec-websocket-protocol": f"bearer, {await access(lockwatch)}"})
-    assert (await line.heard())["subprotocol"] == "bearer"
-    line.hang_up()
-    await line.running
-    for offered in ("bearer", "bearer, a.b.c", "bearer, ", "chat"):
-        line = Line(app, {"sec-websocket-protocol": offered})
-        assert (await line.heard())["type"] == "websocket.close"
-        await line.running
-    app, lockwatch, _ = echo([NOW], JWTAuth())
-    line = Line(app, {"sec-websocket-protocol": f"bearer, {await access(lockwatch)}"})
-    assert (await line.heard())["type"] == "websocket.close"
-    await line.running
-
-
-async def test_one_look_asks_for_a_bounded_number_of_sockets() -> None:
-    asked: list[int] = []
-
-    async def receive() -> Any: ...
-
-    async def send(message: Any) -> None: ...
-
-    def asking(number: int) -> Any:
-        async def revoked() -> bool:
-            asked.append(number)
-            return False
-
-        return revoked
-
-    watch = Watch(lambda: NOW)
-    sockets = [Socket(receive, send, NOW + 1, asking(i)) for i in range(2 * MOST + 10)]
-    for socket in sockets:
-        watch.add(socket)
-    for _ in range(3):
-        before = len(asked)
-        await watch.look()
-        assert len(asked) - before == MOST
-    assert set(asked) == set(range(len(sockets)))
-    for socket in sockets:
-        watch.discard(socket)
