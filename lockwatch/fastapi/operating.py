@@ -64,7 +64,6 @@ class Operated:
 
         return auth_router(self.tokens, **options)
 
-<<<<<<< HEAD
     def set_access_cookies(self, response: Response, pair: TokenPair) -> None:
         """Put the access token of a login or a refresh into a cookie, and its CSRF token into another, which scripts read.
 
@@ -79,8 +78,6 @@ class Operated:
         for value in drop():
             response.headers.append("set-cookie", value)
 
-=======
->>>>>>> authrouter
     def overview(self) -> Overview:
         """The routes of the application and what they declare."""
         return Overview(self.engine, [route for guard in self.guards for route in routes_of(guard)])

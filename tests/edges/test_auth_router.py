@@ -197,8 +197,6 @@ async def test_claims_are_read_anew_at_a_refresh(store: Any, waiting: bool) -> N
     await shop.aclose()
 
 
-<<<<<<< HEAD
-=======
 async def test_a_loader_that_fails_costs_nobody_the_session(store: Any) -> None:
     users: dict[str, Any] = {}
     shop = Shop(store, load_claims=lambda subject: users[subject])
@@ -212,7 +210,6 @@ async def test_a_loader_that_fails_costs_nobody_the_session(store: Any) -> None:
     await shop.aclose()
 
 
->>>>>>> authrouter
 async def test_claims_of_a_loader_cannot_say_who_somebody_is() -> None:
     shop = Shop()
     pair = await shop.tokens.issue_token_pair("user:42")
