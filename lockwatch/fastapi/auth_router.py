@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends
@@ -13,7 +13,7 @@ from lockwatch.errors import LockwatchError, MissingToken, RefreshRefused, Token
 from lockwatch.fastapi.auth import JWTAuth
 from lockwatch.fastapi.auth_models import FORM_BODY, JSON_BODY, Introspection, KeySet, ListedSessions, answers
 from lockwatch.fastapi.body import Reading
-from lockwatch.tokens import endpoints
+from lockwatch.tokens import access_cookie, endpoints
 from lockwatch.tokens.bearer import bearer_token
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.endpoints import Answer, Unreadable
@@ -30,6 +30,7 @@ def auth_router(
     prefix: str = "/auth",
     load_claims: Loader | None = None,
     cookie: RefreshCookie | None = None,
+    access_cookies: bool = False,
     access: JWTAuth | None = None,
     introspection: Callable[..., Any] | None = None,
 ) -> APIRouter:
@@ -41,6 +42,7 @@ def auth_router(
         load_claims: a function of the subject, sync or async, asked at every refresh for its claims now; None as an answer ends the
             session. It takes the place of the one `tokens` has.
         cookie: where browsers keep refresh tokens. A refresh token in the body goes first, and touches no cookie.
+        access_cookies: whether a refresh with that cookie renews the access cookies too, and a logout takes them away.
         access: how the routes about all sessions of a subject know who asks; ``JWTAuth()`` unless you say otherwise.
         introspection: a dependency that lets in who may ask about the tokens of others. Only with it there is an endpoint for that
             (RFC 7662).
@@ -49,7 +51,7 @@ def auth_router(
     """
     if cookie is not None:
         cookie.check(prefix)
-    serving, asking = _Serving(tokens, load_claims, cookie), Depends(access or JWTAuth())
+    serving, asking = _Serving(tokens, load_claims, cookie, access_cookies), Depends(access or JWTAuth())
     router = APIRouter(tags=["auth"])
 
     async def logout_all(claims: Any = asking) -> Response:
@@ -88,8 +90,10 @@ def auth_router(
 class _Serving:
     """The endpoints. They read and ask; what is answered is decided in `lockwatch.tokens.endpoints`."""
 
-    def __init__(self, tokens: JWTRotationManager, load_claims: Loader | None, cookie: RefreshCookie | None) -> None:
-        self._tokens, self._load, self._cookie = tokens, load_claims, cookie
+    def __init__(
+        self, tokens: JWTRotationManager, load_claims: Loader | None, cookie: RefreshCookie | None, access_cookies: bool
+    ) -> None:
+        self._tokens, self._load, self._cookie, self._access_cookies = tokens, load_claims, cookie, access_cookies
 
     async def refresh(self, request: Request) -> Response:
         """The next tokens of a session, for its refresh token."""
@@ -130,8 +134,8 @@ class _Serving:
             pair = await self._rotated(kept)
         except RefreshRefused as error:
             answer = endpoints.refused(error)
-            return answer.setting(self._cookie.drop()) if answer.status == 400 else answer
-        return endpoints.issued(pair, self._cookie.keep(pair))
+            return answer.setting(self._dropped()) if answer.status == 400 else answer
+        return endpoints.issued(pair, [self._cookie.keep(pair), *self._access(pair)])
 
     async def _logout(self, request: Request) -> Answer:
         token = endpoints.token_in_json(*await _body(request))
@@ -141,14 +145,25 @@ class _Serving:
             await self._tokens.revoke_family(claims.family or "")
         else:
             await self._tokens.revoke_token(token or kept or "")
-        return endpoints.ended().setting(self._cookie.drop()) if kept and self._cookie else endpoints.ended()
+        return endpoints.ended() if kept is None else endpoints.ended().setting(self._dropped())
 
     async def _rotated(self, token: str) -> TokenPair:
         return await self._tokens.rotate(token, load_claims=self._load)
 
+    def _access(self, pair: TokenPair) -> Sequence[str]:
+        """The cookies for an access token, where pages have it there."""
+        if not self._access_cookies:
+            return ()
+        session = access_cookie.session_of(self._tokens.read(pair.access_token))
+        return self._tokens.cookie.keep(pair.access_token, session, pair.access_expires_at)
+
+    def _dropped(self) -> Sequence[str]:
+        own = () if self._cookie is None else (self._cookie.drop(),)
+        return (*own, *access_cookie.drop()) if self._access_cookies else own
+
     async def _logout_all(self, claims: Claims | None) -> Answer:
         await self._tokens.revoke_subject(self._own(claims).subject)
-        return endpoints.ended() if self._cookie is None else endpoints.ended().setting(self._cookie.drop())
+        return endpoints.ended().setting(self._dropped())
 
     async def _revoke(self, request: Request) -> Answer:
         token = endpoints.token_in_form(*await _body(request))
@@ -203,5 +218,8 @@ async def _answered(deciding: Awaitable[Answer]) -> Response:
 def _response(status: int, body: bytes, headers: list[tuple[str, str]]) -> Response:
     response = Response(body, status)
     for name, value in headers:
-        response.headers[name] = value
+        if name == "set-cookie":
+            response.headers.append(name, value)
+        else:
+            response.headers[name] = value
     return response

@@ -44,9 +44,9 @@ class Answer:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
 
-    def setting(self, cookie: str) -> Answer:
-        """The same, with a `Set-Cookie`."""
-        return replace(self, headers=(*self.headers, ("set-cookie", cookie)))
+    def setting(self, cookies: Iterable[str]) -> Answer:
+        """The same, with a `Set-Cookie` for each."""
+        return replace(self, headers=(*self.headers, *(("set-cookie", cookie) for cookie in cookies)))
 
     def all_headers(self) -> list[tuple[str, str]]:
         """Every header of the response."""
@@ -93,11 +93,11 @@ def token_in_form(body: bytes, content_type: str) -> str:
     return tokens[0]
 
 
-def issued(pair: TokenPair, cookie: str | None = None) -> Answer:
-    """The next tokens. The refresh token is in the `Set-Cookie` alone, where there is one: no script has to see it."""
-    if cookie is None:
+def issued(pair: TokenPair, cookies: Iterable[str] | None = None) -> Answer:
+    """The next tokens. The refresh token is in a cookie alone, where there are any: no script has to see it."""
+    if cookies is None:
         return _json(200, asdict(pair))
-    return _json(200, {name: value for name, value in asdict(pair).items() if name != "refresh_token"}).setting(cookie)
+    return _json(200, {name: value for name, value in asdict(pair).items() if name != "refresh_token"}).setting(cookies)
 
 
 def refused(error: LockwatchError) -> Answer:

@@ -79,5 +79,8 @@ class RefreshCookie:
 def _is_own(headers: Mapping[str, str]) -> bool:
     if "sec-fetch-site" in headers:
         return headers["sec-fetch-site"] == "same-origin"
-    host = headers.get("host", "")
-    return bool(host) and urlsplit(headers.get("origin", "")).netloc.lower() == host.lower()
+    try:
+        origin = urlsplit(headers.get("origin", "")).netloc
+    except ValueError:
+        return False
+    return bool(origin) and origin.lower() == headers.get("host", "").lower()

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException
 
-from lockwatch import ConfigurationError, Issuer, JWTAuth, JWTConfig, LockWatch, RateLimit
+from lockwatch import Claims, ConfigurationError, Issuer, JWTAuth, JWTConfig, LockWatch, RateLimit
 from lockwatch.tokens.keyfile import new_pem
 from lockwatch.tokens.pair import TokenPair
 from lockwatch.tokens.refresh_cookie import RefreshCookie
@@ -327,6 +327,7 @@ async def test_a_browser_refreshes_and_logs_out_with_its_cookie(shop: Shop) -> N
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "https://shop.example.evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "https://["}, 403),
         ({"origin": "https://shop.example"}, 200),
         ({"origin": "https://SHOP.example", "sec-fetch-site": "same-origin"}, 200),
     ],
@@ -398,6 +399,26 @@ def test_a_cookie_has_to_reach_the_endpoints(path: str, fits: bool) -> None:
         return
     with pytest.raises(ConfigurationError, match=r"RefreshCookie\('/auth'\)"):
         Shop().client(cookie=RefreshCookie(path))
+
+
+async def test_a_refresh_renews_the_access_cookies_too_and_a_logout_takes_them_away() -> None:
+    shop = Shop()
+    pair = await shop.tokens.issue_token_pair("user:42")
+    own = {"origin": "https://shop.example"}
+
+    @shop.app.get("/me")
+    async def me(claims: Claims = Depends(JWTAuth(locations=["cookie"]))) -> str:  # noqa: B008
+        return claims.subject
+
+    async with shop.client(cookie=COOKIE, access_cookies=True) as http:
+        assert (await http.get("/me")).status_code == 401
+        refreshed = await http.post("/auth/refresh", headers=kept(pair) | own)
+        assert len(refreshed.headers.get_list("set-cookie")) == 3
+        assert (await http.get("/me")).json() == "user:42"
+        out = await http.post("/auth/logout", headers=own)
+        assert (out.status_code, len(out.headers.get_list("set-cookie"))) == (204, 3)
+        assert not http.cookies
+        assert (await http.get("/me")).status_code == 401
 
 
 async def test_who_asks_may_be_known_in_a_way_of_your_own() -> None:
@@ -485,6 +506,7 @@ async def test_the_key_set_is_public_and_not_sent_twice(shop: Shop) -> None:
         answer = await http.get("/.well-known/jwks.json")
         assert answer.headers["cache-control"].startswith("public, max-age=")
         assert answer.headers["content-type"] == "application/jwk-set+json"
+        assert len(answer.headers.get_list("content-length")) == 1
         (key,) = answer.json()["keys"]
         assert set(key) == {"kid", "use", "alg", "kty", "crv", "x", "y"}
         header = pair.access_token.partition(".")[0]
