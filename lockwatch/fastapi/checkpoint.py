@@ -17,7 +17,7 @@ from lockwatch.fastapi.visit import Visit
 from lockwatch.limits.flows import PLAIN
 from lockwatch.limits.plan import EXEMPT, Plan
 from lockwatch.tokens.access_cookie import Sender, session_of, token_in
-from lockwatch.tokens.bearer import SUBPROTOCOL, bearer_token, subprotocol_token
+from lockwatch.tokens.bearer import SUBPROTOCOL, bearer_token, offers_bearer, subprotocol_token
 from lockwatch.tokens.requirement import Access, Requirement
 
 if TYPE_CHECKING:
@@ -84,8 +84,9 @@ class Checkpoint(Guard):
             await app(scope, receive, send)
             return
         until = min(claims.expires_at for claims, _ in held) + self.identity.leeway
-        subprotocol = SUBPROTOCOL if subprotocol_token(visit.headers(PROTOCOLS)) else None
-        socket = Socket(receive, send, until, partial(self._revoked, [claims for claims, _ in held]), subprotocol)
+        asks = any("subprotocol" in r.locations for _, r in held) and offers_bearer(visit.headers(PROTOCOLS))
+        revoked = partial(self._revoked, [claims for claims, _ in held])
+        socket = Socket(receive, send, until, revoked, SUBPROTOCOL if asks else None)
         socket.opened = self.watch.add
         try:
             await app(scope, socket.receive, socket.send)
