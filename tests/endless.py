@@ -22,9 +22,14 @@ def endless(url: str) -> list[str]:
 
 
 def _staying(client: Any) -> Iterator[str]:
-    for key in client.scan_iter(count=1000):
-        if client.pttl(key) == -1:
-            yield key.decode("utf-8", "backslashreplace")
+    cursor = -1
+    while cursor:
+        cursor, keys = client.scan(max(cursor, 0), count=1000)
+        with client.pipeline(transaction=False) as together:
+            for key in keys:
+                together.pttl(key)
+            lives = together.execute()
+        yield from (key.decode("utf-8", "backslashreplace") for key, life in zip(keys, lives, strict=True) if life == -1)
 
 
 class Verdict:

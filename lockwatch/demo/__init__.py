@@ -6,6 +6,7 @@
     claims.py   decides what answers prove; pure
     story.py    a story is a list of steps; tells it
     limits.py   the steps about rate limits
+    sessions.py the step about a stolen token
     summary.py  the last step: everything that was sent
     screen.py   prints
     command.py  all of it in order

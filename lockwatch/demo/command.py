@@ -15,6 +15,7 @@ from lockwatch import __version__
 from lockwatch.demo.limits import STEPS
 from lockwatch.demo.screen import Screen
 from lockwatch.demo.server import Running, serving, until_interrupt
+from lockwatch.demo.sessions import STOLEN
 from lockwatch.demo.story import Context, failed, tell
 from lockwatch.demo.summary import ALTOGETHER
 from lockwatch.demo.traffic import connected
@@ -67,7 +68,7 @@ def _story(options: Options, screen: Screen) -> dict[str, Any]:
     began = time.perf_counter()
     with serving(options.redis_url, options.port) as server, connected(server.url, server.meter) as traffic:
         screen.say(_opening(server))
-        told = tell((*STEPS, ALTOGETHER), Context(server, traffic, screen))
+        told = tell((*STEPS, STOLEN, ALTOGETHER), Context(server, traffic, screen))
         return _report(server, told, time.perf_counter() - began)
 
 

@@ -1,4 +1,4 @@
-"""The application of the demo: five routes, four limits, nothing else that a newcomer would not write."""
+"""The application of the demo: five routes, four limits, sessions, nothing else that a newcomer would not write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 
-from lockwatch import LockWatch, LockWatchConfig, RateLimit
+from lockwatch import JWTConfig, LockWatch, LockWatchConfig, RateLimit, TokenPair
 
 LIMITS: Final = {
     "GET /search": "10/5 seconds",
@@ -17,6 +17,9 @@ LIMITS: Final = {
     "GET /items": "1000/minute",
 }
 """What is limited, and how. `GET /health` is not."""
+GRACE: Final = 1
+"""Seconds in which a refresh may be repeated; short, for who watches."""
+USER: Final = "ada"
 
 
 class Login(BaseModel):
@@ -37,6 +40,7 @@ def settings(redis_url: str | None) -> LockWatchConfig:
         secret_key=secrets.token_urlsafe(32),  # else one would be kept in Redis for a year
         store_timeout=1,  # a Redis that is far away is slow, not down
         workers=1,
+        jwt=JWTConfig(algorithm="ES256", refresh_grace_seconds=GRACE),
     )
 
 
@@ -44,16 +48,17 @@ def application(lockwatch: LockWatch) -> FastAPI:
     """The application, protected by `lockwatch`."""
     app = FastAPI(title="lockwatch demo")
     lockwatch.init_app(app)
+    app.include_router(lockwatch.auth_router())
 
     @app.get("/search", dependencies=[_limited("GET /search")])
     async def search(q: str = "") -> dict[str, str]:
         return {"q": q, "found": "a lighthouse"}
 
     @app.post("/login", dependencies=[_limited("POST /login")])
-    async def login(body: Login) -> dict[str, str]:
-        if (body.username, body.password) != ("ada", "correct horse"):
+    async def login(body: Login) -> TokenPair:
+        if (body.username, body.password) != (USER, "correct horse"):
             raise HTTPException(401, "wrong user name or password")
-        return {"hello": body.username}
+        return await lockwatch.tokens.issue_token_pair(body.username, device={"client": "the demo"})
 
     @app.post("/upload", dependencies=[_limited("POST /upload")])
     async def upload(request: Request) -> dict[str, int]:

@@ -16,14 +16,16 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
 
 from lockwatch import ConfigurationError, LockWatch, LockwatchError, StoreError
-from lockwatch.demo.demo import application, settings
+from lockwatch.demo.demo import USER, application, settings
+from lockwatch.flow import Call, Flow
+from lockwatch.tokens.names import Names, tag_of
 
 _PATIENCE = 10.0
 
@@ -85,6 +87,7 @@ def serving(redis_url: str | None, port: int) -> Iterator[Running]:
         finally:
             server.should_exit = True
             thread.join()
+            asyncio.run(_forget(lockwatch))
 
 
 @contextmanager
@@ -107,6 +110,19 @@ async def _probe(lockwatch: LockWatch) -> None:
     if decision.degraded:
         reason = " ".join(health.store_error.removeprefix("the store failed: ").split()) or "it refuses what is asked of it"
         raise StoreError(f"cannot use the Redis at {health.store}: {reason}")
+
+
+async def _forget(lockwatch: LockWatch) -> None:
+    """Leave no session behind: unlike buckets, they would stay for days."""
+    names, user = Names(lockwatch.config.namespace), tag_of(lockwatch.tokens.flows.session_of(USER, bytes(64)))
+
+    def forgetting() -> Flow[None]:
+        for key in (names.origin, names.sessions(user or "")):
+            yield Call("reset", (key,), ())
+
+    with suppress(StoreError):
+        await lockwatch.engine.link.drive(forgetting())
+    await lockwatch.aclose()
 
 
 @contextmanager

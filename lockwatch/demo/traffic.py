@@ -31,10 +31,10 @@ class Traffic:
         self.answers.append(answer)
         return answer
 
-    def ask_at_once(self, route: str, times: int) -> list[Answer]:
+    def ask_at_once(self, route: str, times: int, **request: Any) -> list[Answer]:
         """Many requests over many connections at the same time."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = list(pool.map(lambda _: self._send(route, {}, alone=False), range(times)))
+            answers = list(pool.map(lambda _: self._send(route, request, alone=False), range(times)))
         self.answers += answers
         return answers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -20,6 +20,8 @@ from lockwatch.overview import Overview
 from lockwatch.tokens.access_cookie import drop, session_of
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -53,6 +55,16 @@ class Operated:
             raise ConfigurationError("no tokens are issued here; set jwt, like LockWatch(app, jwt=JWTConfig(jwt_secret=...))")
         return identity.manager
 
+    def auth_router(self, **options: Any) -> APIRouter:
+        """The endpoints of sessions, for `app.include_router`. The options are those of `lockwatch.fastapi.auth_router`.
+
+        Raises: ConfigurationError, where `jwt` is not set.
+        """
+        from lockwatch.fastapi.auth_router import auth_router
+
+        return auth_router(self.tokens, **options)
+
+<<<<<<< HEAD
     def set_access_cookies(self, response: Response, pair: TokenPair) -> None:
         """Put the access token of a login or a refresh into a cookie, and its CSRF token into another, which scripts read.
 
@@ -67,6 +79,8 @@ class Operated:
         for value in drop():
             response.headers.append("set-cookie", value)
 
+=======
+>>>>>>> authrouter
     def overview(self) -> Overview:
         """The routes of the application and what they declare."""
         return Overview(self.engine, [route for guard in self.guards for route in routes_of(guard)])

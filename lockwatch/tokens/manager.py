@@ -15,6 +15,7 @@ from lockwatch.tokens.access import subject_text
 from lockwatch.tokens.access_cookie import AccessCookie
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.config import JWTConfig
+from lockwatch.tokens.jwks import Document
 from lockwatch.tokens.keyfile import WatchedRing
 from lockwatch.tokens.names import Names
 from lockwatch.tokens.outcomes import Outcome, Revocation, Rotation, Session
@@ -111,24 +112,35 @@ class JWTRotationManager:
         """`issue_token_pair` for blocking code."""
         return self._run_sync(self._issuing.issue(subject, claims, device, self._now(), os.urandom(RANDOM)))
 
-    async def rotate(self, refresh_token: str, *, device: Device = None) -> TokenPair:
+    @property
+    def jwks(self) -> Document:
+        """What the world may know of the keys that sign."""
+        self._now()
+        return self._issuing.ring.jwks
+
+    async def rotate(self, refresh_token: str, *, device: Device = None, load_claims: Loader | None = None) -> TokenPair:
         """A refresh: the next tokens of a session. Repeated within the grace, it brings the same refresh token again.
+
+        Args:
+            refresh_token: what the client has.
+            device: what to show in a list of sessions from now on.
+            load_claims: instead of the one of the constructor.
 
         Raises: RefreshRefused (`code` says why); RefreshThrottled; StoreError.
         """
         now, random = self._now(), os.urandom(RANDOM)
         rotation = self._told(await self._run(self.flows.rotate(refresh_token, now, random, device)))
-        loaded = self._loaded(rotation)
+        loaded = self._loaded(rotation, load_claims)
         claims = await loaded if isinstance(loaded, Awaitable) else loaded
         if claims is None:
             await self._run(self._issuing.disabled(rotation, now))
         return self._issuing.renewed(rotation, claims, now, random)
 
-    def rotate_sync(self, refresh_token: str, *, device: Device = None) -> TokenPair:
+    def rotate_sync(self, refresh_token: str, *, device: Device = None, load_claims: Loader | None = None) -> TokenPair:
         """`rotate` for blocking code."""
         now, random = self._now(), os.urandom(RANDOM)
         rotation = self._told(self._run_sync(self.flows.rotate(refresh_token, now, random, device)))
-        claims = self._loaded(rotation)
+        claims = self._loaded(rotation, load_claims)
         if isinstance(claims, Awaitable):
             if isinstance(claims, Coroutine):
                 claims.close()
@@ -274,11 +286,12 @@ class JWTRotationManager:
         """For how long a replica may confirm: less than the store may take."""
         return min(seconds, self._timeout * 0.8)
 
-    def _loaded(self, rotation: Rotation) -> Loaded | Awaitable[Loaded]:
+    def _loaded(self, rotation: Rotation, load: Loader | None) -> Loaded | Awaitable[Loaded]:
         """What `load_claims` says of the subject of a refresh that worked; nothing where nobody is asked."""
-        if self._load is None or rotation.grant is None or not rotation.outcome.renewed:
+        load = load or self._load
+        if load is None or rotation.grant is None or not rotation.outcome.renewed:
             return {}
-        return self._load(rotation.grant.subject)
+        return load(rotation.grant.subject)
 
     def _told(self, rotation: Rotation) -> Rotation:
         if level := _TOLD.get(rotation.outcome):

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +28,7 @@ from lockwatch.demo.claims import Answer, between, equal, latency, most_within, 
 from lockwatch.demo.command import serve_command
 from lockwatch.demo.limits import coming_back_claims, refusal_claims
 from lockwatch.demo.screen import Screen, table
+from lockwatch.demo.sessions import stolen_claims
 from lockwatch.demo.story import Context, Observed, Step, failed, tell
 from tests import servers
 
@@ -138,6 +139,20 @@ def test_the_story_shows_admissions_refusals_and_a_whole_429(runs: dict[str, Run
     assert re.search(r"no limit +100 +\d+\.\d\d +\d+\.\d\d\n", out)
 
 
+def test_the_story_ends_a_session_whose_token_was_stolen(runs: dict[str, Run]) -> None:
+    address_served(runs["served"])
+    out = runs["served"].out
+    assert re.search(r"two tabs refresh with one token at once +200 200\n +the new access token +200\n", out)
+    assert re.search(r"a thief uses the old token +400 invalid_grant\n", out)
+    assert re.search(r"with the new token +400 invalid_grant\n +the new access token +401\n", out)
+
+
+def test_a_session_that_goes_on_for_a_thief_is_no_claim_that_holds() -> None:
+    refreshed = [replace(answer(0), body=json.dumps({"refresh_token": token})) for token in ("one", "another")]
+    holds = [claim.holds for claim in stolen_claims(refreshed, answer(0), answer(1), answer(2), answer(3))]
+    assert holds == [True, False, True, False, False, True, False]
+
+
 def test_the_snippet_runs_as_printed(runs: dict[str, Run]) -> None:
     from fastapi.testclient import TestClient
 
@@ -159,7 +174,9 @@ def test_json_on_redis_holds_the_observations_and_no_secret(runs: dict[str, Run]
     assert refusal["body"]["retry_after"] == int(refusal["headers"]["Retry-After"])
     routes = {row["route"]: row["admitted"] for row in report["steps"][-1]["observed"]["routes"]}
     assert routes.pop("GET /search") in range(11, 20)  # ten at once, one that waited, and what a slow machine sends meanwhile
-    assert routes == {"POST /login": 5, "POST /upload": 1, "GET /items": 100, "GET /health": 100}
+    sessions = {"POST /auth/refresh": 4, "GET /auth/sessions": 2}
+    assert routes == {"POST /login": 5, "POST /upload": 1, "GET /items": 100, "GET /health": 100} | sessions
+    assert not re.search(r"lwr1_|eyJ", run.out + run.err), "a token is printed"
     assert PASSWORD not in run.out + run.err
 
 

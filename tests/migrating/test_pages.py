@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 
-from lockwatch import LockWatch, LockWatchConfig, RateLimit
+from lockwatch import JWTConfig, LockWatch, LockWatchConfig, RateLimit
 from tests.migrating.conftest import Peer
 from tests.migrating.drive import Ask, Seen, run
 from tests.test_docs import PRINTED_URL, ROOT, blocks_of
@@ -256,7 +256,7 @@ def test_the_tables_leave_nothing_out(page: str, peer: str, request: pytest.Fixt
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_the_pages_call_ours_exists(page: Path) -> None:
     text = page.read_text("utf-8")
-    options = {*inspect.signature(RateLimit).parameters, *(f.name for f in fields(LockWatchConfig))}
+    options = {*inspect.signature(RateLimit).parameters, *(f.name for each in (LockWatchConfig, JWTConfig) for f in fields(each))}
     theirs = set(re.findall(r"^\| `([a-z_]+)`", text, re.MULTILINE))
     for name in re.findall(r"`([a-z_]+)=[^`]*`", text):
         assert name in options | theirs | {"dependencies"}, f"{page.name} speaks of the option {name!r}"
