@@ -17,13 +17,14 @@ from lockwatch.fastapi.visit import Visit
 from lockwatch.limits.flows import PLAIN
 from lockwatch.limits.plan import EXEMPT, Plan
 from lockwatch.tokens.access_cookie import Sender, session_of, token_in
-from lockwatch.tokens.bearer import SUBPROTOCOL, bearer_token, subprotocol_token
+from lockwatch.tokens.bearer import SUBPROTOCOL, bearer_token, offers_bearer, subprotocol_token
 from lockwatch.tokens.requirement import Access, Requirement
 
 if TYPE_CHECKING:
     from lockwatch.flow import Call
     from lockwatch.identity import Identity
     from lockwatch.tokens.claims import Claims
+    from lockwatch.tokens.manager import JWTRotationManager
 
 _SENDER: Final = (b"host", b"origin", b"sec-fetch-site", b"x-csrf-token")
 PROTOCOLS: Final = b"sec-websocket-protocol"
@@ -63,7 +64,7 @@ class Checkpoint(Guard):
             asked = self._questions(found.values())
         except TokenError as error:
             return await self._turn_away(visit, plan, error)
-        visit.trust(next((claims for claims in found.values() if claims is not None), None))
+        visit.trust(next((claims for r, claims in found.items() if claims is not None and not r.refresh), None))
         policies = {r.on_store_error for r, claims in found.items() if claims is not None}
         return await self._enter(visit, plan, found, asked, "allow" if policies == {"allow"} else "deny")
 
@@ -72,7 +73,8 @@ class Checkpoint(Guard):
         claims = self._claims(visit, requirement)
         for question in self._questions([claims]):
             await self._stand(question, requirement.on_store_error)
-        visit.trust(claims)
+        if not requirement.refresh:
+            visit.trust(claims)
         visit.believed = {**visit.believed, requirement: claims}
 
     async def attend(self, visit: Visit, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,8 +84,9 @@ class Checkpoint(Guard):
             await app(scope, receive, send)
             return
         until = min(claims.expires_at for claims, _ in held) + self.identity.leeway
-        subprotocol = SUBPROTOCOL if subprotocol_token(visit.headers(PROTOCOLS)) else None
-        socket = Socket(receive, send, until, partial(self._revoked, [claims for claims, _ in held]), subprotocol)
+        asks = any("subprotocol" in r.locations for _, r in held) and offers_bearer(visit.headers(PROTOCOLS))
+        revoked = partial(self._revoked, [claims for claims, _ in held])
+        socket = Socket(receive, send, until, revoked, SUBPROTOCOL if asks else None)
         socket.opened = self.watch.add
         try:
             await app(scope, socket.receive, socket.send)
@@ -168,15 +171,19 @@ class Checkpoint(Guard):
             if requirement.optional:
                 return None
             raise MissingToken
-        claims = self.identity.verify(text)
+        claims = self.identity.verify(text) if not requirement.refresh else self._issuing().read_refresh(text)
         requirement.check(claims)
         if location == "cookie":
             self._check_sender(visit, claims)
         return claims
 
+    def _issuing(self) -> JWTRotationManager:
+        """Raises: ConfigurationError."""
+        if self.identity.manager is None:
+            raise ConfigurationError("cookies and refresh tokens are for tokens that are issued here; set jwt=JWTConfig(...)")
+        return self.identity.manager
+
     def _check_sender(self, visit: Visit, claims: Claims) -> None:
         """Whether a page of this site sent the cookie. Raises: CrossSite, ConfigurationError."""
-        if self.identity.manager is None:
-            raise ConfigurationError("locations name 'cookie', but no tokens are issued here; set jwt, or leave 'cookie' out")
         host, origin, site, shown = [", ".join(visit.headers(name)) for name in _SENDER]
-        self.identity.manager.cookie.check(session_of(claims), Sender(visit.method, host, origin, site, shown))
+        self._issuing().cookie.check(session_of(claims), Sender(visit.method, host, origin, site, shown))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from starlette.types import Message, Receive, Send
@@ -31,6 +32,7 @@ class Socket:
         self.until, self.revoked = until, revoked
         self.opened: Callable[[Socket], None] | None = None
         self._receive, self._send, self._subprotocol = receive, send, subprotocol
+        self._closed = False
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def receive(self) -> Message:
@@ -39,7 +41,9 @@ class Socket:
         try:
             await asyncio.wait((receiving, self._over), return_when=asyncio.FIRST_COMPLETED)
             if receiving.done():
-                return receiving.result()
+                message = receiving.result()
+                self._closed = self._closed or message["type"] == "websocket.disconnect"
+                return message
             return {"type": "websocket.disconnect", "code": UNAUTHORIZED}
         finally:
             receiving.cancel()
@@ -55,13 +59,15 @@ class Socket:
                 message = {**message, "subprotocol": self._subprotocol}
             if self.opened is not None:
                 self.opened(self)
+        self._closed = self._closed or message["type"] == "websocket.close"
         await self._send(message)
 
     async def end(self, reason: str) -> None:
-        """Close it. The application hears of a disconnect."""
-        if not self._over.done():
+        """Close it, unless one of the two has. The application hears of a disconnect."""
+        if not self._closed and not self._over.done():
             self._over.set_result(None)
-            await self._send({"type": "websocket.close", "code": UNAUTHORIZED, "reason": reason})
+            with suppress(OSError):  # the client has gone a moment ago
+                await self._send({"type": "websocket.close", "code": UNAUTHORIZED, "reason": reason})
 
 
 class Watch:

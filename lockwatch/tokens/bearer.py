@@ -44,13 +44,22 @@ def subprotocol_token(protocols: Sequence[str]) -> str | None:
 
     Raises: InvalidRequest when ``bearer`` is offered without a token after it.
     """
-    offered = [name.strip(" \t") for line in protocols for name in line.split(",")]
-    if SUBPROTOCOL not in offered:
+    if not offers_bearer(protocols):
         return None
+    offered = _offered(protocols)
     position = offered.index(SUBPROTOCOL) + 1
     if position == len(offered) or not offered[position]:
         raise InvalidRequest
     return offered[position]
+
+
+def offers_bearer(protocols: Sequence[str]) -> bool:
+    """Whether a WebSocket offers the subprotocol `SUBPROTOCOL`."""
+    return SUBPROTOCOL in _offered(protocols)
+
+
+def _offered(protocols: Sequence[str]) -> list[str]:
+    return [name.strip(" \t") for line in protocols for name in line.split(",")]
 
 
 def challenge(error: TokenError | None, realm: str = "api", scopes: Sequence[str] = ()) -> str | None:

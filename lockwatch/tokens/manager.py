@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
-from lockwatch.errors import ConfigurationError
+from lockwatch.errors import ConfigurationError, TokenError
 from lockwatch.flow import Flow, run, run_async
 from lockwatch.stores.either import Either, Stores
 from lockwatch.tokens.access import subject_text
@@ -228,6 +228,18 @@ class JWTRotationManager:
     def read(self, token: object) -> Claims:
         """What an access token says; whether it was revoked is not asked. Raises: TokenError."""
         return self._issuing.verifier.verify(token, self._now())
+
+    def read_refresh(self, token: object) -> Claims:
+        """Which session a refresh token belongs to: `family`, and `subject`, because the token names nobody. It is not used up.
+
+        `expires_at` is when it ends at the latest. Raises: TokenError.
+        """
+        now = self._now()
+        found = self.flows.read(token, now)
+        if found is None:
+            raise TokenError("wrong_type")
+        ends = int(now + self.config.refresh_token_ttl_seconds)
+        return Claims({"iss": self.config.issuer, "sub": found.session, "sid": found.session, "exp": ends})
 
     @property
     def problem(self) -> str:

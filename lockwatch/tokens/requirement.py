@@ -25,6 +25,7 @@ class Requirement:
         locations: where tokens are looked for, in this order: ``header``; ``cookie``, which needs a CSRF token too where
             something is changed; ``subprotocol``, where a browser's WebSocket offers
             ``["bearer", token]``.
+        refresh: a refresh token is asked for instead, whose session lives. It is not used up, and its claims name the session only.
         issuer: only tokens of this issuer, or of these.
         audience: only tokens that have this audience, or one of these, too.
         on_store_error: ``deny``, or ``allow`` to believe a token while nobody knows whether it was revoked.
@@ -41,14 +42,17 @@ class Requirement:
         fresh: bool | None = None,
         max_age: float | str | None = None,
         locations: str | Iterable[str] = ("header",),
+        refresh: bool = False,
         issuer: str | Iterable[str] | None = None,
         audience: str | Iterable[str] | None = None,
         on_store_error: str = "deny",
     ) -> None:
         self.demands = demands(scopes, roles, max_age, fresh)
-        self.optional, self.on_store_error = optional, on_store_error
+        self.optional, self.refresh, self.on_store_error = optional, refresh, on_store_error
         self.locations = _locations(locations)
         self.issuers, self.audiences = _texts("issuer", issuer), _texts("audience", audience)
+        if refresh and (self.demands != Demands() or self.audiences is not None):
+            raise ConfigurationError("refresh=True asks for a refresh token, which has no scopes, roles, login time or audience")
         if on_store_error not in ("deny", "allow"):
             raise ConfigurationError(f"on_store_error={on_store_error!r} is not one of 'deny', 'allow'")
 

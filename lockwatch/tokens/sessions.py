@@ -76,6 +76,10 @@ class Sessions:
             return Issued(outcome)
         return Issued(outcome, text, session, left, tuple([tag + evicted for evicted in words_of(reply)]))
 
+    def read(self, text: object, now: float) -> RefreshToken | None:
+        """What a refresh token says, without using it; None for one that is none of ours. The store is not asked."""
+        return self._format.read(text, now)
+
     def rotate(self, text: str, now: float, entropy: bytes, device: Mapping[str, str] | None = None) -> Flow[Rotation]:
         """Use a refresh token. A token that is none of ours never reaches the store. Raises: StoreError."""
         token = self._format.read(text, now)

@@ -40,6 +40,10 @@ class Line:
     async def heard(self) -> Any:
         return await asyncio.wait_for(self._heard.get(), 5)
 
+    @property
+    def silent(self) -> bool:
+        return self._heard.empty()
+
     def say(self, text: str) -> None:
         self._sent.put_nowait({"type": "websocket.receive", "text": text})
 
@@ -123,6 +127,39 @@ async def test_a_client_that_hangs_up_leaves_nothing_behind() -> None:
     await asyncio.sleep(0)
     assert events == ["nobody 1000", "alice 1000"]
     assert asyncio.all_tasks() == before
+
+
+async def test_a_socket_that_one_side_has_closed_is_not_closed_again() -> None:
+    app, lockwatch, go = FastAPI(), clocked([NOW]), asyncio.Event()
+    auth = JWTAuth(locations=("header", "subprotocol"))
+
+    @app.websocket("/ws")
+    async def linger(socket: WebSocket, claims: Annotated[Claims, Depends(auth)]) -> None:
+        await socket.accept()
+        if "close" in await socket.receive_text():
+            await socket.close()
+        else:
+            with pytest.raises(WebSocketDisconnect):
+                await socket.receive_text()
+        await go.wait()
+
+    lockwatch.init_app(app)
+    lines = []
+    for word in ("close", "wait"):
+        line = Line(app, {"authorization": f"Bearer {await access(lockwatch)}", "sec-websocket-protocol": "bearer"})
+        assert (await line.heard())["type"] == "websocket.accept"
+        line.say(word)
+        line.hang_up()
+        lines.append(line)
+    assert (await lines[0].heard())["type"] == "websocket.close"
+    await lockwatch.tokens.revoke_subject("alice")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await lockwatch.guards[0].watch.look()
+    go.set()
+    for line in lines:
+        await line.running
+        assert line.silent
 
 
 async def test_a_browser_offers_its_token_as_a_subprotocol() -> None:

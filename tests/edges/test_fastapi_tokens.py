@@ -254,6 +254,19 @@ async def test_a_refresh_token_is_no_access_token() -> None:
         assert (await get(app, bearer=pair.refresh_token)).status == 401
 
 
+async def test_a_route_may_ask_for_a_refresh_token_instead() -> None:
+    for form in ("opaque", "jwt"):
+        app, lockwatch = shop(jwt=JWTConfig(jwt_secret=SECRET, refresh_format=form), auth=JWTAuth(refresh=True))
+        pair = await lockwatch.tokens.issue_token_pair("alice")
+        session = (await lockwatch.tokens.verify_access(pair.access_token)).family
+        for _ in range(2):
+            assert (await get(app, bearer=pair.refresh_token)).json() == {"user": session}
+        for bad in (pair.access_token, pair.refresh_token[:-1], "a.b.c"):
+            assert (await get(app, bearer=bad)).status == 401
+        await lockwatch.tokens.revoke_subject("alice")
+        assert (await get(app, bearer=pair.refresh_token)).status == 401
+
+
 # ------------------------------------------------------------ revocation and limits
 async def test_a_revoked_token_is_refused_at_once(options: dict[str, Any]) -> None:
     app, lockwatch = shop(**options)
@@ -526,6 +539,7 @@ def test_options_that_cannot_work_say_what_would() -> None:
         ({"issuer": [1]}, "issuer"),
         ({"max_age": "soon"}, "max_age"),
         ({"scopes": [1]}, "scopes"),
+        ({"refresh": True, "scopes": ["a"]}, "refresh"),
     ):
         with pytest.raises(ConfigurationError, match=said):
             JWTAuth(**options)

@@ -19,3 +19,21 @@ function sessions.standing(keys, text)
   if state == 'R' then return '7 ' .. third end
   return now_us(tonumber(now)) < tonumber(third) and '14 0' or '8 0'
 end
+
+-- enter: admit, if an access token is still believed. KEYS those of standing, then those of admit. Numbers: now, how many of KEYS are
+-- for standing, then the charges. Words: those of standing. Reply: that of standing, then that of admit if the token is believed.
+function sessions.enter(keys, rest)
+  local now, own, numbers, family = match(rest, "^(%d+) (%d) ([%d ]+)('?%S*)$")
+  own = tonumber(own)
+  local told = sessions.standing({keys[1], own == 2 and keys[2] or nil}, now .. ' ' .. family)
+  if sub(told, 1, 3) ~= '14 ' then return told end
+  local quota, span, cost = match(numbers, '^[01] (%d+) (%d+) 0 (%d+) ?$')
+  if quota then
+    return told .. ' ' .. decide_plain(keys[own + 1], tonumber(now), tonumber(quota), tonumber(span), tonumber(cost), true)
+  end
+  local others, list = {}, {tonumber(now)}
+  for i = own + 1, #keys do others[i - own] = keys[i] end
+  for number in string.gmatch(numbers, '%S+') do list[#list + 1] = tonumber(number) end
+  if not scripts.admit then load_charges() end
+  return told .. ' ' .. scripts.admit(others, list)
+end
