@@ -24,7 +24,8 @@ def test_many_subjects_in_memory_are_bounded_and_leave_nothing(most: int) -> Non
 
 
 def test_many_subjects_in_redis_leave_nothing(redis_server: str) -> None:
-    row = keys.in_redis(400, 2.0, redis_server)
+    # A database of its own: in the other one applications of other tests may say that they live.
+    row = keys.in_redis(400, 2.0, redis_server.removesuffix("/0") + "/7")
     assert not keys.broken(row)
     assert row.kept == 400
     assert row.server > 400 * 70
