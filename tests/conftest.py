@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import redis
 
 from tests import servers
 from tests.endless import Verdict
+
+# A busy machine is no failure: no example has a deadline of its own, the timeout of a test is the bound.
+hypothesis.settings.register_profile("lockwatch", deadline=None)
+hypothesis.settings.load_profile("lockwatch")
 
 
 @pytest.fixture(scope="session")
