@@ -8,7 +8,7 @@ from typing import Final
 from lockwatch.flow import run
 from lockwatch.limits import parse
 from lockwatch.limits.buckets import Buckets
-from lockwatch.limits.flows import admit
+from lockwatch.limits.flows import Terms, admit
 from lockwatch.limits.policy import Charge, Policy
 from lockwatch.stores.memory import MemoryStore
 from tests.benchmarks.rounds import Check, compared, in_a_row, interleaved, spread_out
@@ -45,7 +45,7 @@ def ours(amount: int) -> Check:
     policy = Policy(parse(f"{amount}/hour")[0], f"{amount}-per-hour", "hour:GET:/items/{id}")
 
     def check(subject: str) -> object:
-        return run(admit((Charge(policy, buckets.key(policy, subject), 1),), "id"), store, store)
+        return run(admit((Charge(policy, buckets.key(policy, subject), 1),), Terms("id")), store, store)
 
     return check
 

@@ -14,7 +14,7 @@ import redis.asyncio
 from lockwatch.flow import run, run_async
 from lockwatch.limits import parse
 from lockwatch.limits.buckets import Buckets
-from lockwatch.limits.flows import admit
+from lockwatch.limits.flows import Terms, admit
 from lockwatch.limits.policy import Charge, Policy
 from lockwatch.stores.connect import address_of
 from lockwatch.stores.memory import MemoryStore
@@ -83,7 +83,7 @@ def async_contenders(url: str) -> tuple[dict[str, AsyncCheck], Callable[[], Coro
     policy = Policy(parse(_PLENTY)[0], "plenty", "hour:GET:/items/{id}")
 
     async def ours(subject: str) -> object:
-        return await run_async(admit((Charge(policy, buckets.key(policy, subject), 1),), "id"), store, memory)
+        return await run_async(admit((Charge(policy, buckets.key(policy, subject), 1),), Terms("id")), store, memory)
 
     async def ping(_: str) -> object:
         return await client.ping()
@@ -107,7 +107,7 @@ def _ping(url: str) -> Check:
 def _blocking(url: str) -> Check:
     store, memory, buckets = RedisStore(address_of(url), _PATIENT), MemoryStore(), Buckets("blocking", b"x" * 32)
     policy = Policy(parse(_PLENTY)[0], "plenty", "hour:GET:/items/{id}")
-    return lambda subject: run(admit((Charge(policy, buckets.key(policy, subject), 1),), "id"), store, memory)
+    return lambda subject: run(admit((Charge(policy, buckets.key(policy, subject), 1),), Terms("id")), store, memory)
 
 
 def _limits(url: str) -> dict[str, AsyncCheck]:
