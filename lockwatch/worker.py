@@ -97,6 +97,11 @@ class Worker:
         """``idle``, ``running``, or why it cannot run."""
         return native.obstacle() or ("idle" if self._ended is None else "running")
 
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """What it does again and again."""
+        return tuple(self._jobs)
+
     def every(self, name: str, period: float, work: Work, ending: Work | None = None) -> Job:
         """Call `work` now and then every `period` seconds. A failure is logged, once until it succeeds again."""
         job = Job(self, name, period, work, ending)

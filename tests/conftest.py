@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import redis
 
+from lockwatch import worker
 from tests import servers
 from tests.endless import Verdict
 
@@ -39,6 +40,8 @@ def redis_url() -> Iterator[str]:
 @pytest.fixture
 def redis_server(redis_url: str, endless_keys: Verdict, request: pytest.FixtureRequest) -> Iterator[str]:
     """The same server, empty. What a test leaves there has to end by itself."""
+    for job in worker.shared().jobs:
+        job.cancel()  # of applications that earlier tests did not close: they would go on saying that they live
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
     yield redis_url
