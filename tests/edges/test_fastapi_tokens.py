@@ -298,7 +298,8 @@ async def test_revocation_and_every_limit_are_one_script(redis_server: str) -> N
             client.config_resetstat()
             assert (await get(app, bearer=bearer)).status == 200
             stats = client.info("commandstats")
-        assert stats["cmdstat_evalsha"]["calls"] == 1
+        alive = stats.get("cmdstat_zadd", {}).get("calls", 0)  # scripts in which the background says that it lives
+        assert stats["cmdstat_evalsha"]["calls"] - alive == 1
         assert "cmdstat_eval" not in stats
         await lockwatch.aclose()
 

@@ -230,7 +230,8 @@ def test_the_store_is_asked_in_batches_and_never_searched(redis_server: str) -> 
         ask(http, lambda lw: lw.limits_of(SUBJECT))
         stats = own.info("commandstats")
         assert looked < BATCH
-        assert stats["cmdstat_evalsha"]["calls"] == 2  # the second for the other tier of a bucket
+        alive = stats.get("cmdstat_zadd", {}).get("calls", 0)  # scripts in which the background says that it lives
+        assert stats["cmdstat_evalsha"]["calls"] - alive == 2  # the second for the other tier of a bucket
         ask(http, lambda lw: lw.reset_limits(SUBJECT))
         assert not {"cmdstat_keys", "cmdstat_scan"} & set(own.info("commandstats"))
 
