@@ -73,7 +73,7 @@ def rotate(path: str, compromised: bool) -> None:
     _tell(_changed(path, lambda file, now: rotation.rotated(file, now, compromised=compromised)))
 
 
-@keys.command()
+@keys.command(context_settings={"ignore_unknown_options": True})  # one kid in 64 begins with a dash
 @_FILE
 @click.argument("kid")
 @_COMPROMISED

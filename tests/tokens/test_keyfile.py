@@ -69,6 +69,14 @@ def test_a_key_goes_through_its_whole_life(path: Path) -> None:
     assert [entry["kid"] for entry in json.loads(done("list", path, "--json"))] == [listed[1]["kid"]]
 
 
+def test_a_kid_that_begins_with_a_dash_is_no_option(path: Path) -> None:
+    while not (key := key_of_pem(keyfile.new_pem("ES256", 2048), JOSE)).kid.startswith("-"):
+        pass
+    early = keys("retire", path, key.kid)
+    assert early.exit_code == 1
+    assert key.kid in early.output
+
+
 def test_a_compromised_key_is_replaced_at_once(path: Path) -> None:
     old = json.loads(done("list", path, "--json"))[0]["kid"]
     done("generate", path)
