@@ -21,10 +21,23 @@ DRIVERS = {
     "random",
     "time",
 }
-PURE = ["errors.py", "config.py", "flow.py", "client.py", "keys.py", "subjects.py", "passerby.py", "headers.py", "limits", "tokens"]
+PURE = [
+    "errors.py",
+    "config.py",
+    "flow.py",
+    "event.py",
+    "audit/row.py",
+    "client.py",
+    "keys.py",
+    "subjects.py",
+    "passerby.py",
+    "headers.py",
+    "limits",
+    "tokens",
+]
 WAITING = {"tokens/keyfile.py", "tokens/fetch.py", "tokens/roots.py", "tokens/manager.py"}
 """Modules of a pure folder that read files or the network."""
-STDLIB_ONLY = ["errors.py", "config.py", "flow.py"]
+STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]
 
 
 def imports(path: Path) -> set[str]:

@@ -1,0 +1,1 @@
+"""The audit log: what happened, in rows that nobody loses unnoticed."""
