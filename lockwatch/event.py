@@ -24,8 +24,8 @@ class Event:
         time_us: when it ended, microseconds since 1970.
         kind: one of `KINDS`.
         action: what was done: ``request``, ``open`` and ``close`` (of a WebSocket), ``login``, ``token.issued``,
-            ``token.refreshed``, ``token.reused``, ``token.revoked``, ``limit.reset``, ``ban.added``, ``campaign.opened``, ``gap``, or
-            the application's own.
+            ``token.refreshed``, ``token.reused``, ``token.revoked``, ``limit.reset``, ``ban.added``, ``campaign.opened``, ``gap``,
+            or the application's own.
         outcome: ``success``, ``failure`` (the server answered with an error), ``refused`` (by a limit, a ban, a missing right),
             ``error`` (an exception), ``disconnected``.
         ip: the client's address; None when it is not known.

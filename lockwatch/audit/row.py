@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Final, NamedTuple
-from uuid import UUID
 
 SCHEMA: Final = 1
 """Version of this shape. A spool written by the version before or after is still read."""
@@ -14,7 +13,7 @@ class Row(NamedTuple):
 
     Attributes:
         timestamp: microseconds since 1970, a function of `id`, so that a repeated delivery meets the row it made.
-        id: UUIDv7 (RFC 9562): milliseconds, and in `rand_a` the fraction of the millisecond in 1/4096.
+        id: UUIDv7 (RFC 9562) in its usual spelling: milliseconds, and in `rand_a` the fraction of the millisecond in 1/4096.
         process: who wrote it: 16 hex digits, new for every process.
         seq: number of the row within its process, from 1, without holes.
         kind: of `lockwatch.event.KINDS`.
@@ -26,7 +25,7 @@ class Row(NamedTuple):
     """
 
     timestamp: int
-    id: UUID
+    id: str
     process: str
     seq: int
     kind: str
@@ -58,7 +57,7 @@ class Row(NamedTuple):
     reasons: str | None = None
     flags: str | None = None
     details: str | None = None
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]
     schema_v: int = SCHEMA
     chain: bytes = b""
 
