@@ -58,16 +58,17 @@ class Engine:
 
     Args:
         config: validated settings.
+        blocking: requests are served by blocking code.
     """
 
-    def __init__(self, config: LockWatchConfig) -> None:
+    def __init__(self, config: LockWatchConfig, blocking: bool = False) -> None:
         self.config = config
         self.clients = Clients(trust(config.trusted_proxies), config.forwarded_header, config.ipv6_prefix)
         self.exempt = read_networks(config.exempt_networks, "exempt_networks")
         self.application = _application_limits(config)
         self.defaults = () if config.default_limits is None else (Declaration(config.default_limits),)
         self.warnings: list[str] = []
-        self.link = Link(config, self.warn)
+        self.link = Link(config, self.warn, blocking=blocking)
         self.admission = Admission(config, self.link)
         self.identity = _identity(config, self.link)
         if config.in_memory and config.processes > 1:
@@ -127,6 +128,11 @@ class Engine:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
         await self.link.aclose()
+
+    def close(self) -> None:
+        """`aclose` for blocking code: its connections, and those of the background."""
+        self.admission.settlement.finish_sync()
+        self.link.close()
 
 
 def _identity(config: LockWatchConfig, link: Link) -> Identity | None:
