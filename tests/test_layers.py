@@ -27,6 +27,7 @@ PURE = [
     "flow.py",
     "event.py",
     "audit/row.py",
+    "capture.py",
     "client.py",
     "keys.py",
     "subjects.py",
