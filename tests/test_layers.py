@@ -27,6 +27,8 @@ PURE = [
     "flow.py",
     "event.py",
     "audit/row.py",
+    "audit/chain.py",
+    "audit/merkle.py",
     "client.py",
     "keys.py",
     "subjects.py",
