@@ -17,14 +17,24 @@ from typing import Any, Final
 from lockwatch.errors import ConfigurationError
 
 _BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
+_ALSO: Final = {"audit_database_url": ("LOCKWATCH_DATABASE_URL", "LOCKWATCH_DATABASE_URL_FILE")}
 _OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl"})
 _FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl"})
-_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "sources"})
+_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "audit", "sources"})
+_LISTS: Final = frozenset(
+    {"exempt_paths", "exempt_networks", "secret_key", "audit_sinks", "audit_redact", "audit_headers", "audit_exempt_paths"}
+)
+_SWITCHES: Final = frozenset({"audit_migrate"})
+_YES: Final = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_AUDITED: Final = ("audit_redact", "audit_headers", "audit_exempt_paths")
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
     "headers": ("both", "draft-11", "x", "off"),
     "on_redis_failure": ("allow", "deny", "local"),
     "forwarded_header": ("x-forwarded-for", "forwarded"),
+    "on_audit_failure": ("allow", "deny"),
+    "audit_pii": ("keep", "hash"),
+    "audit_synchronous": ("normal", "full"),
 }
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     "ipv6_prefix": (32, 128),
@@ -35,6 +45,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "rate_limit_requests": (0, 2**40),
     "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
     "access_token_ttl": (1, 30 * 86_400),
+    "audit_spool_megabytes": (1, 2**20),
 }
 
 
@@ -72,6 +83,18 @@ class LockWatchConfig:
         access_token_ttl: seconds that an access token lives; the same as `JWTConfig(access_token_ttl=...)`.
         issuers: third parties whose access tokens are believed, each an `Issuer`.
         load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
+        audit: an `AsyncEngine` of SQLAlchemy: the audit log goes into its database.
+        audit_database_url: the same, as a URL: ``postgresql+asyncpg://...`` or ``sqlite+aiosqlite:///audit.db``.
+        audit_sinks: where the audit log goes besides: URLs, ``stdout:``, functions that take a list of entries.
+        audit_migrate: make or change the tables of the audit log when they are missing or old.
+        audit_redact: more words that name secrets in query strings and details, besides ``password``, ``token``, ``key`` and so on.
+        audit_headers: names of request headers that are kept in the details of a row.
+        audit_pii: ``keep``, or ``hash``: users, actors, sessions, targets and addresses are stored as keyed hashes.
+        audit_exempt_paths: exact paths, or prefixes ending in ``*``, whose requests leave no row.
+        audit_synchronous: ``normal``, or ``full``: what is in the spool survives a power cut too.
+        audit_spool_megabytes: how much of what no sink has taken yet is kept on the disk, for each process.
+        spool_dir: where that is: a directory on a local disk; ``auto`` is the user's state directory, ``none`` keeps it in memory.
+        on_audit_failure: ``allow``, or ``deny``: requests are refused with 503 while events cannot be kept.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -104,14 +127,27 @@ class LockWatchConfig:
     access_token_ttl: float | None = None
     issuers: Any = ()
     load_claims: Callable[[str], Any] | None = None
+    audit: Any = field(default=None, repr=False)
+    audit_database_url: str | None = field(default=None, repr=False)
+    audit_sinks: Any = field(default=(), repr=False)
+    audit_migrate: bool = True
+    audit_redact: str | tuple[str, ...] = ()
+    audit_headers: str | tuple[str, ...] = ()
+    audit_pii: str = "keep"
+    audit_exempt_paths: str | tuple[str, ...] = ()
+    audit_synchronous: str = "normal"
+    audit_spool_megabytes: int = 256
+    spool_dir: str | os.PathLike[str] | None = "auto"
+    on_audit_failure: str = "allow"
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("exempt_paths", "exempt_networks", "trusted_proxies", "secret_key"):
+        for name in ("exempt_paths", "exempt_networks", "trusted_proxies", "secret_key", *_AUDITED):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
-        if isinstance(self.exempt_paths, str):
-            object.__setattr__(self, "exempt_paths", _listed(self.exempt_paths))
+        for name in ("exempt_paths", *_AUDITED):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, _listed(value))
         _check_choices(self)
         _check_texts(self)
         for name in ("user", "tenant"):
@@ -131,6 +167,11 @@ class LockWatchConfig:
     def has_tokens(self) -> bool:
         """Whether any option speaks of tokens."""
         return any(option is not None for option in (self.jwt, self.jwt_secret, self.access_token_ttl)) or bool(self.issuers)
+
+    @property
+    def has_audit(self) -> bool:
+        """Whether there is an audit log."""
+        return self.audit is not None or self.audit_database_url is not None or bool(self.audit_sinks)
 
     @property
     def in_memory(self) -> bool:
@@ -190,9 +231,9 @@ def _check_texts(config: LockWatchConfig) -> None:
         raise ConfigurationError(
             f"namespace={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; a correct one is 'shop-api'"
         )
-    for path in config.exempt_paths:
+    for name, path in [(n, p) for n in ("exempt_paths", "audit_exempt_paths") for p in getattr(config, n)]:
         if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1]:
-            raise ConfigurationError(f"exempt_paths: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")
+            raise ConfigurationError(f"{name}: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")
     if any(not isinstance(secret, str) or len(secret) < 16 for secret in config.secrets):
         raise ConfigurationError(
             "secret_key is not text of at least 16 characters; make one with: "
@@ -214,7 +255,7 @@ def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple
     sources: dict[str, str] = {}
     for name in sorted(names):
         variable = f"LOCKWATCH_{name.upper()}"
-        for candidate in (variable, f"{variable}_FILE", _BARE.get(name, "") if bare else ""):
+        for candidate in (variable, f"{variable}_FILE", *_ALSO.get(name, ()), _BARE.get(name, "") if bare else ""):
             if candidate and environ.get(candidate):
                 text = _file(environ[candidate], candidate) if candidate.endswith("_FILE") else environ[candidate]
                 values[name], sources[name] = _convert(name, text, candidate), candidate
@@ -223,8 +264,12 @@ def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple
 
 
 def _convert(name: str, text: str, variable: str) -> Any:
-    if name in ("exempt_paths", "exempt_networks", "secret_key"):
+    if name in _LISTS:
         return _listed(text)
+    if name in _SWITCHES:
+        if text.strip().lower() not in _YES:
+            raise ConfigurationError(f"{variable}={text[:40]!r} is not one of {', '.join(_YES)}")
+        return _YES[text.strip().lower()]
     if name not in _RANGES:
         return text
     try:

@@ -19,6 +19,8 @@ from lockwatch.pump import PERIOD, Consumer, Pump, weakly
 from lockwatch.stream import Stream
 
 if TYPE_CHECKING:
+    from lockwatch.audit.health import AuditHealth
+    from lockwatch.audit.recorder import Recorder
     from lockwatch.identity import Identity
 
 logger = logging.getLogger("lockwatch")
@@ -42,6 +44,7 @@ class Health:
         breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
         workers: how many processes share a quota when the store is down.
         worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
+        audit: the audit log of this process; None where there is none.
     """
 
     status: str
@@ -55,6 +58,7 @@ class Health:
     breaker: str = "closed"
     workers: int = 1
     worker: str = "idle"
+    audit: AuditHealth | None = None
 
 
 class Engine:
@@ -78,6 +82,7 @@ class Engine:
         self.consumers: list[Consumer] = []
         self._pump: Pump | None = None
         self.identity = _identity(config, self.link)
+        self.recorder = self._recording()
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -99,12 +104,9 @@ class Engine:
 
         From then on the edges post what they see.
         """
-        if self.stream is None:
-            self.stream = Stream(self.link.work)
-            self._pump = Pump(self.stream, self.consumers)
-            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.finish))
+        stream, _ = self._streaming()
         self.consumers.insert(0 if first else len(self.consumers), consumer)
-        return self.stream
+        return stream
 
     async def flush(self, within: float = 10.0) -> bool:
         """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
@@ -126,7 +128,8 @@ class Engine:
         error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
         if self.identity is not None:
             warnings += self.identity.complaints
-        healthy = not error and not warnings and not link.memory.overflowed
+        audit = None if self.recorder is None else self.recorder.health()
+        healthy = not error and not warnings and not link.memory.overflowed and (audit is None or audit.ok)
         return Health(
             "ok" if healthy else "degraded",
             self.mode,
@@ -139,6 +142,7 @@ class Engine:
             link.breaker.state,
             link.workers,
             link.worker,
+            audit,
         )
 
     async def open(self) -> None:
@@ -154,20 +158,40 @@ class Engine:
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
-        await self.flush(LEAVING)
+        if self._pump is not None:
+            self._pump.stream.rest()
+            await self._pump.flush(LEAVING, end=True)
         await self.link.aclose()
-        self._rest()
 
     def close(self) -> None:
         """`aclose` for blocking code: its connections, and those of the background."""
         self.admission.settlement.finish_sync()
-        self.flush_sync(LEAVING)
+        if self._pump is not None:
+            self._pump.stream.rest()
+            self._pump.flush_sync(LEAVING, end=True)
         self.link.close()
-        self._rest()
 
-    def _rest(self) -> None:
-        if self.stream is not None:
-            self.stream.rest()
+    def _streaming(self) -> tuple[Stream, Pump]:
+        if self.stream is None or self._pump is None:
+            self.stream = Stream(self.link.work)
+            self._pump = Pump(self.stream, self.consumers)
+            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.end))
+        return self.stream, self._pump
+
+    def _recording(self) -> Recorder | None:
+        """The audit log, where there is one; else nothing of it is imported."""
+        if not self.config.has_audit:
+            return None
+        from lockwatch.audit.recorder import Recorder
+        from lockwatch.audit.settings import audit_settings
+
+        stream, pump = self._streaming()
+        recorder = Recorder(audit_settings(self.config), stream)
+        self.listen(recorder.consume)
+        pump.chores.append(recorder.settle)
+        pump.finishers.append(recorder.finish)
+        pump.endings.append(recorder.close)
+        return recorder
 
 
 def _identity(config: LockWatchConfig, link: Link) -> Identity | None:

@@ -25,6 +25,7 @@
      +- RequestRefused         a request lockwatch answers itself
          +- RateLimited        429: a quota is exhausted
          +- StoreUnavailable   503: the store is down and the policy says deny
+         +- AuditUnavailable   503: what happens cannot be recorded, and `on_audit_failure` says deny
 
 `code` is stable and machine-readable; `status` is the HTTP status an error answers with. No message quotes a token.
 """
@@ -275,6 +276,16 @@ class StoreUnavailable(RequestRefused):
 
     code = "store_unavailable"
     status = 503
+
+
+class AuditUnavailable(RequestRefused):
+    """What happens cannot be recorded, and `on_audit_failure` says ``deny``: 503."""
+
+    code = "audit_unavailable"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(())
 
 
 def refusal(decisions: Sequence[Decision]) -> RequestRefused:

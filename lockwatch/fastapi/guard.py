@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockwatch import guard
 from lockwatch.engine import Engine
-from lockwatch.errors import RequestRefused
+from lockwatch.errors import AuditUnavailable, RequestRefused
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
 from lockwatch.fastapi.refusal import answer
@@ -246,6 +246,9 @@ class Entrance:
         else:
             guard.place_gates()
         try:
+            if witness is not None and witness.blocked and guard.admission.mode == "enforce":
+                await guard.refuse(AuditUnavailable(), scope, receive, send)
+                return
             await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
         except BaseException as error:
             if witness is not None:
