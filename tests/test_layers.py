@@ -34,6 +34,7 @@ PURE = [
     "headers.py",
     "limits",
     "tokens",
+    *[f"anomaly/{name}.py" for name in ("packing", "names", "tally", "sketch", "campaign", "cases", "rules", "state", "detector")],
 ]
 WAITING = {"tokens/keyfile.py", "tokens/fetch.py", "tokens/roots.py", "tokens/manager.py"}
 """Modules of a pure folder that read files or the network."""

@@ -1,0 +1,89 @@
+"""The table of rules, and the settings of a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
+
+from lockwatch.errors import ConfigurationError
+
+HOUR: Final = 3600
+DAY: Final = 24 * HOUR
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row.
+
+    Attributes:
+        name: what its campaigns are called.
+        signal: what it looks at.
+        threshold: how much of it opens a campaign.
+        window: seconds: half-life of the counter, or the span of a distinct count.
+        cooldown: seconds between two updates of one campaign, at least.
+        quiet: seconds without a sign after which a campaign is over.
+        false_alarms: campaigns in 30 benign days, as the simulator measured them (docs/detection.md).
+        challenge: proposes step-up for novel pairs, for this many seconds; 0 proposes nothing.
+        dry_run: campaigns are told, nothing is proposed.
+        reason: for people; ``{observed}``, ``{expected}``, ``{sources}``, ``{targets}`` are filled in.
+    """
+
+    name: str
+    signal: str
+    threshold: float
+    window: float
+    reason: str
+    cooldown: float = HOUR
+    quiet: float = 6 * HOUR
+    false_alarms: float = 0.0
+    challenge: int = 0
+    dry_run: bool = False
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        "token.reuse",
+        "refresh tokens presented again after their grace",
+        1,
+        DAY,
+        "a refresh token was used again after it had been replaced: somebody holds a copy ({observed:.0f} times)",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a `Detector` is made with.
+
+    Attributes:
+        rules: by name; `ruled` makes a changed set.
+        off: names of rules that are not run.
+        sources, accounts, networks: most entries of each table; the least recently used make room and are counted.
+        known_bytes: of one generation of the memory of known pairs.
+        known_days: how long at least a pair stays known.
+        utc_offset: seconds that local time is ahead, for the hour of the week.
+    """
+
+    rules: Mapping[str, Rule] = field(default_factory=lambda: MappingProxyType({rule.name: rule for rule in RULES}))
+    off: frozenset[str] = frozenset()
+    sources: int = 20_000
+    accounts: int = 20_000
+    networks: int = 50_000
+    known_bytes: int = 512 * 1024
+    known_days: int = 45
+    utc_offset: int = 0
+
+
+def ruled(changes: Mapping[str, Mapping[str, object]]) -> Mapping[str, Rule]:
+    """The rules with some fields changed: ``{"scan.address": {"threshold": 30, "dry_run": True}}``. Raises: ConfigurationError."""
+    rules = {rule.name: rule for rule in RULES}
+    for name, fields in changes.items():
+        if name not in rules:
+            raise ConfigurationError(f"there is no rule {name[:60]!r}; a correct one is {next(iter(rules))!r}")
+        try:
+            rules[name] = replace(rules[name], **fields)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ConfigurationError(f"rule {name!r}: {error}; a correct change is {{'threshold': 20}}") from None
+    return MappingProxyType(rules)
