@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lockwatch.anomaly.config import AnomalyConfig
+    from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.config import LockWatchConfig
     from lockwatch.errors import ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable, TokenError
     from lockwatch.fastapi import JWTAuth, LockWatch, RateLimit, rate_limit
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
+    "AnomalyConfig",
+    "AnomalyDetector",
     "Claims",
     "ConfigurationError",
     "Decision",
@@ -58,6 +62,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "lockwatch.anomaly.config": "AnomalyConfig",
+    "lockwatch.anomaly.direct": "AnomalyDetector",
     "lockwatch.config": "LockWatchConfig",
     "lockwatch.errors": "ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable TokenError",
     "lockwatch.fastapi": "JWTAuth LockWatch RateLimit rate_limit",

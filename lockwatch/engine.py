@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockwatch.admission import Admission
+from lockwatch.anomaly.config import settings_of
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
@@ -70,6 +71,7 @@ class Engine:
         self.link = Link(config, self.warn)
         self.admission = Admission(config, self.link)
         self.identity = _identity(config, self.link)
+        self.anomaly = settings_of(config)
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "

@@ -11,6 +11,8 @@ import pytest
 import lockwatch
 
 NAMES = [
+    "AnomalyConfig",
+    "AnomalyDetector",
     "Claims",
     "ConfigurationError",
     "Decision",

@@ -22,6 +22,7 @@ from lockwatch.tokens.access_cookie import drop, session_of
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -43,6 +44,13 @@ class Operated:
         return RateLimiter(
             config=RateLimitConfig(on_store_error=self.engine.config.on_redis_failure or "allow"), engine=self.engine
         )
+
+    @cached_property
+    def anomaly(self) -> AnomalyDetector:
+        """Bursts, to be checked by hand, on the store and with the settings of this application."""
+        from lockwatch.anomaly.direct import AnomalyDetector
+
+        return AnomalyDetector(config=self.engine.anomaly, engine=self.engine)
 
     @property
     def tokens(self) -> JWTRotationManager:
