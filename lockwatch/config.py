@@ -20,7 +20,7 @@ _BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
 _BURSTS: Final = ("burst_threshold", "burst_window_seconds", "anomaly_window")
 _OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl", *_BURSTS})
 _FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl", *_BURSTS[1:]})
-_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "sources"})
+_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "sources"})
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
     "headers": ("both", "draft-11", "x", "off"),
@@ -77,6 +77,7 @@ class LockWatchConfig:
         issuers: third parties whose access tokens are believed, each an `Issuer`.
         load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
         anomaly: an `AnomalyConfig`: how attacks are noticed, and that they are.
+        bans: whether anybody may be banned; on with `anomaly`.
         burst_threshold: the same as `AnomalyConfig(burst_threshold=...)`; 0 is off.
         burst_window_seconds: the same as `AnomalyConfig(burst_window_seconds=...)`.
         anomaly_window: another name for it.
@@ -113,6 +114,7 @@ class LockWatchConfig:
     issuers: Any = ()
     load_claims: Callable[[str], Any] | None = None
     anomaly: Any = None
+    bans: bool = False
     burst_threshold: int | None = None
     burst_window_seconds: float | None = None
     anomaly_window: float | None = None

@@ -13,6 +13,7 @@ import lockwatch
 NAMES = [
     "AnomalyConfig",
     "AnomalyDetector",
+    "Banned",
     "Claims",
     "ConfigurationError",
     "Decision",

@@ -1,1 +1,1 @@
-"""Attacks: what is counted, what is made of it, and what is done about it."""
+"""Attacks: signals, rules, campaigns, bans."""
