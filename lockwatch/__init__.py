@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lockwatch.anomaly.config import AnomalyConfig
+    from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.config import LockWatchConfig
-    from lockwatch.errors import ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable, TokenError
+    from lockwatch.errors import Banned, ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable, TokenError
     from lockwatch.fastapi import JWTAuth, LockWatch, RateLimit, rate_limit
     from lockwatch.keys import by_api_key, by_claim, by_form, by_ip, by_json, by_user
     from lockwatch.keys import by_api_key as key_by_api_key
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
+    "AnomalyConfig",
+    "AnomalyDetector",
+    "Banned",
     "Claims",
     "ConfigurationError",
     "Decision",
@@ -58,8 +63,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "lockwatch.anomaly.config": "AnomalyConfig",
+    "lockwatch.anomaly.direct": "AnomalyDetector",
     "lockwatch.config": "LockWatchConfig",
-    "lockwatch.errors": "ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable TokenError",
+    "lockwatch.errors": "Banned ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable TokenError",
     "lockwatch.fastapi": "JWTAuth LockWatch RateLimit rate_limit",
     "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
     "lockwatch.limiter": "RateLimitConfig RateLimitState RateLimiter",

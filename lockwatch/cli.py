@@ -15,6 +15,7 @@ from lockwatch.errors import LockwatchError
 
 _LATE: Final = {
     "audit": "lockwatch.commands.audit",
+    "bans": "lockwatch.commands.bans",
     "db": "lockwatch.commands.db",
     "keys": "lockwatch.commands.keys",
     "limits": "lockwatch.commands.limits",

@@ -17,9 +17,10 @@ from typing import Any, Final
 from lockwatch.errors import ConfigurationError
 
 _BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
-_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl"})
-_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl"})
-_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "sources"})
+_BURSTS: Final = ("burst_threshold", "burst_window_seconds", "anomaly_window")
+_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl", *_BURSTS})
+_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl", *_BURSTS[1:]})
+_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "sources"})
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
     "headers": ("both", "draft-11", "x", "off"),
@@ -35,6 +36,9 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "rate_limit_requests": (0, 2**40),
     "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
     "access_token_ttl": (1, 30 * 86_400),
+    "burst_threshold": (0, 10_000),
+    "burst_window_seconds": (0.1, 86_400),
+    "anomaly_window": (0.1, 86_400),
 }
 
 
@@ -72,6 +76,11 @@ class LockWatchConfig:
         access_token_ttl: seconds that an access token lives; the same as `JWTConfig(access_token_ttl=...)`.
         issuers: third parties whose access tokens are believed, each an `Issuer`.
         load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
+        anomaly: an `AnomalyConfig`: how attacks are noticed, and that they are.
+        bans: whether anybody may be banned; on with `anomaly`.
+        burst_threshold: the same as `AnomalyConfig(burst_threshold=...)`; 0 is off.
+        burst_window_seconds: the same as `AnomalyConfig(burst_window_seconds=...)`.
+        anomaly_window: another name for it.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -104,6 +113,11 @@ class LockWatchConfig:
     access_token_ttl: float | None = None
     issuers: Any = ()
     load_claims: Callable[[str], Any] | None = None
+    anomaly: Any = None
+    bans: bool = False
+    burst_threshold: int | None = None
+    burst_window_seconds: float | None = None
+    anomaly_window: float | None = None
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockwatch.admission import Admission
+from lockwatch.anomaly.config import AnomalyConfig, settings_of
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
@@ -17,6 +18,7 @@ from lockwatch.limits.grammar import Limit
 from lockwatch.link import Link
 
 if TYPE_CHECKING:
+    from lockwatch.anomaly.bans import Bans
     from lockwatch.identity import Identity
 
 logger = logging.getLogger("lockwatch")
@@ -70,6 +72,8 @@ class Engine:
         self.link = Link(config, self.warn)
         self.admission = Admission(config, self.link)
         self.identity = _identity(config, self.link)
+        self.anomaly = settings_of(config)
+        self.bans = self._bans()
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -113,6 +117,15 @@ class Engine:
             link.worker,
         )
 
+    def _bans(self) -> Bans | None:
+        """Who is banned, where anybody may be."""
+        if self.anomaly is None and not self.config.bans:
+            return None
+        from lockwatch.anomaly.bans import Bans
+
+        settings = self.anomaly or AnomalyConfig(burst_threshold=0)
+        return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
+
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
@@ -122,6 +135,8 @@ class Engine:
         with suppress(StoreError):
             await self.link.buckets()
             await self.link.drive(flows.peek((), flows.Terms("")))  # loads the script
+            if self.bans is not None:
+                await self.bans.hear()
 
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""

@@ -23,6 +23,8 @@
      +- RequestRefused         a request lockwatch answers itself
          +- RateLimited        429: a quota is exhausted
          +- StoreUnavailable   503: the store is down and the policy says deny
+         +- Banned             403: the client is banned for a while
+         +- StepUpRequired     403: a login has to prove more than a password, because it is under attack
 
 `code` is stable and machine-readable; `status` is the HTTP status an error answers with. No message quotes a token.
 """
@@ -259,6 +261,60 @@ class StoreUnavailable(RequestRefused):
 
     code = "store_unavailable"
     status = 503
+
+
+class Banned(RequestRefused):
+    """The client is banned for a while: 403.
+
+    Attributes:
+        ban: id of the ban, as operators see it.
+        seconds: until it ends.
+    """
+
+    code = "banned"
+    status = 403
+
+    def __init__(self, ban: str, seconds: float) -> None:
+        self.ban = ban
+        self.seconds = seconds
+        super().__init__(())
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until the ban ends."""
+        return self.seconds
+
+    @property
+    def decision_id(self) -> str:
+        """The id of the ban."""
+        return self.ban
+
+
+class StepUpRequired(RequestRefused):
+    """A login has to prove more than a password, because accounts are under attack from networks their users never came from: 403.
+
+    Attributes:
+        campaign: id of the attack.
+        reason: why, for programs: ``novel_network``.
+    """
+
+    code = "step_up_required"
+    status = 403
+
+    def __init__(self, campaign: str, reason: str = "novel_network") -> None:
+        self.campaign = campaign
+        self.reason = reason
+        super().__init__(())
+
+    @property
+    def retry_after(self) -> float | None:
+        """None: waiting does not help, proving more does."""
+        return None
+
+    @property
+    def decision_id(self) -> str:
+        """The id of the attack."""
+        return self.campaign
 
 
 def refusal(decisions: Sequence[Decision]) -> RequestRefused:

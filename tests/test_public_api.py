@@ -11,6 +11,9 @@ import pytest
 import lockwatch
 
 NAMES = [
+    "AnomalyConfig",
+    "AnomalyDetector",
+    "Banned",
     "Claims",
     "ConfigurationError",
     "Decision",

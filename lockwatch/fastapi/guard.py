@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
+from lockwatch.fastapi.banned import Doorkeeper
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
 from lockwatch.fastapi.refusal import answer
@@ -41,6 +42,7 @@ class Guard:
         self.admission = engine.admission
         self.general = bool(engine.application or engine.defaults)
         self.shortcut = Shortcut(self)
+        self.doorkeeper = None if engine.bans is None else Doorkeeper(engine, engine.bans, app)
         self._counted = -1
         self._tables: tuple[list[Any], ...] = ()
         self.by_host = False  # then a path alone does not say which route is meant
@@ -171,7 +173,9 @@ class Gate:
             restore(self._seen.dependant)
         elif visit.plan is None and not is_preflight(scope):
             plan = self._plan(scope, visit.prefix)
-            refused = await self.guard.check(visit, plan)
+            doorkeeper = self.guard.doorkeeper
+            refused: Refused | None = None if doorkeeper is None else doorkeeper.user_turned_away(visit)
+            refused = refused or await self.guard.check(visit, plan)
             if refused is None and plan.later and plan.reads and visit.follows(plan):
                 reading = Reading(receive, plan.reads)
                 receive = reading.replay
@@ -253,6 +257,13 @@ class Entrance:
             await self.app(scope, receive, send)
             return
         guard = self.guard
+        visit = None
+        if guard.doorkeeper is not None:
+            visit = Visit(guard, scope)
+            if (banned := guard.doorkeeper.turned_away(visit)) is not None:
+                await guard.doorkeeper.refuse(banned, scope, receive, send)
+                visit.end()
+                return
         offended = bool(guard.admission.denied.known) and scope["type"] == "http"
         if offended and guard.shortcut:
             guard.place_gates()
@@ -261,7 +272,7 @@ class Entrance:
                 await send(answer[0])
                 await send(answer[1])
                 return
-        visit = Visit(guard, scope)
+        visit = visit or Visit(guard, scope)
         if offended:
             visit.entry = entry_of(scope)
         if guard.admission.mode == "off":

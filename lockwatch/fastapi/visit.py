@@ -22,6 +22,7 @@ from lockwatch.limits.policy import Receipt
 from lockwatch.tokens.bearer import bearer_token
 
 if TYPE_CHECKING:
+    from lockwatch.anomaly.ban import Ban
     from lockwatch.fastapi.guard import Guard
     from lockwatch.tokens.claims import Claims
     from lockwatch.tokens.requirement import Requirement
@@ -46,6 +47,7 @@ class Visit:
         plan: what applied to the request, None before its route is known.
         prefix: the templates of the mounts it passed.
         outer: another visit began within this one.
+        ban: the ban of its client, when there is one.
         believed: what the tokens say that the route requires, by requirement.
         inside: it came through every middleware of the application, to the router.
     """
@@ -62,6 +64,7 @@ class Visit:
     prefix = ""
     inside = False
     outer = False
+    ban: Ban | None = None
     believed: Mapping[Requirement, Claims | None] = MappingProxyType({})
     _token: Claims | None = None
     _read = False
