@@ -7,8 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lockwatch.alerts.channels import SlackChannel, WebhookChannel
+    from lockwatch.alerts.receiver import verify_webhook
     from lockwatch.config import LockWatchConfig
-    from lockwatch.errors import ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable, TokenError
+    from lockwatch.errors import (
+        ConfigurationError,
+        InvalidWebhook,
+        LockwatchError,
+        RateLimited,
+        StoreError,
+        StoreUnavailable,
+        TokenError,
+    )
     from lockwatch.fastapi import JWTAuth, LockWatch, RateLimit, rate_limit
     from lockwatch.keys import by_api_key, by_claim, by_form, by_ip, by_json, by_user
     from lockwatch.keys import by_api_key as key_by_api_key
@@ -28,6 +38,7 @@ __all__ = [
     "Claims",
     "ConfigurationError",
     "Decision",
+    "InvalidWebhook",
     "Issuer",
     "JWTAuth",
     "JWTConfig",
@@ -41,10 +52,12 @@ __all__ = [
     "RateLimitState",
     "RateLimited",
     "RateLimiter",
+    "SlackChannel",
     "StoreError",
     "StoreUnavailable",
     "TokenError",
     "TokenPair",
+    "WebhookChannel",
     "by_api_key",
     "by_claim",
     "by_form",
@@ -55,11 +68,14 @@ __all__ = [
     "key_by_ip",
     "key_by_user_id",
     "rate_limit",
+    "verify_webhook",
 ]
 
 _HOMES = {
+    "lockwatch.alerts.channels": "SlackChannel WebhookChannel",
+    "lockwatch.alerts.receiver": "verify_webhook",
     "lockwatch.config": "LockWatchConfig",
-    "lockwatch.errors": "ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable TokenError",
+    "lockwatch.errors": "ConfigurationError InvalidWebhook LockwatchError RateLimited StoreError StoreUnavailable TokenError",
     "lockwatch.fastapi": "JWTAuth LockWatch RateLimit rate_limit",
     "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
     "lockwatch.limiter": "RateLimitConfig RateLimitState RateLimiter",

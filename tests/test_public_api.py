@@ -14,6 +14,7 @@ NAMES = [
     "Claims",
     "ConfigurationError",
     "Decision",
+    "InvalidWebhook",
     "Issuer",
     "JWTAuth",
     "JWTConfig",
@@ -27,10 +28,12 @@ NAMES = [
     "RateLimitState",
     "RateLimited",
     "RateLimiter",
+    "SlackChannel",
     "StoreError",
     "StoreUnavailable",
     "TokenError",
     "TokenPair",
+    "WebhookChannel",
     "by_api_key",
     "by_claim",
     "by_form",
@@ -41,6 +44,7 @@ NAMES = [
     "key_by_ip",
     "key_by_user_id",
     "rate_limit",
+    "verify_webhook",
 ]
 
 
