@@ -9,6 +9,7 @@
      |       +- CallFailed     this call alone failed, the store works
      +- UnsafeStep             a step with signing keys that would break tokens still alive
      +- IssuerError            the keys of a third party could not be fetched
+     +- InvalidWebhook         401: a webhook was not signed with the secret, or not lately
      +- TokenError             401: a token is not accepted (also a ValueError)
      |   +- InvalidRequest     400: credentials came twice, or are no bearer credentials
      |   +- InsufficientScope  403: the token is good, but not for this
@@ -101,6 +102,13 @@ class IssuerError(LockwatchError):
 
     code = "issuer_error"
     status = 503
+
+
+class InvalidWebhook(LockwatchError):
+    """A webhook was not signed with any of the secrets, or not lately. Answer it with 401, and do nothing else."""
+
+    code = "invalid_webhook"
+    status = 401
 
 
 TOKEN_FAULTS: Final = {
