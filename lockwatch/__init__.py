@@ -83,7 +83,9 @@ _HOMES = {
     "lockwatch.anomaly.config": "AnomalyConfig",
     "lockwatch.anomaly.direct": "AnomalyDetector",
     "lockwatch.config": "LockWatchConfig",
-    "lockwatch.errors": "Banned ConfigurationError InvalidWebhook LockwatchError RateLimited StoreError StoreUnavailable TokenError",
+    "lockwatch.errors": (
+        "Banned ConfigurationError InvalidWebhook LockwatchError RateLimited StoreError StoreUnavailable TokenError"
+    ),
     "lockwatch.fastapi": "JWTAuth LockWatch RateLimit rate_limit",
     "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
     "lockwatch.limiter": "RateLimitConfig RateLimitState RateLimiter",
