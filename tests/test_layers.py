@@ -34,7 +34,9 @@ PURE = [
     "headers.py",
     "limits",
     "tokens",
-    *[f"anomaly/{name}.py" for name in ("packing", "names", "tally", "sketch", "campaign", "cases", "rules", "state", "detector")],
+    *[f"anomaly/{name}.py" for name in ("accounts", "activity", "attribution", "campaign", "cases", "cells", "detector", "names")],
+    *[f"anomaly/{name}.py" for name in ("packing", "pairs", "requests", "rules", "signals", "site", "sketch", "sources", "state")],
+    *[f"anomaly/{name}.py" for name in ("tally", "tools")],
 ]
 WAITING = {"tokens/keyfile.py", "tokens/fetch.py", "tokens/roots.py", "tokens/manager.py"}
 """Modules of a pure folder that read files or the network."""
