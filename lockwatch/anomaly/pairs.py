@@ -110,6 +110,10 @@ class Pairs:
             self._day, self._today = day, {}
             self._counted = {key: at_us for key, at_us in self._counted.items() if now_us - at_us < DAY * SECOND}
 
+    def waiting(self) -> list[Failing]:
+        """The failures that may still be put right."""
+        return [*self._waiting.values()]
+
     def settle(self, before_us: int) -> list[Failing]:
         """The failures from before that time that nobody put right. Each is given once."""
         found = []

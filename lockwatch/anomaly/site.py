@@ -118,7 +118,7 @@ class Site:
         for channel in self.channels.values():
             channel.cusum.restart()
         usual = evidence[0].expected / max(evidence[0].observed, 1.0)
-        for failing in attribute([each for each in self.recent if each.at_us >= since_us], usual):
+        for failing in attribute([each for each in (*self.recent, *self._pairs.waiting()) if each.at_us >= since_us], usual):
             case.sign(failing.at_us, failing.address, failing.user, 1, failing.example)
 
     def _go_on(self, settled: list[Failing]) -> None:

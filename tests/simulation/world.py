@@ -66,7 +66,7 @@ class World:
 
 
 Scenario = Callable[[World, Random, int, int], Iterator[Event]]
-"""`scenario(world, rng, start_us, end_us)` yields events in order of time. Attacks mark theirs with ``details={"attack": name}``."""
+"""`scenario(world, rng, start_us, end_us)` yields events in order of time. Attacks mark theirs: ``details={"attack": name}``."""
 
 
 def _person(number: int, rng: Random) -> Person:
