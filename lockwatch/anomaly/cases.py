@@ -72,9 +72,12 @@ class Cases:
         """The open campaign of a rule."""
         return self._open.get(rule)
 
-    def claims(self, source: bytes) -> bool:
-        """Whether an open campaign has that source."""
-        return any(source in case.sources for case in self._open.values())
+    def holder(self, source: bytes) -> str | None:
+        """The rule about addresses whose open campaign has that source."""
+        for rule, case in self._open.items():
+            if rule.endswith(".address") and source in case.sources:
+                return rule
+        return None
 
     def sign(
         self,

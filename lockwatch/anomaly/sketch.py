@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from math import log
-from typing import Final
+from typing import Any, Final
 
 _ALPHA: Final = {16: 0.673, 32: 0.697, 64: 0.709}
-_HASHES: Final = 4
 _MASK: Final = (1 << 64) - 1
+_BITS_PER_KEY: Final = 12
 
 
 class Registers:
@@ -15,12 +16,14 @@ class Registers:
 
     Args:
         size: 16, 32 or 64 registers of a byte.
+        raw: what `dump` gave.
     """
 
-    __slots__ = ("_raw",)
+    __slots__ = ("_count", "_raw")
 
     def __init__(self, size: int = 64, raw: bytes | None = None) -> None:
         self._raw = bytearray(size) if raw is None else bytearray(raw)
+        self._count = 0 if raw is None else self._estimate()
 
     def add(self, key: bytes) -> None:
         """See `key`, eight bytes of a hash."""
@@ -28,10 +31,15 @@ class Registers:
         size = len(self._raw)
         at, rest = value % size, value // size
         rank = (rest & -rest).bit_length() or 50
-        self._raw[at] = max(self._raw[at], rank)
+        if self._raw[at] < rank:
+            self._raw[at] = rank
+            self._count = self._estimate()
 
     def __len__(self) -> int:
         """How many different keys were seen, about."""
+        return self._count
+
+    def _estimate(self) -> int:
         size = len(self._raw)
         empty = self._raw.count(0)
         raw = _ALPHA[size] * size * size / sum([2.0**-rank for rank in self._raw])
@@ -43,63 +51,66 @@ class Registers:
 
 
 class Known:
-    """Remembers keys for at least `lifetime` (a Bloom filter in two generations). Never forgets one early, unless it is full;
-    takes a key that it has not seen for known with a chance that stays under 2 % until a generation is full.
+    """Remembers keys for at least `lifetime` (a Bloom filter of 64-bit blocks, in two generations; Putze et al. 2007).
+
+    Never forgets a key early, unless the filter is full; takes one that it has not seen for known in at most a few of a hundred
+    cases, when it is full.
 
     Args:
-        size: bytes of one generation; ten bits per key.
-        lifetime_us: after which a generation is dropped; keys live for one to two of it.
+        size: bytes of one generation; twelve bits per key.
+        lifetime_us: after which a generation is dropped; a key lives for one to two of it after it was last added.
+
+    Attributes:
+        early: how often a full generation was dropped before its time.
     """
 
-    __slots__ = ("_added", "_fresh", "_lifetime", "_old", "_since", "_size", "early")
+    __slots__ = ("_added", "_blocks", "_fresh", "_lifetime", "_old", "_since", "early")
 
     def __init__(self, size: int, lifetime_us: int) -> None:
-        self._size = size
+        self._blocks = max(size // 8, 1)
         self._lifetime = lifetime_us
-        self._fresh, self._old = bytearray(size), bytearray(size)
+        self._fresh, self._old = self._empty(), self._empty()
         self._added = self._since = self.early = 0
 
+    def _empty(self) -> array[int]:
+        return array("Q", bytes(self._blocks * 8))
+
     def __contains__(self, key: int) -> bool:
-        bits = self._bits(key)
-        return _all(self._fresh, bits) or _all(self._old, bits)
+        at, bits = key % self._blocks, _bits(key)
+        return self._fresh[at] & bits == bits or self._old[at] & bits == bits
 
     def add(self, key: int, now_us: int) -> None:
         """Remember `key`, a number of 64 bits."""
-        self._since = self._since or now_us
-        if now_us - self._since >= self._lifetime or self._added * 10 >= self._size * 8:
+        at, bits = key % self._blocks, _bits(key)
+        if self._fresh[at] & bits != bits:
             self._turn(now_us)
-        bits = self._bits(key)
-        if not _all(self._fresh, bits):
             self._added += 1
-            for bit in bits:
-                self._fresh[bit >> 3] |= 1 << (bit & 7)
+            self._fresh[at] |= bits
 
     def _turn(self, now_us: int) -> None:
-        self.early += now_us - self._since < self._lifetime
-        self._old, self._fresh = self._fresh, bytearray(self._size)
-        self._added, self._since = 0, now_us
+        self._since = self._since or now_us
+        full = self._added * _BITS_PER_KEY >= self._blocks * 64
+        if full or now_us - self._since >= self._lifetime:
+            self.early += full
+            self._old, self._fresh = self._fresh, self._empty()
+            self._added, self._since = 0, now_us
 
-    def _bits(self, key: int) -> list[int]:
-        step = (key >> 32) | 1
-        total = self._size * 8
-        return [(key + i * step) % total for i in range(_HASHES)]
-
-    def dump(self) -> list[object]:
+    def dump(self) -> list[Any]:
         """Its state."""
-        return [self._added, self._since, self.early, bytes(self._fresh), bytes(self._old)]
+        return [self._added, self._since, self.early, self._fresh.tobytes(), self._old.tobytes()]
 
-    def load(self, state: list[object]) -> None:
+    def load(self, state: list[Any]) -> None:
         """Take the state that `dump` gave. Raises: ValueError, for another size."""
-        self._added, self._since, self.early, fresh, old = state  # type: ignore[assignment]
-        if not isinstance(fresh, bytes) or not isinstance(old, bytes) or len(fresh) != self._size:
+        self._added, self._since, self.early, fresh, old = state
+        if len(fresh) != self._blocks * 8:
             raise ValueError("the state is of a filter of another size")
-        self._fresh, self._old = bytearray(fresh), bytearray(old)
+        self._fresh, self._old = array("Q", fresh), array("Q", old)
+
+
+def _bits(key: int) -> int:
+    return 1 << (key >> 58) | 1 << (key >> 52 & 63) | 1 << (key >> 46 & 63) | 1 << (key >> 40 & 63)
 
 
 def pair(one: bytes, other: bytes) -> int:
     """One number for two keys, in this order."""
     return (int.from_bytes(one, "big") * 0x9E3779B97F4A7C15 + int.from_bytes(other, "big")) & _MASK
-
-
-def _all(filled: bytearray, bits: list[int]) -> bool:
-    return all(filled[bit >> 3] >> (bit & 7) & 1 for bit in bits)

@@ -48,6 +48,7 @@ class Visit:
         prefix: the templates of the mounts it passed.
         outer: another visit began within this one.
         ban: the ban of its client, when there is one.
+        failed: whether the application said that a login failed (or succeeded); None when it said nothing.
         believed: what the tokens say that the route requires, by requirement.
         inside: it came through every middleware of the application, to the router.
     """
@@ -65,6 +66,7 @@ class Visit:
     inside = False
     outer = False
     ban: Ban | None = None
+    failed: bool | None = None
     believed: Mapping[Requirement, Claims | None] = MappingProxyType({})
     _token: Claims | None = None
     _read = False
@@ -106,7 +108,7 @@ class Visit:
         """Settle what the response decides, without waiting."""
         self.ended = ended
         settlement = self.guard.admission.settlement
-        self.receipts = settlement.conclude(self.receipts, self.status or _FAILED, ended, self.actual)
+        self.receipts = settlement.conclude(self.receipts, self.status or _FAILED, ended, self.actual, self.failed)
 
     def end(self) -> None:
         """Conclude, and let go of the scope, which holds this visit: a cycle would keep the whole request until the garbage

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from lockwatch.flow import Call, Reply
+from lockwatch.stores.acquaintance import Acquaintance
 from lockwatch.stores.bans import Banned
 from lockwatch.stores.buckets import KINDS, MOST, Bucket, SortedSet, Verdict
 from lockwatch.stores.buckets.leases import Leases
@@ -43,7 +44,7 @@ class MemoryStore:
         self._registry = Registry()
         self.sessions = Sessions(clock)
         self.bursts = Bursts(clock)
-        self._guards = {**self.bursts.scripts, **Banned(clock).scripts}
+        self._guards = {**self.bursts.scripts, **Banned(clock).scripts, **Acquaintance(clock).scripts}
         self._scripts = {
             "admit": self._admit,
             "peek": self._peek,
