@@ -29,35 +29,79 @@ def needed(module: str) -> Any:
         raise ConfigurationError(f"the audit log needs {error.name}: {EXTRA}") from error
 
 
-async def connect_postgres(address: Address, command_timeout: float | None = None) -> asyncpg.Connection[Any]:
-    """A connection of asyncpg's own. Raises: whatever asyncpg and the network raise."""
-    settings: dict[str, Any] = {"timeout": CONNECT_TIMEOUT, "command_timeout": command_timeout}
-    if address.statement_cache_size is not None:
-        settings["statement_cache_size"] = address.statement_cache_size
-    connection: asyncpg.Connection[Any] = await needed("asyncpg").connect(address.dsn, **settings)
-    return connection
+class Database:
+    """An audit database, not opened yet.
 
-
-def engine_at(address: Address, writes: bool = False) -> AsyncEngine:
-    """An engine that connects when it is used. On SQLite, one that `writes` takes the lock when a transaction begins.
-
-    Raises: ConfigurationError, when the extra is not installed.
+    Args:
+        address: where it is.
+        host: an engine of the application that leads there, and knows how to log in. Its pool is not used: connections belong to
+            the event loop that made them. None: the address is enough.
     """
-    create: Any = needed("sqlalchemy.ext.asyncio").create_async_engine
-    if address.dialect == "postgresql":
-        needed("asyncpg")
-        cache = {} if address.statement_cache_size is None else {"prepared_statement_cache_size": address.statement_cache_size}
 
-        async def connect() -> asyncpg.Connection[Any]:
-            return await connect_postgres(address)
+    def __init__(self, address: Address, host: AsyncEngine | None = None) -> None:
+        self.address = address
+        self._host = host
 
-        engine: AsyncEngine = create("postgresql+asyncpg://", async_creator=connect, connect_args=cache)
+    @classmethod
+    def of(cls, option: str | Address | AsyncEngine) -> Database:
+        """From a URL or an `AsyncEngine`. Raises: ConfigurationError."""
+        if isinstance(option, Address):
+            return cls(option)
+        if isinstance(option, str):
+            return cls(Address.of(option))
+        driver = option.dialect.driver
+        if driver == "aiosqlite":
+            return cls(Address.of(f"sqlite+aiosqlite:///{option.url.database or ''}"))
+        if driver != "asyncpg":
+            raise ConfigurationError(
+                f"audit= has an engine that connects with {driver}; a correct one is create_async_engine('postgresql+asyncpg://...')"
+            )
+        return cls(Address("postgresql", option.url.set(query={}, password=None).render_as_string()), option)
+
+    @property
+    def dialect(self) -> str:
+        """``postgresql`` or ``sqlite``."""
+        return self.address.dialect
+
+    @property
+    def shown(self) -> str:
+        """Where it is, without a password."""
+        return self.address.shown
+
+    def engine(self, writes: bool = False) -> AsyncEngine:
+        """An engine that connects when it is used, for one event loop. On SQLite, transactions of one that `writes` begin with the
+        lock. Raises: ConfigurationError, when the extra is not installed.
+        """
+        if self.dialect == "postgresql":
+            return self._postgres_engine()
+        needed("aiosqlite")
+        private_file(self.address.path)
+        engine: AsyncEngine = _create()(f"sqlite+aiosqlite:///{self.address.path}")
+        _teach_sqlite(engine, writes)
         return engine
-    needed("aiosqlite")
-    private_file(address.path)
-    engine = create(f"sqlite+aiosqlite:///{address.path}")
-    _teach_sqlite(engine, writes)
-    return engine
+
+    async def connect(self, command_timeout: float | None = None) -> asyncpg.Connection[Any]:
+        """A connection of asyncpg's own, to Postgres. Raises: whatever asyncpg and the network raise."""
+        if self._host is not None:
+            proxy: Any = await self._postgres_engine().raw_connection()
+            found: asyncpg.Connection[Any] = proxy.driver_connection
+            proxy.detach()
+            return found
+        settings: dict[str, Any] = {"timeout": CONNECT_TIMEOUT, "command_timeout": command_timeout}
+        if self.address.statement_cache_size is not None:
+            settings["statement_cache_size"] = self.address.statement_cache_size
+        connection: asyncpg.Connection[Any] = await needed("asyncpg").connect(self.address.dsn, **settings)
+        return connection
+
+    def _postgres_engine(self) -> AsyncEngine:
+        needed("asyncpg")
+        if self._host is not None:
+            own: AsyncEngine = _create()(self._host.url, pool=self._host.sync_engine.pool.recreate())
+            return own
+        cached = self.address.statement_cache_size
+        arguments = {} if cached is None else {"prepared_statement_cache_size": cached}
+        engine: AsyncEngine = _create()("postgresql+asyncpg://", async_creator=self.connect, connect_args=arguments)
+        return engine
 
 
 def private_file(path: str) -> None:
@@ -78,6 +122,10 @@ def pragmas(busy_ms: int = BUSY_MS) -> tuple[str, ...]:
         "PRAGMA journal_mode=WAL",
         "PRAGMA synchronous=NORMAL",
     )
+
+
+def _create() -> Any:
+    return needed("sqlalchemy.ext.asyncio").create_async_engine
 
 
 def _teach_sqlite(engine: AsyncEngine, writes: bool) -> None:

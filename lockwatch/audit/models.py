@@ -5,19 +5,19 @@ Rows are written by the sinks, without an ORM. The names of `AuditLog` are those
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
+from lockwatch.audit.entry import instant, microseconds
+
 TABLE: Final = "lockwatch_audit_log"
 PREFIX: Final = "lockwatch_audit_"
 """Every table of the audit log begins so, partitions included."""
 VERSION_TABLE: Final = "lockwatch_alembic_version"
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND: Final = timedelta(microseconds=1)
 UNUSUAL: Final = "outcome <> 'success' OR rate_limit_hit OR anomaly_detected"
 """What the partial index holds."""
 
@@ -54,18 +54,6 @@ class Json(sa.types.UserDefinedType[str]):
     def get_col_spec(self, **_: Any) -> str:
         """The name of the type."""
         return "JSON"
-
-
-def instant(time_us: int) -> datetime:
-    """Microseconds since 1970 as an instant."""
-    return EPOCH + timedelta(microseconds=time_us)
-
-
-def microseconds(moment: datetime) -> int:
-    """An instant as microseconds since 1970. Raises: ValueError, for a time without a zone."""
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment!r} has no time zone; a correct one is datetime(2026, 11, 24, 9, 30, tzinfo=timezone.utc)")
-    return (moment - EPOCH) // MICROSECOND
 
 
 _TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from lockwatch import native
 from lockwatch.audit.address import Address
-from lockwatch.audit.connect import engine_at, needed
+from lockwatch.audit.connect import Database, needed
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HEAD: Final = "0001"
 """The newest revision."""
-_ALEMBIC: Final = threading.Lock()
+_ALEMBIC: Final = native.lock()
 """Alembic keeps what it is doing in its modules: one migration at a time in a process."""
 
 
@@ -30,32 +30,32 @@ def configuration(address: Address | None = None, connection: Connection | None 
     return config
 
 
-async def upgrade(address: Address, revision: str = "head") -> None:
+async def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the tables to a revision. Processes that do so at once wait for each other; the first one does it.
 
     Raises: ConfigurationError, alembic.util.CommandError for a revision there is not.
     """
-    await _run(address, partial(_command, "upgrade", revision))
+    await _run(database, partial(_command, "upgrade", revision))
 
 
-async def downgrade(address: Address, revision: str) -> None:
+async def downgrade(database: Database, revision: str) -> None:
     """Take the tables back. Below ``0001`` they are gone, with every row."""
-    await _run(address, partial(_command, "downgrade", revision))
+    await _run(database, partial(_command, "downgrade", revision))
 
 
-async def current(address: Address) -> str | None:
+async def current(database: Database) -> str | None:
     """The revision the tables are at; None when there are none."""
-    found: str | None = await _run(address, _revision)
+    found: str | None = await _run(database, _revision)
     return found
 
 
-def script(address: Address, revision: str = "head") -> None:
+def script(database: Database, revision: str = "head") -> None:
     """Print the SQL of an upgrade from nothing, for who may not connect."""
-    needed("alembic.command").upgrade(configuration(address), revision, sql=True)
+    needed("alembic.command").upgrade(configuration(database.address), revision, sql=True)
 
 
-async def _run(address: Address, work: Callable[[Connection], Any]) -> Any:
-    engine = engine_at(address, writes=True)
+async def _run(database: Database, work: Callable[[Connection], Any]) -> Any:
+    engine = database.engine(writes=True)
     while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110 - another thread holds it, or a task of this loop
         await asyncio.sleep(0.01)
     try:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from lockwatch.audit.address import EXAMPLES, Address
+from lockwatch.audit.address import EXAMPLES
+from lockwatch.audit.connect import Database
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
@@ -27,13 +28,13 @@ def database(command: F) -> F:
     return found
 
 
-def address_of(url: str | None) -> Address:
+def database_of(url: str | None) -> Database:
     """The database a command is about. Raises: Unusable."""
     try:
         given = url or os.environ.get(VARIABLE) or _from_file()
         if not given:
             raise Unusable(f"no database: give --database or set {VARIABLE}, for example to {EXAMPLES}")
-        return Address.of(given)
+        return Database.of(given)
     except LockwatchError as error:
         raise Unusable(str(error)) from None
 

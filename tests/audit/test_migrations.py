@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from lockwatch.audit import models, upgrades
 from lockwatch.audit.address import Address
+from lockwatch.audit.connect import Database
 from lockwatch.audit.row import COLUMNS
 from lockwatch.cli import main
 from tests.test_wheel import run, uv
@@ -68,24 +69,24 @@ def test_the_newest_revision_is_the_one_the_code_knows() -> None:
 
 
 def test_tables_come_and_go(url: str) -> None:
-    address = Address.of(url)
-    assert asyncio.run(upgrades.current(address)) is None
+    database = Database.of(url)
+    assert asyncio.run(upgrades.current(database)) is None
     for _ in range(2):
-        asyncio.run(upgrades.upgrade(address))
-        assert asyncio.run(upgrades.current(address)) == upgrades.HEAD
+        asyncio.run(upgrades.upgrade(database))
+        assert asyncio.run(upgrades.current(database)) == upgrades.HEAD
         assert tables(url) >= TABLES
-    asyncio.run(upgrades.downgrade(address, "base"))
+    asyncio.run(upgrades.downgrade(database, "base"))
     assert not tables(url) & TABLES
-    asyncio.run(upgrades.upgrade(address))
+    asyncio.run(upgrades.upgrade(database))
     assert tables(url) >= TABLES
 
 
 def test_the_tables_are_those_of_the_models(url: str) -> None:
-    address = Address.of(url)
-    asyncio.run(upgrades.upgrade(address))
-    if address.dialect == "postgresql":
+    database = Database.of(url)
+    asyncio.run(upgrades.upgrade(database))
+    if database.dialect == "postgresql":
         execute(url, "SELECT lockwatch_audit_partition(now())")
-    command.check(upgrades.configuration(address))
+    command.check(upgrades.configuration(database))
 
 
 def test_processes_that_upgrade_at_once_wait_for_each_other(url: str) -> None:
@@ -99,10 +100,10 @@ def test_processes_that_upgrade_at_once_wait_for_each_other(url: str) -> None:
 def test_a_table_of_the_first_release_is_kept_beside(url: str) -> None:
     made = "CREATE TABLE lockwatch_audit_log (id integer PRIMARY KEY, ip varchar(45))"
     execute(url, made, "INSERT INTO lockwatch_audit_log VALUES (1, '192.0.2.1')")
-    asyncio.run(upgrades.upgrade(Address.of(url)))
+    asyncio.run(upgrades.upgrade(Database.of(url)))
     assert execute(url, "SELECT id, ip FROM lockwatch_audit_log_0_1") == [(1, "192.0.2.1")]
     assert execute(url, "SELECT count(*) FROM lockwatch_audit_log") == [(0,)]
-    asyncio.run(upgrades.downgrade(Address.of(url), "base"))
+    asyncio.run(upgrades.downgrade(Database.of(url), "base"))
     assert execute(url, "SELECT id, ip FROM lockwatch_audit_log") == [(1, "192.0.2.1")]
 
 
@@ -178,15 +179,15 @@ def test_an_application_has_migrations_of_its_own(tmp_path: Path, monkeypatch: p
     theirs.set_main_option("path_separator", "os")
     url = f"sqlite+aiosqlite:///{tmp_path}/app.db"
     monkeypatch.setenv("APP_URL", f"sqlite:///{tmp_path}/app.db")
-    address = Address.of(url)
+    database = Database.of(url)
     command.upgrade(theirs, "head")
-    asyncio.run(upgrades.upgrade(address))
+    asyncio.run(upgrades.upgrade(database))
     command.check(theirs)
-    command.check(upgrades.configuration(address))
+    command.check(upgrades.configuration(database))
     assert tables(url) == TABLES | {"orders", "alembic_version", "lockwatch_alembic_version"}
-    asyncio.run(upgrades.downgrade(address, "base"))
+    asyncio.run(upgrades.downgrade(database, "base"))
     assert tables(url) == {"orders", "alembic_version", "lockwatch_alembic_version"}
-    asyncio.run(upgrades.upgrade(address))
+    asyncio.run(upgrades.upgrade(database))
     command.downgrade(theirs, "base")
     assert tables(url) >= TABLES
 

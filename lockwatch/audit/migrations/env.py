@@ -15,7 +15,7 @@ from alembic import context
 
 from lockwatch.audit import models
 from lockwatch.audit.address import EXAMPLES, Address
-from lockwatch.audit.connect import engine_at
+from lockwatch.audit.connect import Database
 from lockwatch.errors import ConfigurationError
 
 
@@ -42,7 +42,7 @@ def migrate(connection: sa.Connection | None, /, **settings: Any) -> None:
 
 async def connected(address: Address) -> None:
     """Open the database, migrate, and close it."""
-    engine = engine_at(address)
+    engine = Database(address).engine(writes=True)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(migrate)
