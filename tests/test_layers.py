@@ -37,13 +37,8 @@ PURE = [
     "alerts",
 ]
 WAITING = {
-    "tokens/keyfile.py",
-    "tokens/fetch.py",
-    "tokens/roots.py",
-    "tokens/manager.py",
-    "alerts/receiver.py",
-    "alerts/resolver.py",
-    "alerts/delivery.py",
+    *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager")),
+    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch")),
 }
 """Modules of a pure folder that read files or the network."""
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]
