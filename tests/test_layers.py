@@ -42,15 +42,10 @@ PURE = [
     "alerts",
 ]
 WAITING = {
-    "alerts/delivery.py",
-    "alerts/receiver.py",
-    "alerts/resolver.py",
+    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch")),
     "anomaly/bans.py",
     "anomaly/direct.py",
-    "tokens/fetch.py",
-    "tokens/keyfile.py",
-    "tokens/manager.py",
-    "tokens/roots.py",
+    *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager")),
 }
 """Modules of a pure folder that read files or the network, or drive flows."""
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]

@@ -6,6 +6,7 @@ A name server that hangs then holds up nothing else, not even the end of the pro
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -35,11 +36,12 @@ class Resolver:
 
     def __init__(self, lookup: Lookup = look_up) -> None:
         self._lookup = lookup
-        self._lock = native.lock()
-        self._waiting: dict[tuple[str, int], _Waiting] = {}
+        self.forked()
+        native.tell_of_forks(self)
 
     async def addresses(self, host: str, port: int) -> Sequence[str]:
         """Every address of a name."""
+        native.at_home(self)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Sequence[str]] = loop.create_future()
         with self._lock:
@@ -49,6 +51,12 @@ class Resolver:
         if first:
             native.start(partial(self._look, host, port), "lockwatch-resolver")
         return await answer
+
+    def forked(self) -> None:
+        """Begin anew in a child, which has none of the threads."""
+        self.pid = os.getpid()
+        self._lock = native.lock()
+        self._waiting: dict[tuple[str, int], _Waiting] = {}
 
     def _look(self, host: str, port: int) -> None:
         found: Sequence[str] = ()
