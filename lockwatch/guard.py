@@ -55,7 +55,6 @@ class Guard:
         method: str,
         template: str,
         exempt: bool,
-        outer: bool = True,
     ) -> Plan:
         """What applies to a route, default and application limits included.
 
@@ -64,7 +63,6 @@ class Guard:
             access: the tokens it requires.
             method: of the request, as `method_named` has it.
             exempt: its path is one of `exempt_paths`.
-            outer: whether what stands before every route applies.
 
         Raises: ConfigurationError.
         """
@@ -75,8 +73,8 @@ class Guard:
             )
         if declared is None:
             return replace(EXEMPT, access=tuple(access)) if access else EXEMPT
-        general = self.engine.application if outer and not exempt else ()
-        defaults = self.engine.defaults if outer and not exempt and not declared else ()
+        general = () if exempt else self.engine.application
+        defaults = () if declared or exempt else self.engine.defaults
         plan = make_plan((*general, *declared, *defaults), method, template, self.engine.config.on_redis_failure)
         return replace(plan, access=tuple(access)) if access else plan
 
