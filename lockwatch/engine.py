@@ -63,16 +63,17 @@ class Engine:
 
     Args:
         config: validated settings.
+        blocking: requests are served by blocking code.
     """
 
-    def __init__(self, config: LockWatchConfig) -> None:
+    def __init__(self, config: LockWatchConfig, blocking: bool = False) -> None:
         self.config = config
         self.clients = Clients(trust(config.trusted_proxies), config.forwarded_header, config.ipv6_prefix)
         self.exempt = read_networks(config.exempt_networks, "exempt_networks")
         self.application = _application_limits(config)
         self.defaults = () if config.default_limits is None else (Declaration(config.default_limits),)
         self.warnings: list[str] = []
-        self.link = Link(config, self.warn)
+        self.link = Link(config, self.warn, blocking=blocking)
         self.admission = Admission(config, self.link)
         self.identity = _identity(config, self.link)
         self.anomaly = settings_of(config)
@@ -151,6 +152,11 @@ class Engine:
         if self.alerts is not None:
             await self.alerts.finish()
         await self.link.aclose()
+
+    def close(self) -> None:
+        """`aclose` for blocking code: its connections, and those of the background."""
+        self.admission.settlement.finish_sync()
+        self.link.close()
 
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""
