@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lockwatch.admission import Admission
 from lockwatch.anomaly.config import AnomalyConfig, settings_of
+from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
@@ -60,20 +61,22 @@ class Engine:
 
     Args:
         config: validated settings.
+        blocking: requests are served by blocking code.
     """
 
-    def __init__(self, config: LockWatchConfig) -> None:
+    def __init__(self, config: LockWatchConfig, blocking: bool = False) -> None:
         self.config = config
         self.clients = Clients(trust(config.trusted_proxies), config.forwarded_header, config.ipv6_prefix)
         self.exempt = read_networks(config.exempt_networks, "exempt_networks")
         self.application = _application_limits(config)
         self.defaults = () if config.default_limits is None else (Declaration(config.default_limits),)
         self.warnings: list[str] = []
-        self.link = Link(config, self.warn)
+        self.link = Link(config, self.warn, blocking=blocking)
         self.admission = Admission(config, self.link)
         self.identity = _identity(config, self.link)
         self.anomaly = settings_of(config)
         self.bans = self._bans()
+        self.logins = Logins(self.anomaly, config.ipv6_prefix)
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -142,6 +145,11 @@ class Engine:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
         await self.link.aclose()
+
+    def close(self) -> None:
+        """`aclose` for blocking code: its connections, and those of the background."""
+        self.admission.settlement.finish_sync()
+        self.link.close()
 
 
 def _identity(config: LockWatchConfig, link: Link) -> Identity | None:

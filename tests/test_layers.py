@@ -36,7 +36,15 @@ PURE = [
     "tokens",
     "anomaly",
 ]
-WAITING = {"anomaly/direct.py", "anomaly/bans.py", "tokens/keyfile.py", "tokens/fetch.py", "tokens/roots.py", "tokens/manager.py"}
+WAITING = {
+    "anomaly/direct.py",
+    "anomaly/bans.py",
+    "anomaly/logins.py",
+    "tokens/keyfile.py",
+    "tokens/fetch.py",
+    "tokens/roots.py",
+    "tokens/manager.py",
+}
 """Modules of a pure folder that read files or the network, or drive flows."""
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]
 
