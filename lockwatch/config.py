@@ -169,6 +169,24 @@ class LockWatchConfig:
         sources.update(dict.fromkeys(options, "argument"))
         return cls(**{**found, **options}, sources=sources)
 
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], options: Mapping[str, Any]) -> LockWatchConfig:
+        """Settings from keyword options, then from the ``LOCKWATCH_*`` of a Flask application, the rest from the environment.
+
+        Raises: ConfigurationError, for an unknown name with the nearest one.
+        """
+        found: dict[str, Any] = {}
+        for key, value in settings.items():
+            name = key.removeprefix("LOCKWATCH_").lower()
+            if not key.startswith("LOCKWATCH_") or name in options:
+                continue
+            plain = name.removesuffix("_file")
+            if plain != name and plain in _known():
+                found.setdefault(plain, _convert(plain, _file(str(value), key), key))
+            else:
+                found[name] = _convert(name, value, key) if isinstance(value, str) else value
+        return cls.from_mapping({**found, **options})
+
     def replaced(self, options: Mapping[str, Any]) -> LockWatchConfig:
         """These settings with some options changed. Raises: ConfigurationError."""
         _check_names(options)
@@ -216,11 +234,15 @@ def _check_texts(config: LockWatchConfig) -> None:
 
 def _check_names(options: Mapping[str, Any]) -> frozenset[str]:
     """The names of all options. Raises: ConfigurationError when one of `options` is not among them."""
-    known = frozenset(f.name for f in fields(LockWatchConfig)) - {"sources"}
+    known = _known()
     for name in options:
         if name not in known:
             raise ConfigurationError(f"unknown option {name!r}{_nearest(name, known)}")
     return known
+
+
+def _known() -> frozenset[str]:
+    return frozenset(f.name for f in fields(LockWatchConfig)) - {"sources"}
 
 
 def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[dict[str, Any], dict[str, str]]:

@@ -151,7 +151,7 @@ class Gate:
                 refused = await self.guard.check_body(visit, plan, scope, reading)
             if refused is not None:
                 if not self.guard.by_host:
-                    self.guard.shortcut.learn(scope, visit.entry, plan)
+                    self.guard.shortcut.learn(visit.entry, plan)
                 await self.guard.refuse(refused, scope, receive, send)
                 return
             if plan.access and scope["type"] == "websocket":
