@@ -148,6 +148,12 @@ class Visit:
         method, _, template = (self.plan.scope if self.plan is not None else "").partition(":")
         return make_plan((Declaration(limits, key=key, cost=cost, name=name),), method, template)
 
+    def plan_of_login(self, limits: Any, pair: str) -> Plan:
+        """The plan of a limit that failed log-ins fill, on the route of this request. Raises: ConfigurationError."""
+        method, _, template = (self.plan.scope if self.plan is not None else "").partition(":")
+        declared = Declaration(limits, key=lambda _: pair, count="failures", name="login-attempts")
+        return make_plan((declared,), method, template, self.guard.engine.config.on_redis_failure)
+
     def __repr__(self) -> str:
         return f"Visit(decisions={self.decisions!r})"
 
