@@ -26,6 +26,10 @@ PURE = [
     "config.py",
     "flow.py",
     "event.py",
+    "audit/address.py",
+    "audit/entry.py",
+    "audit/formats.py",
+    "audit/parking.py",
     "audit/row.py",
     "client.py",
     "keys.py",
@@ -35,15 +39,12 @@ PURE = [
     "limits",
     "tokens",
     "anomaly",
+    "alerts",
 ]
 WAITING = {
-    "anomaly/direct.py",
-    "anomaly/bans.py",
-    "anomaly/logins.py",
-    "tokens/keyfile.py",
-    "tokens/fetch.py",
-    "tokens/roots.py",
-    "tokens/manager.py",
+    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch")),
+    *(f"anomaly/{name}.py" for name in ("bans", "direct", "logins", "watcher")),
+    *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager")),
 }
 """Modules of a pure folder that read files or the network, or drive flows."""
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]

@@ -17,6 +17,7 @@ NAMES = [
     "Claims",
     "ConfigurationError",
     "Decision",
+    "InvalidWebhook",
     "Issuer",
     "JWTAuth",
     "JWTConfig",
@@ -30,10 +31,12 @@ NAMES = [
     "RateLimitState",
     "RateLimited",
     "RateLimiter",
+    "SlackChannel",
     "StoreError",
     "StoreUnavailable",
     "TokenError",
     "TokenPair",
+    "WebhookChannel",
     "by_api_key",
     "by_claim",
     "by_form",
@@ -44,6 +47,7 @@ NAMES = [
     "key_by_ip",
     "key_by_user_id",
     "rate_limit",
+    "verify_webhook",
 ]
 
 

@@ -28,6 +28,8 @@ RULES_OF: Final = {
     "cold": "stuffing.distributed",
     "fanout": "spray",
 }
+CAUTION: Final = {"fresh": 1.75, "settled": 1.0, "cold": 1.0, "fanout": 1.0}
+"""Times the threshold: what was not given time to be put right has to say more."""
 FLOOR: Final = 1 / 24
 """The least an hour usually brings: one a day."""
 _CUT: Final = 1.5
@@ -103,7 +105,7 @@ class Site:
         rule = self._rules[RULES_OF[name]]
         case = self._cases.get(rule.name)
         channel.step(at_us, STEP, factor, FLOOR, learn=case is None or at_us - case.detected_us > _LONGEST_US)
-        if case is None and channel.evidence >= rule.threshold and rule.name not in self._off:
+        if case is None and channel.evidence >= CAUTION[name] * rule.threshold and rule.name not in self._off:
             best = channel.cusum.best
             if channel.cusum.observed[best] >= _LEAST and channel.cells.hours >= READY:
                 self._open(rule.name, at_us + _STEP_US, channel.cusum.since_us[best])

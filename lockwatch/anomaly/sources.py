@@ -18,7 +18,7 @@ from lockwatch.anomaly.tally import Source as Seen
 NOVEL: Final = 2.1
 AGAIN: Final = 1.0
 TRAVELLER: Final = 0.5
-TRAVELLER_AGAIN: Final = 0.1
+TRAVELLER_AGAIN: Final = 0.04
 FAMILIAR: Final = 0.5
 GOOD: Final = -2.9
 GOOD_AGAIN: Final = -0.3

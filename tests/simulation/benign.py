@@ -120,6 +120,8 @@ def broken(world: World, rng: Random, start_us: int, end_us: int) -> Iterator[Ev
     """Three phones send a stale password each minute for two days, wherever they are."""
     people = [person for person in world.people if person.kind == "mobile"][:3]
     ips = {person.name: person.ip for person in people}
+    for person in people:
+        yield login(start_us, person.name, person.ip, person.agent, "success")
     for at_us in range(start_us + DAY, min(start_us + 3 * DAY, end_us), MINUTE):
         for person in people:
             if rng.random() < 1 / 60:
