@@ -42,7 +42,7 @@ PURE = [
     "alerts",
 ]
 WAITING = {
-    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch")),
+    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch", "setup")),
     *(f"anomaly/{name}.py" for name in ("bans", "direct", "logins", "watcher")),
     *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager")),
 }
