@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from lockwatch.admission import Admission
 from lockwatch.anomaly.config import AnomalyConfig, settings_of
+from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
@@ -85,6 +86,7 @@ class Engine:
         self.identity = _identity(config, self.link)
         self.anomaly = settings_of(config)
         self.bans = self._bans()
+        self.logins = Logins(self.anomaly, config.ipv6_prefix)
         self.alerts = self._alerts()
         if config.in_memory and config.processes > 1:
             self.warn(
@@ -176,9 +178,9 @@ class Engine:
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
+        await self.flush(LEAVING)
         if self.alerts is not None:
             await self.alerts.finish()
-        await self.flush(LEAVING)
         await self.link.aclose()
         self._rest()
 

@@ -47,9 +47,8 @@ PURE = [
     "alerts",
 ]
 WAITING = {
-    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch")),
-    "anomaly/bans.py",
-    "anomaly/direct.py",
+    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch", "setup")),
+    *(f"anomaly/{name}.py" for name in ("bans", "direct", "logins", "watcher")),
     *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager")),
 }
 """Modules of a pure folder that read files or the network, or drive flows."""

@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockwatch import guard
 from lockwatch.engine import Engine
-from lockwatch.errors import Banned, RequestRefused
-from lockwatch.fastapi.banned import Doorkeeper
+from lockwatch.errors import RequestRefused
+from lockwatch.fastapi.banned import turn_away
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
 from lockwatch.fastapi.refusal import answer
@@ -37,7 +37,6 @@ class Guard(guard.Guard):
         super().__init__(engine)
         self.app = app
         self.shortcut = Shortcut(self)
-        self.doorkeeper = None if engine.bans is None else Doorkeeper(engine, engine.bans, app)
         self._counted = -1
         self._tables: tuple[list[Any], ...] = ()
         self.by_host = False  # then a path alone does not say which route is meant
@@ -247,7 +246,8 @@ class Entrance:
                 self._prepare(visit)
                 await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
             else:
-                await self._turn_away(banned, visit, scope, receive, send)
+                visit.refusal = banned.code
+                await turn_away(banned, guard.app, scope, receive, send)
         except BaseException as error:
             if witness is not None:
                 witness.error = error
@@ -256,11 +256,6 @@ class Entrance:
             if witness is not None:
                 witness.tell()
             visit.end()
-
-    async def _turn_away(self, banned: Banned, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        visit.refusal = banned.code
-        if self.guard.doorkeeper is not None:
-            await self.guard.doorkeeper.refuse(banned, scope, receive, send)
 
     def _prepare(self, visit: Visit) -> None:
         if self.guard.admission.mode == "off":
