@@ -19,7 +19,10 @@ from lockwatch.errors import ConfigurationError
 _BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
 _OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl"})
 _FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl"})
-_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "sources"})
+_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "alerts", "sources"})
+_FLAGS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_BOOLEANS: Final = frozenset({"allow_private_webhooks"})
+_LISTS: Final = frozenset({"exempt_paths", "exempt_networks", "secret_key", "webhook_urls", "webhook_secrets", "slack_urls"})
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
     "headers": ("both", "draft-11", "x", "off"),
@@ -35,6 +38,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "rate_limit_requests": (0, 2**40),
     "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
     "access_token_ttl": (1, 30 * 86_400),
+    "alerts_per_hour": (1, 10_000),
 }
 
 
@@ -72,6 +76,12 @@ class LockWatchConfig:
         access_token_ttl: seconds that an access token lives; the same as `JWTConfig(access_token_ttl=...)`.
         issuers: third parties whose access tokens are believed, each an `Issuer`.
         load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
+        webhook_urls: who is alerted: URLs that signed webhooks are sent to.
+        webhook_secrets: what they are signed with, ``whsec_...``; each signs, so that they can be replaced one by one.
+        slack_urls: incoming webhooks of Slack, which are alerted too.
+        alerts: receivers with settings of their own: `WebhookChannel` and `SlackChannel`.
+        allow_private_webhooks: whether `webhook_urls` and `slack_urls` may be at private addresses, and use http.
+        alerts_per_hour: how many alerts one process sends one by one; more are told in a digest.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -104,10 +114,24 @@ class LockWatchConfig:
     access_token_ttl: float | None = None
     issuers: Any = ()
     load_claims: Callable[[str], Any] | None = None
+    webhook_urls: str | tuple[str, ...] = field(default=(), repr=False)
+    webhook_secrets: Any = field(default=(), repr=False)
+    slack_urls: str | tuple[str, ...] = field(default=(), repr=False)
+    alerts: Any = field(default=(), repr=False)
+    allow_private_webhooks: bool = False
+    alerts_per_hour: int = 60
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("exempt_paths", "exempt_networks", "trusted_proxies", "secret_key"):
+        for name in (
+            "exempt_paths",
+            "exempt_networks",
+            "trusted_proxies",
+            "secret_key",
+            "webhook_urls",
+            "webhook_secrets",
+            "slack_urls",
+        ):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
         if isinstance(self.exempt_paths, str):
@@ -185,6 +209,8 @@ def _check_choices(config: LockWatchConfig) -> None:
 def _check_texts(config: LockWatchConfig) -> None:
     if config.redis_url is not None and not (isinstance(config.redis_url, str) and config.redis_url.strip()):
         raise ConfigurationError("redis_url is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
+    if not isinstance(config.allow_private_webhooks, bool):
+        raise ConfigurationError(f"allow_private_webhooks={config.allow_private_webhooks!r} is neither True nor False")
     name = config.namespace
     if not isinstance(name, str) or not name or name.strip(":") != name or any(c in name for c in "{} \n"):
         raise ConfigurationError(
@@ -223,14 +249,23 @@ def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple
 
 
 def _convert(name: str, text: str, variable: str) -> Any:
-    if name in ("exempt_paths", "exempt_networks", "secret_key"):
+    if name in _LISTS:
         return _listed(text)
+    if name in _BOOLEANS:
+        return _flag(text, variable)
     if name not in _RANGES:
         return text
     try:
         return float(text) if name in _FLOATS else int(text)
     except ValueError:
         raise ConfigurationError(f"{variable}={text[:40]!r} is not a number") from None
+
+
+def _flag(text: str, variable: str) -> bool:
+    try:
+        return _FLAGS[text.strip().lower()]
+    except KeyError:
+        raise ConfigurationError(f"{variable}={text[:40]!r} is neither true nor false") from None
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from lockwatch.limits.grammar import Limit
 from lockwatch.link import Link
 
 if TYPE_CHECKING:
+    from lockwatch.alerts.dispatch import Alerts
     from lockwatch.identity import Identity
 
 logger = logging.getLogger("lockwatch")
@@ -38,6 +39,7 @@ class Health:
         breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
         workers: how many processes share a quota when the store is down.
         worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
+        alerts: ``off``, ``ok``, or what keeps alerts from arriving.
     """
 
     status: str
@@ -51,6 +53,7 @@ class Health:
     breaker: str = "closed"
     workers: int = 1
     worker: str = "idle"
+    alerts: str = "off"
 
 
 class Engine:
@@ -70,6 +73,7 @@ class Engine:
         self.link = Link(config, self.warn)
         self.admission = Admission(config, self.link)
         self.identity = _identity(config, self.link)
+        self.alerts = self._alerts()
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -98,6 +102,8 @@ class Engine:
         error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
         if self.identity is not None:
             warnings += self.identity.complaints
+        alerts = () if self.alerts is None else self.alerts.complaints
+        warnings += alerts
         healthy = not error and not warnings and not link.memory.overflowed
         return Health(
             "ok" if healthy else "degraded",
@@ -111,6 +117,7 @@ class Engine:
             link.breaker.state,
             link.workers,
             link.worker,
+            "off" if self.alerts is None else "; ".join(alerts) or "ok",
         )
 
     async def open(self) -> None:
@@ -126,7 +133,19 @@ class Engine:
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
+        if self.alerts is not None:
+            await self.alerts.finish()
         await self.link.aclose()
+
+    def _alerts(self) -> Alerts | None:
+        """Who is alerted, where anybody is; else nothing of it is imported."""
+        if not (self.config.webhook_urls or self.config.slack_urls or self.config.alerts):
+            return None
+        from lockwatch.alerts.setup import make_alerts
+
+        alerts = make_alerts(self.config, None, "spool_dir is None", self.warn)
+        self.link.every(0.25, alerts.deliver, "alerts")
+        return alerts
 
 
 def _identity(config: LockWatchConfig, link: Link) -> Identity | None:

@@ -220,7 +220,7 @@ def test_the_readme_lists_every_extra() -> None:
 
 
 # ------------------------------------------------------------ tables
-CODE_ONLY = {"redis", "user", "tenant", "jwt", "issuers", "load_claims"}
+CODE_ONLY = {"redis", "user", "tenant", "jwt", "issuers", "load_claims", "alerts"}
 
 
 def test_the_configuration_table_is_complete_and_its_defaults_are_right() -> None:
@@ -246,6 +246,10 @@ def test_the_environment_variables_are_read() -> None:
         "mode": "observe",
         "jwt_secret": "0123456789abcdef0123456789abcdef",
         "headers": "x",
+        "webhook_urls": "https://hooks.example.com/lockwatch",
+        "webhook_secrets": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        "slack_urls": "https://hooks.slack.example/services/x",
+        "allow_private_webhooks": "true",
     }
     for row in table("configuration.md", "Options"):
         name = code_in(row[0])

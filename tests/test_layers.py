@@ -38,7 +38,7 @@ PURE = [
 ]
 WAITING = {
     *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager")),
-    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch")),
+    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch", "setup")),
 }
 """Modules of a pure folder that read files or the network."""
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]

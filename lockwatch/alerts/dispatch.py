@@ -157,6 +157,8 @@ class Alerts:
 
     async def finish(self, timeout: float = FINISH) -> None:  # noqa: ASYNC109
         """Send what is due and wait for it, `timeout` seconds at most; what has not arrived then is in the outbox."""
+        if not self._keeper.opened:
+            return
         ends = time.monotonic() + timeout
         await self.deliver()
         while self._busy and time.monotonic() < ends:

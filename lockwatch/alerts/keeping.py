@@ -52,6 +52,11 @@ class Keeper:
                 self._opened = [*self._on_disk(), Outbox.in_memory()]
             return self._opened
 
+    @property
+    def opened(self) -> bool:
+        """Whether anything was kept or looked for."""
+        return self._opened is not None
+
     def add(
         self, name: str, kind: str, body: bytes, receivers: Mapping[str, str], now: float, state: str = WAITING
     ) -> Place | None:

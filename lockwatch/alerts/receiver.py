@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from lockwatch.alerts.signing import TOLERANCE, read_key, verify
+from lockwatch.alerts.signing import TOLERANCE, Headers, read_key, verify
 from lockwatch.errors import InvalidWebhook
 
 
 def verify_webhook(
     secrets: str | bytes | Sequence[str | bytes],
-    headers: Mapping[str, str],
+    headers: Headers,
     body: bytes | str,
     *,
     now: float | None = None,
@@ -23,7 +23,7 @@ def verify_webhook(
 
     Args:
         secrets: one or several, ``whsec_...`` or, of an asymmetric sender, ``whpk_...``. While one is replaced, give both.
-        headers: of the request, a mapping with names in any case.
+        headers: of the request: anything with `items()`; names in any case.
         body: the raw body of the request.
         now: seconds since 1970; None asks the clock.
         tolerance: seconds by which the clocks may differ, and for which a copy of the request is believed: remember the

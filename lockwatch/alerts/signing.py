@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -38,6 +38,13 @@ class Key(Protocol):
 
     def verifies(self, content: bytes, signature: bytes) -> bool:
         """Whether `signature` is one of `content`."""
+
+
+class Headers(Protocol):
+    """Headers of a request, in whatever class a framework has them."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Names and values."""
 
 
 class SymmetricKey:
@@ -112,7 +119,7 @@ def signature(keys: Sequence[Key], name: str, timestamp: int, body: bytes) -> st
     return " ".join(f"{key.scheme},{b64encode(key.sign(content)).decode()}" for key in keys)
 
 
-def verify(keys: Sequence[Key], headers: Mapping[str, str], body: bytes, now: float, tolerance: float = TOLERANCE) -> None:
+def verify(keys: Sequence[Key], headers: Headers, body: bytes, now: float, tolerance: float = TOLERANCE) -> None:
     """Check who sent a webhook, and when.
 
     Args:

@@ -55,6 +55,7 @@ class Bench:
         ends = self.now + seconds
         while self.now < ends:
             self.now = min(self.now + tick, ends)
+            await self.alerts.deliver()
             await self.alerts.finish(30.0)
 
     def deliveries(self, *states: str) -> list[Delivery]:
