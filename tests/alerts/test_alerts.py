@@ -305,10 +305,11 @@ async def test_a_used_token_is_an_alert(file: Path) -> None:
 async def test_without_a_place_on_disk_alerts_are_sent_from_memory_and_it_says_so(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails() -> Outbox:
-        raise PermissionError(13, "Permission denied")
+    class Forbidden(Bench):
+        def open(self) -> Outbox:
+            raise PermissionError(13, "Permission denied")
 
-    async with receiver() as hook, bench(file, hook, opens=fails) as desk:
+    async with receiver() as hook, bench(file, hook, shelf=Forbidden(file)) as desk:
         desk.raised()
         await desk.alerts.finish()
         assert hook.ids == ["msg_1"]
@@ -429,7 +430,8 @@ def test_the_budget_fills_evenly_and_common_types_may_use_half() -> None:
 
 
 def test_alerts_are_made_without_touching_the_disk(tmp_path: Path) -> None:
-    def fails() -> Outbox:
-        raise AssertionError
+    class Untouched(Bench):
+        def open(self) -> Outbox:
+            raise AssertionError
 
-    Alerts((), fails)
+    Alerts((), Untouched(tmp_path / "outbox"))
