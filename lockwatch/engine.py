@@ -134,7 +134,7 @@ class Engine:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
         if self.alerts is not None:
-            await self.alerts.finish()
+            await self.alerts.aclose()
         await self.link.aclose()
 
     def _alerts(self) -> Alerts | None:

@@ -8,7 +8,9 @@ import os
 import secrets
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -34,6 +36,7 @@ LOOK: Final = 5.0
 ADOPT: Final = 60.0
 TIDY: Final = 600.0
 FINISH: Final = 3.0
+STOP: Final = 1.0
 
 
 def new_id() -> str:
@@ -166,11 +169,18 @@ class Alerts:
         while self._busy and time.monotonic() < ends:
             await asyncio.sleep(0.01)
             self._begin()
-        loop = asyncio.get_running_loop()
-        mine = [task for task in list(self._busy.values()) if task is not None and task.get_loop() is loop]
-        for task in mine:
-            task.cancel()
-        await asyncio.gather(*mine, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """`finish`, then stop what still hangs, and close the outbox. The next use opens it again."""
+        await self.finish()
+        for task in list(self._busy.values()):
+            with suppress(RuntimeError):  # a loop that has ended
+                if task is not None:
+                    task.get_loop().call_soon_threadsafe(task.cancel)
+        ends = time.monotonic() + STOP
+        while self._busy and time.monotonic() < ends:  # noqa: ASYNC110 - on whatever loops they run
+            await asyncio.sleep(0.01)
+        self.close()
 
     async def test(self) -> list[tuple[str, Answer]]:
         """Send a test to every receiver now, whatever it wants, and not through the outbox: what each answers, by its name."""
@@ -211,6 +221,7 @@ class Alerts:
         self._lock = native.lock()
         names = {endpoint.key: endpoint.name for endpoint in self.endpoints}
         self._keeper = Keeper(self._shelf, self._missing, names, self._clock)
+        weakref.finalize(self, _forget, self._keeper, self.pid)
         self._lanes = [Lane(endpoint, self._keeper, self._courier, self._clock) for endpoint in self.endpoints]
         self._busy: dict[Lane, asyncio.Task[None] | None] = {}
         self._budget = Budget(self._per_hour)
@@ -275,6 +286,12 @@ class Alerts:
             receivers |= self._receivers(kind)
         box.digest(alert.id, alert.type, render(alert), receivers, now)
         self._digested_at = now
+
+
+def _forget(keeper: Keeper, pid: int) -> None:
+    """Close what a process opened, in that process."""
+    if os.getpid() == pid:
+        keeper.close()
 
 
 def _reuse(event: Event) -> Alert:
