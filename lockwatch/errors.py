@@ -10,6 +10,8 @@
      +- UnsafeStep             a step with signing keys that would break tokens still alive
      +- IssuerError            the keys of a third party could not be fetched
      +- InvalidWebhook         401: a webhook was not signed with the secret, or not lately
+     +- SinkError              rows of the audit log could not be delivered; they are kept, and sent again
+     +- CursorError            400: a cursor of the audit log is not one of ours (also a ValueError)
      +- TokenError             401: a token is not accepted (also a ValueError)
      |   +- InvalidRequest     400: credentials came twice, or are no bearer credentials
      |   +- InsufficientScope  403: the token is good, but not for this
@@ -107,6 +109,20 @@ class InvalidWebhook(LockwatchError):
 
     code = "invalid_webhook"
     status = 401
+
+
+class SinkError(LockwatchError):
+    """A sink of the audit log took none, or not all, of some rows. They are kept and sent again; no row is stored twice."""
+
+    code = "sink_error"
+    status = 503
+
+
+class CursorError(LockwatchError, ValueError):
+    """A cursor of the audit log is not one that a query gave, or was changed: 400."""
+
+    code = "invalid_cursor"
+    status = 400
 
 
 TOKEN_FAULTS: Final = {

@@ -92,16 +92,18 @@ class LockWatch(Operated):
             name: the bucket's name, shared by all that use it.
             subject: whom to count.
         """
-        outcome = await self.engine.admission.take(await self._charges(name, subject, limits, cost))
+        outcome = await self.engine.link.drive(self.engine.admission.taking(await self._charges(name, subject, limits, cost)))
         return tightest(outcome.decisions)
 
     async def peek(self, name: str, subject: str, limits: Limits, cost: int = 1) -> Decision:
         """What `take` would decide, charging nothing. Raises: StoreError."""
-        return tightest(await self.engine.admission.peek(await self._charges(name, subject, limits, cost)))
+        return tightest(
+            await self.engine.link.drive(self.engine.admission.peeking(await self._charges(name, subject, limits, cost)))
+        )
 
     async def reset(self, name: str, subject: str, limits: Limits) -> bool:
         """Forget what `take` charged; whether there was anything. Raises: StoreError."""
-        return await self.engine.admission.reset(await self._charges(name, subject, limits, 1)) > 0
+        return await self.engine.link.drive(self.engine.admission.resetting(await self._charges(name, subject, limits, 1))) > 0
 
     def health(self) -> Health:
         """The state of this process's protections, as last seen."""

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from starlette.types import Message, Scope
 
+from lockwatch.capture import Exchange
+from lockwatch.client import Client
 from lockwatch.errors import RateLimited, RequestRefused
+from lockwatch.event import HTTP
 from lockwatch.fastapi.refusal import handle
 from lockwatch.headers import RawHeaders, problem
 from lockwatch.limits.decision import Decision
@@ -77,19 +80,25 @@ class Shortcut:
         if plan is None or guard.engine.exempt or any(name == b"origin" for name, _ in scope["headers"]) or self._own_answer():
             return None
         host, port = scope["client"] or (None, None)
-        subject = guard.engine.clients.resolve(host, scope["headers"], port == 0).subject
+        client = guard.engine.clients.resolve(host, scope["headers"], port == 0)
         now = time.monotonic()
-        found = guard.admission.known(plan, subject, now)
-        return None if found is None else self._tell(*found, now, scope["method"])
+        found = guard.admission.known(plan, client.subject, now)
+        if found is None:
+            return None
+        decision_id = guard.admission.ids.next()
+        messages = self._tell(*found, now, scope["method"], decision_id)
+        if guard.engine.stream is not None:
+            sent = len(messages[1]["body"])
+            guard.engine.stream.post(_noted(scope, client, plan, _counted(found[1], found[0]), sent, now, decision_id))
+        return messages
 
     def _own_answer(self) -> bool:
         """Whether the application answers refusals in its own way."""
         handlers = self._guard.app.exception_handlers
         return handlers.get(RateLimited, handle) is not handle or handlers.get(RequestRefused, handle) is not handle
 
-    def _tell(self, charge: Charge, denial: Denial, now: float, method: str) -> tuple[Message, Message]:
+    def _tell(self, charge: Charge, denial: Denial, now: float, method: str, decision_id: str) -> tuple[Message, Message]:
         admission = self._guard.admission
-        decision_id = admission.ids.next()
         seconds = max(1, ceil(denial.until - now))
         written = self._written.get(charge.key)
         if written is None or written.denial is not denial or written.seconds != seconds:
@@ -123,3 +132,26 @@ def entry_of(scope: Scope) -> Entry:
 def _counted(denial: Denial, charge: Charge) -> Sequence[Decision]:
     name = charge.policy.name
     return (denial.decision if denial.decision.policy == name else denial.decision._replace(policy=name),)
+
+
+def _noted(
+    scope: Scope, client: Client, plan: Plan, decisions: Sequence[Decision], sent: int, began: float, decision_id: str
+) -> Exchange:
+    """Such a refusal for those that want events."""
+    return Exchange(
+        HTTP,
+        "request",
+        time.time_ns() // 1000,
+        int((time.monotonic() - began) * 1e6),
+        client,
+        scope["method"],
+        plan.scope.partition(":")[2],
+        scope["path"],
+        scope.get("query_string", b""),
+        scope["headers"],
+        RateLimited.status,
+        sent,
+        decisions,
+        decision_id,
+        refusal=RateLimited.code,
+    )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any, Protocol
 
-from lockwatch.flow import AsyncStore, Call, Reply, Store
+from lockwatch.flow import AsyncStore, Store
 from lockwatch.stores.memory import MemoryStore
+from lockwatch.stores.standins import Immediate
 
 
 class Either(Protocol):
@@ -74,14 +75,3 @@ class Stores:
         closed = getattr(self._blocking, "close", None)
         if closed is not None:
             closed()
-
-
-class Immediate:
-    """A blocking store that does not block, on an event loop."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def call(self, call: Call) -> Reply:
-        """Run one script at once."""
-        return self._store.call(call)
