@@ -45,7 +45,10 @@ PURE = [
 ]
 WAITING = {
     *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager")),
-    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch", "setup")),
+    *(
+        f"alerts/{name}.py"
+        for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch", "setup", "shelf")
+    ),
 }
 """Modules of a pure folder that read files or the network."""
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]
