@@ -33,6 +33,8 @@ PURE = [
     "audit/parking.py",
     "audit/query.py",
     "audit/row.py",
+    "audit/chain.py",
+    "audit/merkle.py",
     "capture.py",
     "client.py",
     "keys.py",
