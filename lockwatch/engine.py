@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lockwatch.admission import Admission
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.identity import Identity
+    from lockwatch.spool.directory import Directory
 
 logger = logging.getLogger("lockwatch")
 LEAVING: Final = 5.0
@@ -180,7 +182,7 @@ class Engine:
         await self.admission.settlement.finish()
         await self.flush(LEAVING)
         if self.alerts is not None:
-            await self.alerts.finish()
+            await self.alerts.aclose()
         await self.link.aclose()
         self._rest()
 
@@ -188,6 +190,8 @@ class Engine:
         """`aclose` for blocking code: its connections, and those of the background."""
         self.admission.settlement.finish_sync()
         self.flush_sync(LEAVING)
+        if self.alerts is not None:
+            self.alerts.close()
         self.link.close()
         self._rest()
 
@@ -195,14 +199,22 @@ class Engine:
         if self.stream is not None:
             self.stream.rest()
 
+    def _spools(self) -> Directory | None:
+        """Where this application keeps what must outlive the process."""
+        from lockwatch.spool.directory import Directory, default_place
+
+        place = self.config.spool_dir
+        return None if place is None else Directory(default_place() if place == "auto" else Path(place), self.config.namespace)
+
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""
         if not (self.config.webhook_urls or self.config.slack_urls or self.config.alerts):
             return None
         from lockwatch.alerts.setup import make_alerts
 
-        alerts = make_alerts(self.config, None, "spool_dir is None", self.warn)
+        alerts = make_alerts(self.config, self._spools(), self.warn)
         self.link.every(0.25, alerts.deliver, "alerts")
+        self.listen(alerts.watch)
         return alerts
 
 
