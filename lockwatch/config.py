@@ -72,6 +72,9 @@ class LockWatchConfig:
         access_token_ttl: seconds that an access token lives; the same as `JWTConfig(access_token_ttl=...)`.
         issuers: third parties whose access tokens are believed, each an `Issuer`.
         load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
+        token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
+        token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
+        trusted_origins: further origins whose pages may send the access cookie, like ``https://app.example.com``.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -104,14 +107,18 @@ class LockWatchConfig:
     access_token_ttl: float | None = None
     issuers: Any = ()
     load_claims: Callable[[str], Any] | None = None
+    token_redis_url: str | None = field(default=None, repr=False)
+    token_namespace: str | None = None
+    trusted_origins: str | tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("exempt_paths", "exempt_networks", "trusted_proxies", "secret_key"):
+        for name in ("exempt_paths", "exempt_networks", "trusted_proxies", "secret_key", "trusted_origins"):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
-        if isinstance(self.exempt_paths, str):
-            object.__setattr__(self, "exempt_paths", _listed(self.exempt_paths))
+        for name in ("exempt_paths", "trusted_origins"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, _listed(value))
         _check_choices(self)
         _check_texts(self)
         for name in ("user", "tenant"):
@@ -183,13 +190,19 @@ def _check_choices(config: LockWatchConfig) -> None:
 
 
 def _check_texts(config: LockWatchConfig) -> None:
-    if config.redis_url is not None and not (isinstance(config.redis_url, str) and config.redis_url.strip()):
-        raise ConfigurationError("redis_url is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
-    name = config.namespace
-    if not isinstance(name, str) or not name or name.strip(":") != name or any(c in name for c in "{} \n"):
-        raise ConfigurationError(
-            f"namespace={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; a correct one is 'shop-api'"
-        )
+    for option in ("redis_url", "token_redis_url"):
+        url = getattr(config, option)
+        if url is not None and not (isinstance(url, str) and url.strip()):
+            raise ConfigurationError(f"{option} is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
+    for option in ("namespace", "token_namespace"):
+        name = getattr(config, option)
+        if name is None and option == "token_namespace":
+            continue
+        if not isinstance(name, str) or not name or name.strip(":") != name or any(c in name for c in "{} \n"):
+            raise ConfigurationError(
+                f"{option}={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; "
+                "a correct one is 'shop-api'"
+            )
     for path in config.exempt_paths:
         if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1]:
             raise ConfigurationError(f"exempt_paths: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")
@@ -223,7 +236,7 @@ def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple
 
 
 def _convert(name: str, text: str, variable: str) -> Any:
-    if name in ("exempt_paths", "exempt_networks", "secret_key"):
+    if name in ("exempt_paths", "exempt_networks", "secret_key", "trusted_origins"):
         return _listed(text)
     if name not in _RANGES:
         return text

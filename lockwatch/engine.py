@@ -127,6 +127,8 @@ class Engine:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
         await self.link.aclose()
+        if self.identity is not None:
+            await self.identity.aclose()
 
 
 def _identity(config: LockWatchConfig, link: Link) -> Identity | None:

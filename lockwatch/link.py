@@ -40,6 +40,7 @@ class Link:
         warn: told of set-up problems.
         clock: seconds; never steps back.
         works: do things in the background; a command that asks once and ends does not.
+        meter: of another link of the same application.
 
     Attributes:
         memory: buckets of this process, for local decisions or for all of them.
@@ -65,6 +66,7 @@ class Link:
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         works: bool = True,
+        meter: Meter | None = None,
     ) -> None:
         self.memory = MemoryStore(config.max_buckets)
         self.at_hand = Immediate(self.memory)
@@ -78,7 +80,7 @@ class Link:
         self.split = isinstance(self._address, ClusterAddress)
         self.notes = Notes(self.name)
         self.breaker = Breaker(config.store_timeout)
-        self.meter = Meter()
+        self.meter = meter or Meter()
         # Names for this process only, while the shared secret is out of reach.
         self._stray = Buckets(config.namespace, secrets.token_bytes(32))
         self._chores: list[tuple[str, float, Work]] = []

@@ -27,6 +27,7 @@ NAMES = [
     "RateLimitState",
     "RateLimited",
     "RateLimiter",
+    "RefreshCookie",
     "StoreError",
     "StoreUnavailable",
     "TokenError",

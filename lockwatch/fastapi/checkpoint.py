@@ -16,9 +16,10 @@ from lockwatch.fastapi.sockets import Socket, Watch
 from lockwatch.fastapi.visit import Visit
 from lockwatch.limits.flows import PLAIN
 from lockwatch.limits.plan import EXEMPT, Plan
-from lockwatch.tokens.access_cookie import Sender, session_of, token_in
+from lockwatch.tokens.access_cookie import session_of, token_in
 from lockwatch.tokens.bearer import SUBPROTOCOL, bearer_token, offers_bearer, subprotocol_token
 from lockwatch.tokens.requirement import Access, Requirement
+from lockwatch.tokens.sender import Sender
 
 if TYPE_CHECKING:
     from lockwatch.flow import Call
@@ -111,9 +112,10 @@ class Checkpoint(Guard):
         self, visit: Visit, plan: Plan, found: dict[Requirement, Claims | None], asked: Sequence[Call], on_store_error: str
     ) -> Refused | None:
         try:
-            for question in asked[1:]:
+            together = 0 if self.identity.apart else 1  # of what is asked, as many go with the limits
+            for question in asked[together:]:
                 await self._stand(question, on_store_error)
-            refused = await self._decide(visit, plan, asked, on_store_error)
+            refused = await self._decide(visit, plan, asked[:together], on_store_error)
         except RevocationUnknown as error:
             return error  # not the client's fault
         except TokenError as error:
@@ -136,7 +138,7 @@ class Checkpoint(Guard):
     async def _stand(self, question: Call, on_store_error: str) -> None:
         """Whether a token was revoked, alone. Raises: TokenError."""
         try:
-            standing, _ = await self.engine.link.drive(self.identity.entering(question, on_store_error)((), PLAIN))
+            standing, _ = await self.identity.link.drive(self.identity.entering(question, on_store_error)((), PLAIN))
         except StoreError:
             raise RevocationUnknown from None
         if not standing.live:
@@ -186,4 +188,5 @@ class Checkpoint(Guard):
     def _check_sender(self, visit: Visit, claims: Claims) -> None:
         """Whether a page of this site sent the cookie. Raises: CrossSite, ConfigurationError."""
         host, origin, site, shown = [", ".join(visit.headers(name)) for name in _SENDER]
-        self._issuing().cookie.check(session_of(claims), Sender(visit.method, host, origin, site, shown))
+        sender = Sender(visit.method, host, origin, site, shown)
+        self._issuing().cookie.check(session_of(claims), sender, self.identity.origins)
