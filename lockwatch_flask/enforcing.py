@@ -12,6 +12,7 @@ from lockwatch.limits.plan import Plan, make_plan
 from lockwatch.tokens.requirement import Access, Requirement
 from lockwatch_flask.entrance import is_preflight
 from lockwatch_flask.guard import Guard, template_of
+from lockwatch_flask.refusal import ensure_handled
 from lockwatch_flask.visit import Visit, visit_in
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def _visit(owner: LockWatch) -> Visit:
         guard.engine.warn(
             "a limit or a token is declared on an application without init_app: it is checked when the view runs, without headers"
         )
+        ensure_handled(app)
         visit = g.lockwatch = Visit(guard, environ)
     return visit
 

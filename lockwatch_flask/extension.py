@@ -15,7 +15,7 @@ from lockwatch import native
 from lockwatch.by_hand import charges_of, mark, overriding
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine, Health
-from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
+from lockwatch.errors import ConfigurationError
 from lockwatch.limits.decision import Decision, tightest
 from lockwatch.limits.declaration import Declaration, Limits
 from lockwatch.limits.policy import Charge
@@ -25,7 +25,7 @@ from lockwatch_flask.enforcing import enforce, inspect
 from lockwatch_flask.entrance import Entrance
 from lockwatch_flask.guard import Guard
 from lockwatch_flask.operating import Operated
-from lockwatch_flask.refusal import handle
+from lockwatch_flask.refusal import ensure_handled
 
 F = TypeVar("F", bound=Any)
 
@@ -64,8 +64,7 @@ class LockWatch(Operated):
         if obstacle := native.obstacle():
             engine.warn(f"nothing runs in the background: {obstacle}")
         app.wsgi_app = Entrance(app.wsgi_app, Guard(engine, app))  # type: ignore[method-assign]
-        for error in (RequestRefused, TokenError):
-            app.error_handler_spec[None][None].setdefault(error, handle)
+        ensure_handled(app)
 
     @property
     def engine(self) -> Engine:
@@ -168,15 +167,14 @@ class LockWatch(Operated):
 
     def _declaring(self, name: str, declared: object, act: Callable[[], None]) -> Callable[[F], F]:
         def declaring(holder: Any) -> Any:
-            mark(holder, name, (declared, *_own(holder, name)))
-            return _acting(holder, act) if isfunction(holder) else _unwrapped(holder)
+            if not isfunction(holder) and not isinstance(holder, type | Blueprint):
+                raise ConfigurationError(
+                    f"{holder!r} is no view, no class of views and no blueprint; decorate the function or the blueprint"
+                )
+            mark(holder, name, (declared, *getattr(holder, name, ())))
+            return _acting(holder, act) if isfunction(holder) else holder
 
         return declaring
-
-
-def _own(holder: Any, name: str) -> tuple[object, ...]:
-    found: tuple[object, ...] = getattr(holder, name, ())
-    return found
 
 
 def _acting(function: Callable[..., Any], act: Callable[[], None]) -> Callable[..., Any]:
@@ -196,9 +194,3 @@ def _acting(function: Callable[..., Any], act: Callable[[], None]) -> Callable[.
         return function(*args, **kwargs)
 
     return acting
-
-
-def _unwrapped(holder: Any) -> Any:
-    if isinstance(holder, type | Blueprint):
-        return holder
-    raise ConfigurationError(f"{holder!r} is no view, no class of views and no blueprint; decorate the function or the blueprint")

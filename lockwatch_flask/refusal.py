@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, current_app, request
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from lockwatch.errors import RateLimited, RequestRefused
+from lockwatch.errors import RateLimited, RequestRefused, TokenError
 from lockwatch.guard import Refused
 from lockwatch.headers import problem
 
@@ -37,6 +37,12 @@ def handle(refused: Refused) -> Any:
     http.lockwatch = refused  # type: ignore[attr-defined]
     handler = handler_of(current_app, request.blueprints, http)
     return response if handler is None else current_app.ensure_sync(handler)(http)
+
+
+def ensure_handled(app: Any) -> None:
+    """Make an application answer refusals, where it has no handler for them."""
+    for error in (RequestRefused, TokenError):
+        app.error_handler_spec[None][None].setdefault(error, handle)
 
 
 def handler_of(app: Any, blueprints: list[str], http: HTTPException) -> Any:
