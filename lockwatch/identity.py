@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from lockwatch import native
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, IssuerError, StoreError, TokenError
 from lockwatch.event import Event
@@ -28,6 +29,7 @@ from lockwatch.tokens.outcomes import Standing
 from lockwatch.tokens.sender import read_origins
 from lockwatch.tokens.trust import Trust
 from lockwatch.tokens.verify import Verifier
+from lockwatch.worker import shared
 
 if TYPE_CHECKING:
     import httpx
@@ -36,6 +38,8 @@ Entering: TypeAlias = Callable[[Sequence[Charge], Terms], Flow[tuple[Standing, O
 logger = logging.getLogger("lockwatch")
 LOOK: Final = 5.0
 """Seconds between two looks at the key file."""
+PATIENCE: Final = 5.0
+"""Seconds that the first request waits for the keys of third parties."""
 TICK: Final = 1.0
 """Seconds between two looks whether the keys of a third party are due."""
 
@@ -134,6 +138,24 @@ class Identity:
         """Close what is not closed with the engine's own store."""
         if self.apart:
             await self.link.aclose()
+
+    def open_sync(self) -> None:
+        """`open` for blocking code: the background fetches them, and is waited for."""
+        if not self.issuers:
+            return
+        done = native.lock()
+        done.acquire()
+
+        async def fetch() -> None:
+            try:
+                await self.fetch()
+            finally:
+                done.release()
+
+        if shared().post("the keys of issuers", fetch):
+            done.acquire(timeout=PATIENCE)
+        else:
+            asyncio.run(self.fetch())
 
     async def fetch(self) -> None:
         """Fetch the keys that are due, of all third parties at once."""
