@@ -13,7 +13,7 @@ from lockwatch import __version__
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
-_LATE: Final = {"keys": "lockwatch.commands.keys", "limits": "lockwatch.commands.limits"}
+_LATE: Final = {"keys": "lockwatch.commands.keys", "limits": "lockwatch.commands.limits", "replay": "lockwatch.commands.replay"}
 _OF_DEMO: Final = frozenset({"fastapi", "starlette", "pydantic", "uvicorn"})
 
 

@@ -26,6 +26,7 @@ class Rule:
         quiet: seconds without a sign after which a campaign is over.
         false_alarms: campaigns in 30 benign days, as the simulator measured them (docs/detection.md).
         challenge: proposes step-up for novel pairs, for this many seconds; 0 proposes nothing.
+        ban: proposes a ban of each source of a rule about addresses, for this many seconds. No rule does until told to.
         dry_run: campaigns are told, nothing is proposed.
         reason: for people; ``{observed}``, ``{expected}``, ``{sources}``, ``{targets}`` are filled in.
     """
@@ -39,6 +40,7 @@ class Rule:
     quiet: float = 6 * HOUR
     false_alarms: float = 0.0
     challenge: int = 0
+    ban: int = 0
     dry_run: bool = False
 
 
