@@ -97,7 +97,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "spray",
         "change of the number of addresses with several failing users and no success",
-        12,
+        15,
         DAY,
         "more addresses than usual try several users each ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,
@@ -106,7 +106,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "stuffing.distributed",
         "change of the number of novel (user, network) pairs that fail, by hour of the week",
-        12,
+        15,
         DAY,
         "more users than usual fail from networks they never used ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,
@@ -159,7 +159,8 @@ class Settings:
 
     Attributes:
         rules: by name; `ruled` makes a changed set.
-        off: names of rules that are not run.
+        off: names of rules that are not run; also of a channel of the site (``fresh``, ``settled``, ``cold``, ``fanout``), or
+            ``activity``: what is usual then takes no account of how busy the site is.
         sources, accounts, networks: most entries of each table; the least recently used make room and are counted.
         known_bytes: of one generation of the memory of known pairs.
         known_days: how long at least a pair stays known.

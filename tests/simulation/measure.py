@@ -32,6 +32,7 @@ class Outcome:
         challenged: share of people's logins that would have been asked for a second factor.
         peers: by policy: minutes until it acted on the attack (None never), and how often it acted on people.
         cost_us: microseconds per event, of the detector.
+        state: bytes of its dump, compressed.
     """
 
     scenario: str
@@ -48,6 +49,7 @@ class Outcome:
     challenged: float = 0.0
     logins: int = 0
     cost_us: float = 0.0
+    state: int = 0
     peers: dict[str, tuple[float | None, int]] = field(default_factory=dict)
 
 

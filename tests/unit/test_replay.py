@@ -101,4 +101,4 @@ def test_a_slow_campaign_in_a_month_of_a_small_site_is_found(tmp_path: Path) -> 
     found = json.loads(replayed(tmp_path, lines, "--json").stdout)
     assert [each["rule"] for each in found["campaigns"]][:1] == ["stuffing.distributed"]
     assert "2026-01-19T00" < found["campaigns"][0]["first_detection"] < "2026-01-20T00"
-    assert found["campaigns"][0]["evidence"][0]["contribution"] >= 12
+    assert found["campaigns"][0]["evidence"][0]["contribution"] >= 15
