@@ -33,7 +33,7 @@ CAUTION: Final = {"fresh": 1.75, "settled": 1.0, "cold": 1.0, "fanout": 1.0}
 FLOOR: Final = 1 / 24
 """The least an hour usually brings: one a day."""
 _CUT: Final = 1.5
-_LEAST: Final = 6.0
+_LEAST: Final = 8.0
 """Signs since the change, whatever the evidence."""
 _KEPT: Final = 4096
 _STEP_US: Final = STEP * SECOND

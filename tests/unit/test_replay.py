@@ -101,4 +101,14 @@ def test_a_slow_campaign_in_a_month_of_a_small_site_is_found(tmp_path: Path) -> 
     found = json.loads(replayed(tmp_path, lines, "--json").stdout)
     assert [each["rule"] for each in found["campaigns"]][:1] == ["stuffing.distributed"]
     assert "2026-01-19T00" < found["campaigns"][0]["first_detection"] < "2026-01-20T00"
-    assert found["campaigns"][0]["evidence"][0]["contribution"] >= 15
+    assert found["campaigns"][0]["evidence"][0]["contribution"] >= 16
+
+
+def test_software_that_everybody_uses_excuses_nobody(tmp_path: Path) -> None:
+    lines = [
+        line(time=f"2026-01-04T{n // 60:02}:{n % 60:02}:00Z", ip=f"198.51.{n}.1", username=f"user{n}", outcome="success")
+        for n in range(200)
+    ]
+    found = json.loads(replayed(tmp_path, [*lines, *guesses(60)], "--json").stdout)
+    assert [each["sources"] for each in found["campaigns"]] == [["203.0.113.7"]]
+    assert found["campaigns"][0]["first_detection"] < "2026-01-05T09:00:30Z"
