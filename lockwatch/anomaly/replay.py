@@ -13,6 +13,7 @@ from lockwatch.anomaly.detector import Detector
 from lockwatch.anomaly.names import Names
 from lockwatch.anomaly.rules import Settings
 from lockwatch.anomaly.tally import Tally
+from lockwatch.audit.row import Row
 from lockwatch.event import Event
 
 SECOND: Final = 1_000_000
@@ -75,6 +76,26 @@ def read_events(lines: Iterable[str]) -> Iterator[Event]:
         yield Event(
             time_us=time_us, kind="auth", action="login", outcome=outcome, ip=ip, user=user, user_agent=agent, request_id=example
         )
+
+
+def event_of(row: Row) -> Event:
+    """The event of a row of the audit log, as far as rules look at it."""
+    return Event(
+        time_us=row.timestamp,
+        kind=row.kind,
+        action=row.action,
+        outcome=row.outcome,
+        ip=row.ip,
+        method=row.method,
+        route=row.route,
+        path=row.endpoint,
+        status=row.status_code,
+        user=row.user_id,
+        session=row.session,
+        user_agent=row.user_agent,
+        request_id=row.request_id or row.id,
+        count=row.count,
+    )
 
 
 def _read(number: int, line: str) -> tuple[int, str | None, str | None, str, str | None, str]:
