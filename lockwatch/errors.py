@@ -10,6 +10,7 @@
      +- UnsafeStep             a step with signing keys that would break tokens still alive
      +- IssuerError            the keys of a third party could not be fetched
      +- SinkError              rows of the audit log could not be delivered; they are kept, and sent again
+     +- EvidenceError          checkpoints of the audit log contradict each other, or the log
      +- CursorError            400: a cursor of the audit log is not one of ours (also a ValueError)
      +- TokenError             401: a token is not accepted (also a ValueError)
      |   +- InvalidRequest     400: credentials came twice, or are no bearer credentials
@@ -108,6 +109,12 @@ class SinkError(LockwatchError):
 
     code = "sink_error"
     status = 503
+
+
+class EvidenceError(LockwatchError):
+    """Checkpoints of the audit log contradict each other or the log, or are not signed with the key they should be."""
+
+    code = "evidence_error"
 
 
 class CursorError(LockwatchError, ValueError):

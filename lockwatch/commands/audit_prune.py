@@ -8,25 +8,31 @@ from typing import Any
 
 import click
 
-from lockwatch.audit import partitions, upgrades
+from lockwatch.audit import partitions, seals, upgrades
+from lockwatch.audit.checkpoint import Anchor
 from lockwatch.audit.connect import Database
 from lockwatch.audit.entry import microseconds
 from lockwatch.audit.formats import moment
-from lockwatch.audit.retention import Pruned, outlook
+from lockwatch.audit.retention import Pruned, Sign, outlook, unsigned
 from lockwatch.audit.retention import prune as forget
 from lockwatch.commands.database import database, database_of, run
 from lockwatch.commands.plain import moment_of, size
 from lockwatch.commands.report import table
 from lockwatch.commands.trouble import Unusable
+from lockwatch.errors import LockwatchError
 
 
 @click.command()
 @database
 @click.option("--keep", metavar="TIME", help="How much to keep, like 90d or 52w.")
 @click.option("--before", metavar="TIME", help="Forget what is older than then, like 2026-08-01.")
+@click.option("--key", "key_path", metavar="FILE", help="Ed25519 private key in PEM, of checkpoints: signs where the chains begin.")
+@click.option("--origin", default=seals.ORIGIN, show_default=True, metavar="NAME", help="Name of this log, in every signature.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def prune(url: str | None, keep: str | None, before: str | None, dry_run: bool, yes: bool) -> None:
+def prune(
+    url: str | None, keep: str | None, before: str | None, key_path: str | None, origin: str, dry_run: bool, yes: bool
+) -> None:
     """Forget what is old. Run it as the owner of the tables, from a scheduler.
 
     On Postgres whole partitions go, without locking anybody out, and their bytes are free at once. Where each hash chain begins
@@ -37,6 +43,7 @@ def prune(url: str | None, keep: str | None, before: str | None, dry_run: bool, 
     edge = moment_of(keep or before or "", datetime.now(UTC))
     if edge > datetime.now(UTC):
         raise Unusable(f"{keep or before} is in the future")
+    sign = _signing(key_path, origin)
     place = database_of(url)
     going = run(outlook(place, microseconds(edge)))
     for part in going:
@@ -45,14 +52,24 @@ def prune(url: str | None, keep: str | None, before: str | None, dry_run: bool, 
         return
     if not yes:
         click.confirm(f"{place.shown}: forget what is older than {edge:%Y-%m-%d %H:%M:%S %Z}?", abort=True)
-    run(_forget(place, microseconds(edge)))
+    run(_forget(place, microseconds(edge), sign))
 
 
-async def _forget(place: Database, edge: int) -> None:
+async def _forget(place: Database, edge: int, sign: Sign) -> None:
     rows = freed = 0
-    async for part in forget(place, edge):
+    async for part in forget(place, edge, sign):
         rows, freed = rows + part.rows, freed + part.bytes
     click.echo(f"{rows} rows forgotten, {size(freed)} freed.")
+
+
+def _signing(key_path: str | None, origin: str) -> Sign:
+    if key_path is None:
+        return unsigned
+    try:
+        signer = seals.load_signer(key_path, origin)
+    except LockwatchError as error:
+        raise Unusable(str(error)) from None
+    return lambda process, seq, chain: signer.sign(Anchor(process, seq, chain).text)
 
 
 def _line(part: Pruned) -> str:

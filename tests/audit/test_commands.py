@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from lockwatch.audit.chain import link
 from lockwatch.audit.connect import Database
 from lockwatch.audit.formats import row_of
 from lockwatch.audit.query import AuditQuery
@@ -195,6 +196,31 @@ def test_pruning_forgets_what_is_old_and_anchors_the_chains(audit_url: str) -> N
     assert anchors(audit_url) == expected
     assert "0 rows forgotten" in lockwatch(audit_url, "prune", "--before", "2026-01-01", "--yes").stdout
     assert anchors(audit_url) == expected
+
+
+def test_a_log_that_was_pruned_is_as_it_was_written(audit_url: str, tmp_path: Path) -> None:
+    given: list[Row] = []
+    for i in range(60):
+        previous = given[i - 2].chain if i > 1 else b""
+        plain_row = row(NOW - 400 * DAY + i * 10 * DAY, process=f"{i % 2:016x}", seq=i // 2 + 1, chain=b"")
+        given.append(plain_row._replace(chain=link(previous, plain_row)))
+    fill(audit_url, given[:45])
+    key = str(tmp_path / "key.pem")
+    lockwatch(audit_url, "checkpoint", "--key", key, "--generate-key")
+    lockwatch(audit_url, "checkpoint", "--key", key, "--file", f"{key}.sealed")
+
+    def verify() -> Result:
+        evidence = ["--checkpoints", f"{key}.sealed", "--public-key", f"{key}.pub"]
+        return CliRunner().invoke(main, ["audit", "verify", audit_url, *evidence])
+
+    assert "rows forgotten" in lockwatch(audit_url, "prune", "--before", "2026-01-01", "--yes", "--key", key).stdout
+    assert verify().exit_code == 0, verify().output
+    fill(audit_url, given[45:])
+    lockwatch(audit_url, "prune", "--before", "2026-06-01", "--yes", "--key", key)
+    assert verify().exit_code == 0, verify().output
+    assert len(anchors(audit_url)) == 2
+    fetch(audit_url, f"DELETE FROM lockwatch_audit_log WHERE process = '{given[-1].process}' AND seq = {given[-5].seq}")
+    assert verify().exit_code == 1
 
 
 def test_pruning_on_postgres_keeps_what_shares_a_partition_with_newer_rows(postgres_url: str) -> None:
