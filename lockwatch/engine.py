@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lockwatch.admission import Admission
+from lockwatch.anomaly.config import AnomalyConfig, settings_of
+from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
@@ -19,9 +23,12 @@ from lockwatch.pump import PERIOD, Consumer, Pump, weakly
 from lockwatch.stream import Stream
 
 if TYPE_CHECKING:
+    from lockwatch.alerts.dispatch import Alerts
+    from lockwatch.anomaly.bans import Bans
     from lockwatch.audit.health import AuditHealth
     from lockwatch.audit.recorder import Recorder
     from lockwatch.identity import Identity
+    from lockwatch.spool.directory import Directory
 
 logger = logging.getLogger("lockwatch")
 LEAVING: Final = 5.0
@@ -45,6 +52,7 @@ class Health:
         workers: how many processes share a quota when the store is down.
         worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
         audit: the audit log of this process; None where there is none.
+        alerts: ``off``, ``ok``, or what keeps alerts from arriving.
     """
 
     status: str
@@ -58,6 +66,7 @@ class Health:
     breaker: str = "closed"
     workers: int = 1
     worker: str = "idle"
+    alerts: str = "off"
     audit: AuditHealth | None = None
 
 
@@ -82,6 +91,10 @@ class Engine:
         self.consumers: list[Consumer] = []
         self._pump: Pump | None = None
         self.identity = _identity(config, self.link)
+        self.anomaly = settings_of(config)
+        self.bans = self._bans()
+        self.logins = Logins(self.anomaly, config.ipv6_prefix)
+        self.alerts = self._alerts()
         self.recorder = self._recording()
         if config.in_memory and config.processes > 1:
             self.warn(
@@ -128,6 +141,8 @@ class Engine:
         error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
         if self.identity is not None:
             warnings += self.identity.complaints
+        alerts = () if self.alerts is None else self.alerts.complaints
+        warnings += alerts
         audit = None if self.recorder is None else self.recorder.health()
         healthy = not error and not warnings and not link.memory.overflowed and (audit is None or audit.ok)
         return Health(
@@ -142,18 +157,36 @@ class Engine:
             link.breaker.state,
             link.workers,
             link.worker,
+            "off" if self.alerts is None else "; ".join(alerts) or "ok",
             audit,
         )
 
+    def _bans(self) -> Bans | None:
+        """Who is banned, where anybody may be."""
+        if self.anomaly is None and not self.config.bans:
+            return None
+        from lockwatch.anomaly.bans import Bans
+
+        settings = self.anomaly or AnomalyConfig(burst_threshold=0)
+        return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
+
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
-        origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
-        logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
+        self._say_where()
         if self.identity is not None:
             await self.identity.open()
         with suppress(StoreError):
             await self.link.buckets()
             await self.link.drive(flows.peek((), flows.Terms("")))  # loads the script
+            if self.bans is not None:
+                await self.bans.hear()
+
+    def open_sync(self) -> None:
+        """`open` for blocking code; the background begins."""
+        self._say_where()
+        self.link.sync_store()
+        if self.identity is not None:
+            self.identity.open_sync()
 
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
@@ -161,7 +194,15 @@ class Engine:
         if self._pump is not None:
             self._pump.stream.rest()
             await self._pump.flush(LEAVING, end=True)
+        if self.alerts is not None:
+            await self.alerts.aclose()
         await self.link.aclose()
+        if self.identity is not None:
+            await self.identity.aclose()
+
+    def _say_where(self) -> None:
+        origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
+        logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
 
     def close(self) -> None:
         """`aclose` for blocking code: its connections, and those of the background."""
@@ -169,6 +210,8 @@ class Engine:
         if self._pump is not None:
             self._pump.stream.rest()
             self._pump.flush_sync(LEAVING, end=True)
+        if self.alerts is not None:
+            self.alerts.close()
         self.link.close()
 
     def _streaming(self) -> tuple[Stream, Pump]:
@@ -186,12 +229,32 @@ class Engine:
         from lockwatch.audit.settings import audit_settings
 
         stream, pump = self._streaming()
-        recorder = Recorder(audit_settings(self.config), stream)
+        recorder = Recorder(audit_settings(self.config, self._spools()), stream)
         self.listen(recorder.consume)
         pump.chores.append(recorder.settle)
         pump.finishers.append(recorder.finish)
         pump.endings.append(recorder.close)
         return recorder
+
+    def _spools(self) -> Directory | None:
+        """Where this application keeps what must outlive the process."""
+        from lockwatch.spool.directory import Directory, default_place
+
+        place = self.config.spool_dir
+        if place is None or sys.platform == "win32":  # no locks there that end with their process
+            return None
+        return Directory(default_place() if place == "auto" else Path(place).expanduser(), self.config.namespace)
+
+    def _alerts(self) -> Alerts | None:
+        """Who is alerted, where anybody is; else nothing of it is imported."""
+        if not (self.config.webhook_urls or self.config.slack_urls or self.config.alerts):
+            return None
+        from lockwatch.alerts.setup import make_alerts
+
+        alerts = make_alerts(self.config, self._spools(), self.warn)
+        self.link.every(0.25, alerts.deliver, "alerts")
+        self.listen(alerts.watch)
+        return alerts
 
 
 def _identity(config: LockWatchConfig, link: Link) -> Identity | None:
