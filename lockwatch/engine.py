@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lockwatch.admission import Admission
 from lockwatch.client import Clients, read_networks, trust
@@ -15,11 +15,15 @@ from lockwatch.limits import flows
 from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
 from lockwatch.limits.grammar import Limit
 from lockwatch.link import Link
+from lockwatch.pump import PERIOD, Consumer, Pump, weakly
+from lockwatch.stream import Stream
 
 if TYPE_CHECKING:
     from lockwatch.identity import Identity
 
 logger = logging.getLogger("lockwatch")
+LEAVING: Final = 5.0
+"""Seconds that the end of an application waits for its events at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,9 @@ class Engine:
         self.warnings: list[str] = []
         self.link = Link(config, self.warn, blocking=blocking)
         self.admission = Admission(config, self.link)
+        self.stream: Stream | None = None
+        self.consumers: list[Consumer] = []
+        self._pump: Pump | None = None
         self.identity = _identity(config, self.link)
         if config.in_memory and config.processes > 1:
             self.warn(
@@ -86,6 +93,26 @@ class Engine:
     def store_name(self) -> str:
         """Where buckets live, without credentials."""
         return self.link.name
+
+    def listen(self, consumer: Consumer, first: bool = False) -> Stream:
+        """Have `consumer` called with everything that happens, on the worker, in portions; before the others with `first`.
+
+        From then on the edges post what they see.
+        """
+        if self.stream is None:
+            self.stream = Stream(self.link.work)
+            self._pump = Pump(self.stream, self.consumers)
+            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.finish))
+        self.consumers.insert(0 if first else len(self.consumers), consumer)
+        return self.stream
+
+    async def flush(self, within: float = 10.0) -> bool:
+        """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
+        return self._pump is None or await self._pump.flush(within)
+
+    def flush_sync(self, within: float = 10.0) -> bool:
+        """`flush` for blocking code."""
+        return self._pump is None or self._pump.flush_sync(within)
 
     def warn(self, message: str) -> None:
         """Report a set-up problem: once in the log, always in `health()`."""
@@ -133,7 +160,9 @@ class Engine:
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
+        await self.flush(LEAVING)
         await self.link.aclose()
+        self._rest()
 
     def _say_where(self) -> None:
         origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
@@ -142,7 +171,13 @@ class Engine:
     def close(self) -> None:
         """`aclose` for blocking code: its connections, and those of the background."""
         self.admission.settlement.finish_sync()
+        self.flush_sync(LEAVING)
         self.link.close()
+        self._rest()
+
+    def _rest(self) -> None:
+        if self.stream is not None:
+            self.stream.rest()
 
 
 def _identity(config: LockWatchConfig, link: Link) -> Identity | None:

@@ -9,6 +9,8 @@
      |       +- CallFailed     this call alone failed, the store works
      +- UnsafeStep             a step with signing keys that would break tokens still alive
      +- IssuerError            the keys of a third party could not be fetched
+     +- SinkError              rows of the audit log could not be delivered; they are kept, and sent again
+     +- CursorError            400: a cursor of the audit log is not one of ours (also a ValueError)
      +- TokenError             401: a token is not accepted (also a ValueError)
      |   +- InvalidRequest     400: credentials came twice, or are no bearer credentials
      |   +- InsufficientScope  403: the token is good, but not for this
@@ -99,6 +101,20 @@ class IssuerError(LockwatchError):
 
     code = "issuer_error"
     status = 503
+
+
+class SinkError(LockwatchError):
+    """A sink of the audit log took none, or not all, of some rows. They are kept and sent again; no row is stored twice."""
+
+    code = "sink_error"
+    status = 503
+
+
+class CursorError(LockwatchError, ValueError):
+    """A cursor of the audit log is not one that a query gave, or was changed: 400."""
+
+    code = "invalid_cursor"
+    status = 400
 
 
 TOKEN_FAULTS: Final = {

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from lockwatch.capture import Exchange
+from lockwatch.client import Client, Headers
 from lockwatch.errors import RateLimited
+from lockwatch.event import HTTP
 from lockwatch.headers import RawHeaders, problem
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.denied import Denial, aged
@@ -38,6 +41,17 @@ class Written(NamedTuple):
     headers: RawHeaders
     head: bytes
     tail: bytes
+
+
+class Told(NamedTuple):
+    """What a known offender is told, and what happened."""
+
+    headers: RawHeaders
+    body: bytes
+    decisions: Sequence[Decision]
+    decision_id: str
+    route: str
+    began: float
 
 
 class Shortcut:
@@ -71,23 +85,50 @@ class Shortcut:
         """Whether a request was refused there before."""
         return entry in self._plans and not self._guard.engine.exempt
 
-    def refusal(self, entry: Entry, subject: str) -> tuple[RawHeaders, bytes] | None:
-        """Headers and body of the 429 of a known offender; None for anybody else."""
+    def refusal(self, entry: Entry, client: Client) -> Told | None:
+        """What a known offender is told; None for anybody else."""
         plan = self._plans.get(entry)
         now = time.monotonic()
-        found = None if plan is None else self._guard.admission.known(plan, subject, now)
-        return None if found is None else self._tell(*found, now)
+        found = None if plan is None else self._guard.admission.known(plan, client.subject, now)
+        return None if plan is None or found is None else self._tell(*found, now, plan)
 
-    def _tell(self, charge: Charge, denial: Denial, now: float) -> tuple[RawHeaders, bytes]:
+    def note(self, told: Told, entry: Entry, client: Client, query: bytes, headers: Headers, sent: int) -> None:
+        """Post what happened, where somebody wants events. `sent` counts the bytes of the body."""
+        stream = self._guard.engine.stream
+        if stream is not None:
+            ended, took = time.time_ns() // 1000, int((time.monotonic() - told.began) * 1e6)
+            stream.post(
+                Exchange(
+                    HTTP,
+                    "request",
+                    ended,
+                    took,
+                    client,
+                    entry[0],
+                    told.route,
+                    entry[2],
+                    query,
+                    headers,
+                    RateLimited.status,
+                    sent,
+                    told.decisions,
+                    told.decision_id,
+                    refusal=RateLimited.code,
+                )
+            )
+
+    def _tell(self, charge: Charge, denial: Denial, now: float, plan: Plan) -> Told:
         admission = self._guard.admission
         decision_id = admission.ids.next()
         seconds = max(1, ceil(denial.until - now))
         written = self._written.get(charge.key)
         if written is None or written.denial is not denial or written.seconds != seconds:
             written = self._write(charge, denial, now, seconds)
-        admission.count(_counted(denial, charge))
+        decisions = _counted(denial, charge)
+        admission.count(decisions)
         body = b"%b%b%b" % (written.head, decision_id.encode(), written.tail)
-        return [*written.headers, (b"content-length", b"%d" % len(body))], body
+        headers = [*written.headers, (b"content-length", b"%d" % len(body))]
+        return Told(headers, body, decisions, decision_id, plan.scope.partition(":")[2], now)
 
     def _write(self, charge: Charge, denial: Denial, now: float, seconds: int) -> Written:
         place = "decision-id"

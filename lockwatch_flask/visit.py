@@ -31,12 +31,16 @@ class Visit(visit.Visit):
 
     Attributes:
         waiting: the plan of its route, while functions of the application that it asks have not run.
+        template: of the route it matched, empty while that is not known.
         outer: another visit began within this one.
+        error: what the application failed with.
     """
 
     guard: Guard
     waiting: Plan | None = None
+    template = ""
     outer = False
+    error: BaseException | None = None
 
     def __init__(self, guard: Guard, environ: dict[str, Any]) -> None:
         self.guard = guard

@@ -22,6 +22,7 @@ from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, s
 from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.shortcut import Shortcut, entry_of
 from lockwatch.fastapi.visit import STARTS, Visit, visit_in
+from lockwatch.fastapi.witness import Witness
 from lockwatch.guard import Refused, method_named
 from lockwatch.keys import BodyKey
 from lockwatch.limits.declaration import Declaration
@@ -92,6 +93,8 @@ class Guard(guard.Guard):
 
     async def refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request; the entrance adds the quota headers."""
+        if (visit := visit_in(scope)) is not None:
+            visit.refusal = refused.code
         await answer(refused, scope, receive, send, self.app.exception_handlers)
 
     def place_gates(self) -> None:
@@ -232,6 +235,10 @@ class Entrance:
                 await send(answer[1])
                 return
         visit = Visit(guard, scope)
+        witness = None
+        if (stream := guard.engine.stream) is not None:
+            witness = Witness(stream, visit, scope, receive, send)
+            receive, send = witness.receive, witness.send
         if offended:
             visit.entry = entry_of(scope)
         if guard.admission.mode == "off":
@@ -240,7 +247,13 @@ class Entrance:
             guard.place_gates()
         try:
             await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
+        except BaseException as error:
+            if witness is not None:
+                witness.error = error
+            raise
         finally:
+            if witness is not None:
+                witness.tell()
             visit.end()
 
 

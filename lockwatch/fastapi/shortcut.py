@@ -28,12 +28,13 @@ class Shortcut(shortcut.Shortcut):
         if not self.leads(entry) or any(name == b"origin" for name, _ in scope["headers"]) or self._own_answer():
             return None
         host, port = scope["client"] or (None, None)
-        found = self.refusal(entry, self._guard.engine.clients.resolve(host, scope["headers"], port == 0).subject)
-        if found is None:
+        client = self._guard.engine.clients.resolve(host, scope["headers"], port == 0)
+        told = self.refusal(entry, client)
+        if told is None:
             return None
-        headers, body = found
-        start = {"type": "http.response.start", "status": 429, "headers": headers}
-        return start, {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}
+        body = b"" if scope["method"] == "HEAD" else told.body
+        self.note(told, entry, client, scope.get("query_string", b""), scope["headers"], len(body))
+        return {"type": "http.response.start", "status": 429, "headers": told.headers}, {"type": "http.response.body", "body": body}
 
     def _own_answer(self) -> bool:
         """Whether the application answers refusals in its own way."""

@@ -16,6 +16,8 @@ from starlette.requests import Request
 import lockwatch
 import lockwatch_flask
 from lockwatch import JWTAuth, RateLimit
+from lockwatch.event import Event
+from lockwatch.limits.plan import UNMATCHED
 from tests.edges import asgi
 
 Limit = tuple[str, Mapping[str, Any]]
@@ -97,10 +99,25 @@ class Column:
 
     name: str
     lockwatch: Any
+    events: list[Event]
+
+    def listen(self) -> None:
+        """Collect the events of the requests from now on."""
+        self.events = []
+
+        async def collect(events: list[Event]) -> None:
+            self.events += events
+
+        self.engine.listen(collect)
+
+    async def told(self) -> list[dict[str, Any]]:
+        """The events so far, without what differs by nature: times, ids, how a template is written."""
+        assert await self.engine.flush()
+        return [_plain(event) for event in self.events]
 
     async def send(self, ask: Ask) -> Answer:
         """Send one request, with a token where it asks for one."""
-        headers = dict(ask.headers)
+        headers = {"user-agent": "shopper/1", **ask.headers}
         if ask.bearer is not None:
             pair = await self.tokens.issue_token_pair(ask.bearer[0], {"scope": ask.bearer[1]})
             headers["authorization"] = f"Bearer {pair.access_token}"
@@ -273,6 +290,16 @@ def _answer(status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Ans
     elif status < 400 and kind == "application/json":
         said = json.loads(body)
     return Answer(status, ours, said)
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    found = {name: getattr(event, name) for name in event.__slots__}
+    for name in ("time_us", "latency_us", "bytes_sent", "request_id", "trace_id"):
+        found.pop(name)
+    if event.route != UNMATCHED:
+        found["route"] = (event.route or "").replace("<", "{").replace(">", "}")
+    found["session"] = event.session is not None
+    return found
 
 
 def _close(one: str, other: str) -> bool:

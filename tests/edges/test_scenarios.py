@@ -402,12 +402,17 @@ async def compared(scenario: Scenario, options: dict[str, Any]) -> None:
     """Send the requests of a scenario to both frameworks, in step."""
     columns = [made(replace(scenario.shop, options={**options, **scenario.shop.options})) for made in COLUMNS]
     try:
+        for column in columns:
+            column.listen()
         for ask, status in zip(scenario.asks, scenario.statuses, strict=True):
             first, *others = [await column.send(ask) for column in columns]
             assert first.status == status, (columns[0].name, ask, first)
             for column, answer in zip(columns[1:], others, strict=True):
                 assert answer.same(first), (column.name, ask, first, answer)
         assert counted(columns[0]) == counted(columns[1])
+        events, others = [await column.told() for column in columns]
+        assert len(events) == len(scenario.asks)
+        assert others == events
     finally:
         for column in columns:
             await column.close()
