@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.admission import Admission
 from lockwatch.anomaly.config import AnomalyConfig, settings_of
@@ -13,17 +15,29 @@ from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
+from lockwatch.event import Event
 from lockwatch.limits import flows
 from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
 from lockwatch.limits.grammar import Limit
 from lockwatch.link import Link
+from lockwatch.pump import PERIOD, Consumer, Pump, weakly
+from lockwatch.stream import Stream
 
 if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
+    from lockwatch.anomaly.watcher import Watcher
     from lockwatch.identity import Identity
 
 logger = logging.getLogger("lockwatch")
+_OF_BANS: Final = {
+    "ban.added": "lockwatch.ban.created",
+    "ban.lifted": "lockwatch.ban.removed",
+    "ban.expired": "lockwatch.ban.expired",
+}
+"""What is told of what becomes of bans."""
+LEAVING: Final = 5.0
+"""Seconds that the end of an application waits for its events at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +90,18 @@ class Engine:
         self.warnings: list[str] = []
         self.link = Link(config, self.warn, blocking=blocking)
         self.admission = Admission(config, self.link)
+        self.stream: Stream | None = None
+        self.consumers: list[Consumer] = []
+        self._pump: Pump | None = None
         self.identity = _identity(config, self.link)
         self.anomaly = settings_of(config)
         self.bans = self._bans()
         self.logins = Logins(self.anomaly, config.ipv6_prefix)
         self.alerts = self._alerts()
+        self.watcher = self._watcher()
+        self.logins.report = self.post
+        if self.bans is not None:
+            self.bans.report = self._changed
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -97,6 +118,31 @@ class Engine:
         """Where buckets live, without credentials."""
         return self.link.name
 
+    def listen(self, consumer: Consumer, first: bool = False) -> Stream:
+        """Have `consumer` called with everything that happens, on the worker, in portions; before the others with `first`.
+
+        From then on the edges post what they see.
+        """
+        if self.stream is None:
+            self.stream = Stream(self.link.work)
+            self._pump = Pump(self.stream, self.consumers)
+            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.finish))
+        self.consumers.insert(0 if first else len(self.consumers), consumer)
+        return self.stream
+
+    def post(self, event: Event) -> None:
+        """Tell whoever wants events of one; from any thread."""
+        if self.stream is not None:
+            self.stream.post(event)
+
+    async def flush(self, within: float = 10.0) -> bool:
+        """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
+        return self._pump is None or await self._pump.flush(within)
+
+    def flush_sync(self, within: float = 10.0) -> bool:
+        """`flush` for blocking code."""
+        return self._pump is None or self._pump.flush_sync(within)
+
     def warn(self, message: str) -> None:
         """Report a set-up problem: once in the log, always in `health()`."""
         if message not in self.warnings and len(self.warnings) < 100:
@@ -109,6 +155,8 @@ class Engine:
         error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
         if self.identity is not None:
             warnings += self.identity.complaints
+        if self.watcher is not None:
+            warnings += self.watcher.complaints
         alerts = () if self.alerts is None else self.alerts.complaints
         warnings += alerts
         healthy = not error and not warnings and not link.memory.overflowed
@@ -136,6 +184,32 @@ class Engine:
         settings = self.anomaly or AnomalyConfig(burst_threshold=0)
         return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
 
+    def _watcher(self) -> Watcher | None:
+        """Who watches for attacks, where that is wanted."""
+        if self.anomaly is None or self.bans is None:
+            return None
+        from lockwatch.anomaly.watcher import Watcher
+
+        watcher = Watcher(self.anomaly, self.config.namespace, self.link, self.logins, self.bans, self.tell, self.post)
+        self.listen(watcher.consume, first=True)
+        return watcher
+
+    def tell(self, kind: str, name: str, at_us: int, data: Mapping[str, Any]) -> None:
+        """Alert people, or where nobody is to be alerted, the log."""
+        if self.alerts is None:
+            logger.warning("lockwatch: %s: %s", kind, data.get("reason") or f"see {name}")
+            return
+        from lockwatch.alerts.alert import Alert
+
+        self.alerts.raise_(Alert(name, kind, at_us, data))
+
+    def _changed(self, event: Event) -> None:
+        """A ban was made, lifted, or is over."""
+        self.post(event)
+        if self.alerts is not None and (kind := _OF_BANS.get(event.action)) is not None:
+            data = {"subject": event.target, "by": event.actor, "reason": "; ".join(event.reasons), **event.details}
+            self.tell(kind, secrets.token_hex(12), event.time_us, data)
+
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
@@ -151,14 +225,24 @@ class Engine:
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
+        await self.flush(LEAVING)
         if self.alerts is not None:
-            await self.alerts.finish()
+            await self.alerts.aclose()
         await self.link.aclose()
+        self._rest()
 
     def close(self) -> None:
         """`aclose` for blocking code: its connections, and those of the background."""
         self.admission.settlement.finish_sync()
+        self.flush_sync(LEAVING)
+        if self.alerts is not None:
+            self.alerts.close()
         self.link.close()
+        self._rest()
+
+    def _rest(self) -> None:
+        if self.stream is not None:
+            self.stream.rest()
 
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""
@@ -168,6 +252,7 @@ class Engine:
 
         alerts = make_alerts(self.config, None, "spool_dir is None", self.warn)
         self.link.every(0.25, alerts.deliver, "alerts")
+        self.listen(alerts.watch)
         return alerts
 
 

@@ -7,7 +7,7 @@ It is taken on paths on which a request was refused already, when nothing but th
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lockwatch.guard import Guard
 
 Entry: TypeAlias = tuple[str, str, str]
+Tell: TypeAlias = Callable[[Plan, Sequence[Decision], str, int], None]
+"""Told of a refusal: the plan, the decisions, their id, and the bytes of the body."""
 _LEARNED: Final = 4096
 """Paths whose plan is remembered."""
 _MAX_PATH: Final = 512
@@ -71,16 +73,21 @@ class Shortcut:
         """Whether a request was refused there before."""
         return entry in self._plans and not self._guard.engine.exempt
 
-    def refusal(self, entry: Entry, subject: str) -> tuple[RawHeaders, bytes] | None:
-        """Headers and body of the 429 of a known offender; None for anybody else."""
+    def refusal(self, entry: Entry, subject: str, tell: Tell | None = None) -> tuple[RawHeaders, bytes] | None:
+        """Headers and body of the 429 of a known offender; None for anybody else. `tell` is told of it."""
         plan = self._plans.get(entry)
         now = time.monotonic()
         found = None if plan is None else self._guard.admission.known(plan, subject, now)
-        return None if found is None else self._tell(*found, now)
+        if found is None or plan is None:
+            return None
+        decision_id = self._guard.admission.ids.next()
+        headers, body = self._tell(*found, now, decision_id)
+        if tell is not None:
+            tell(plan, _counted(found[1], found[0]), decision_id, len(body))
+        return headers, body
 
-    def _tell(self, charge: Charge, denial: Denial, now: float) -> tuple[RawHeaders, bytes]:
+    def _tell(self, charge: Charge, denial: Denial, now: float, decision_id: str) -> tuple[RawHeaders, bytes]:
         admission = self._guard.admission
-        decision_id = admission.ids.next()
         seconds = max(1, ceil(denial.until - now))
         written = self._written.get(charge.key)
         if written is None or written.denial is not denial or written.seconds != seconds:

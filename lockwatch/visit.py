@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from lockwatch.capture import request_id_of
 from lockwatch.client import UNKNOWN, Client, Headers, Network
 from lockwatch.errors import RequestRefused, TokenError, refusal
 from lockwatch.limits.decision import Decision
@@ -40,6 +41,7 @@ class Visit:
         failed: whether the application said that a login failed (or succeeded); None when it said nothing.
         attempt: who tries to log in, where the status of the response will say what became of it.
         believed: what the tokens say that the route requires, by requirement.
+        refusal: code of the error it was refused with, empty for none.
     """
 
     # Defaults stand on the class: one is made for every request, and most keep most of them.
@@ -50,6 +52,7 @@ class Visit:
     status: int | None = None
     actual: int | None = None
     ended = False
+    refusal = ""
     plan: Plan | None = None
     ban: Ban | None = None
     failed: bool | None = None
@@ -59,6 +62,7 @@ class Visit:
     _read = False
     _gone = False
     _client: Client | None = None
+    _made: str | None = None
 
     @property
     def request(self) -> Any:
@@ -208,6 +212,38 @@ class Visit:
             except TokenError:
                 self.trust(None)
         return self._token
+
+    @property
+    def trusted(self) -> Claims | None:
+        """The claims of a token that was looked at already."""
+        return self._token
+
+    def known_user(self) -> str | None:
+        """`user`, without looking at a token that nobody has asked for."""
+        read, self._read = self._read, True
+        try:
+            return self.user
+        finally:
+            self._read = read
+
+    def tenant(self) -> str | None:
+        """Whose request it is, as `LockWatch(tenant=...)` says."""
+        asked = self.guard.engine.config.tenant
+        return None if asked is None else str(asked(self.request))
+
+    @property
+    def request_id(self) -> str:
+        """What the request is called in the audit log: its ``X-Request-ID`` where that is sane, else a name of ours, for a
+        decided request the id of the decision.
+        """
+        return request_id_of(self.header(b"x-request-id")) or self.made_id
+
+    @property
+    def made_id(self) -> str:
+        """The name of ours."""
+        if self._made is None:
+            self._made = self.decisions[0].id if self.decisions else self.guard.admission.ids.next()
+        return self._made
 
     def trust(self, claims: Claims | None) -> None:
         """Note whose request this is; None for nobody's, whatever its headers say."""

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from lockwatch.alerts.channels import endpoints_of
 from lockwatch.alerts.dispatch import Alerts
-from lockwatch.alerts.keeping import Open
+from lockwatch.alerts.keeping import Shelf
 from lockwatch.config import LockWatchConfig
 
 
-def make_alerts(config: LockWatchConfig, opens: Open | None, missing: str, warn: Callable[[str], None]) -> Alerts:
+def make_alerts(config: LockWatchConfig, shelf: Shelf | None, missing: str, warn: Callable[[str], None]) -> Alerts:
     """The alerts of an application.
 
     Args:
-        opens: opens the outbox on disk; None for memory only.
+        shelf: where the outbox on disk is; None for memory only.
         missing: why there is none on disk.
         warn: told what is wrong with the settings.
 
@@ -29,4 +29,4 @@ def make_alerts(config: LockWatchConfig, opens: Open | None, missing: str, warn:
                 f"webhooks to {endpoint.name} are not signed, so that anybody could have written them: "
                 "set webhook_secrets, like ['whsec_...']"
             )
-    return Alerts(endpoints, opens, missing, config.alerts_per_hour)
+    return Alerts(endpoints, shelf, missing, config.alerts_per_hour)

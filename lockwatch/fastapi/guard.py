@@ -16,13 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockwatch import guard
 from lockwatch.engine import Engine
-from lockwatch.errors import RequestRefused
+from lockwatch.errors import Banned, RequestRefused
 from lockwatch.fastapi.banned import turn_away
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
 from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.shortcut import Shortcut, entry_of
 from lockwatch.fastapi.visit import STARTS, Visit, visit_in
+from lockwatch.fastapi.witness import Witness
 from lockwatch.guard import Refused, method_named
 from lockwatch.keys import BodyKey
 from lockwatch.limits.declaration import Declaration
@@ -93,6 +94,8 @@ class Guard(guard.Guard):
 
     async def refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request; the entrance adds the quota headers."""
+        if (visit := visit_in(scope)) is not None:
+            visit.refusal = refused.code
         await answer(refused, scope, receive, send, self.app.exception_handlers)
 
     def place_gates(self) -> None:
@@ -230,18 +233,18 @@ class Entrance:
         if guard.doorkeeper is not None:
             visit = Visit(guard, scope)
             if (banned := guard.doorkeeper.turned_away(visit)) is not None:
-                await turn_away(banned, guard.app, scope, receive, send)
-                visit.end()
+                await self._turn_away(banned, visit, scope, receive, send)
                 return
         offended = bool(guard.admission.denied.known) and scope["type"] == "http"
-        if offended and guard.shortcut:
-            guard.place_gates()
-            answer = guard.shortcut.answer(scope)
-            if answer is not None:
-                await send(answer[0])
-                await send(answer[1])
-                return
+        if offended and guard.shortcut and (told := self._known(scope)) is not None:
+            await send(told[0])
+            await send(told[1])
+            return
         visit = visit or Visit(guard, scope)
+        witness = None
+        if (stream := guard.engine.stream) is not None:
+            witness = Witness(stream, visit, scope, receive, send)
+            receive, send = witness.receive, witness.send
         if offended:
             visit.entry = entry_of(scope)
         if guard.admission.mode == "off":
@@ -250,7 +253,32 @@ class Entrance:
             guard.place_gates()
         try:
             await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
+        except BaseException as error:
+            if witness is not None:
+                witness.error = error
+            raise
         finally:
+            if witness is not None:
+                witness.tell()
+            visit.end()
+
+    def _known(self, scope: Scope) -> tuple[Message, Message] | None:
+        """The answer to a known offender."""
+        self.guard.place_gates()
+        return self.guard.shortcut.answer(scope)
+
+    async def _turn_away(self, banned: Banned, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the banned; whoever wants events hears of it."""
+        witness = None
+        if (stream := self.guard.engine.stream) is not None:
+            witness = Witness(stream, visit, scope, receive, send)
+            receive, send = witness.receive, witness.send
+        visit.refusal = banned.code
+        try:
+            await turn_away(banned, self.guard.app, scope, receive, send)
+        finally:
+            if witness is not None:
+                witness.tell()
             visit.end()
 
 

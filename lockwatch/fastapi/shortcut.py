@@ -4,14 +4,23 @@ an application with a handler of its own.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.types import Message, Scope
 
 from lockwatch import shortcut
+from lockwatch.capture import Exchange
+from lockwatch.client import Client
 from lockwatch.errors import RateLimited, RequestRefused
+from lockwatch.event import HTTP
 from lockwatch.fastapi.refusal import handle
+from lockwatch.limits.decision import Decision
+from lockwatch.limits.plan import Plan
 from lockwatch.shortcut import Entry
+from lockwatch.stream import Stream
 
 if TYPE_CHECKING:
     from lockwatch.fastapi.guard import Guard
@@ -27,8 +36,11 @@ class Shortcut(shortcut.Shortcut):
         entry = entry_of(scope)
         if not self.leads(entry) or any(name == b"origin" for name, _ in scope["headers"]) or self._own_answer():
             return None
+        engine = self._guard.engine
         host, port = scope["client"] or (None, None)
-        found = self.refusal(entry, self._guard.engine.clients.resolve(host, scope["headers"], port == 0).subject)
+        client = engine.clients.resolve(host, scope["headers"], port == 0)
+        tell = None if engine.stream is None else partial(_note, engine.stream, scope, client, time.monotonic())
+        found = self.refusal(entry, client.subject, tell)
         if found is None:
             return None
         headers, body = found
@@ -44,3 +56,35 @@ class Shortcut(shortcut.Shortcut):
 def entry_of(scope: Scope) -> Entry:
     """Method and path as they came in."""
     return scope["method"], scope.get("root_path", ""), scope["path"]
+
+
+def _note(
+    stream: Stream,
+    scope: Scope,
+    client: Client,
+    began: float,
+    plan: Plan,
+    decisions: Sequence[Decision],
+    decision_id: str,
+    sent: int,
+) -> None:
+    """Post such a refusal for those that want events."""
+    stream.post(
+        Exchange(
+            HTTP,
+            "request",
+            time.time_ns() // 1000,
+            int((time.monotonic() - began) * 1e6),
+            client,
+            scope["method"],
+            plan.scope.partition(":")[2],
+            scope["path"],
+            scope.get("query_string", b""),
+            scope["headers"],
+            RateLimited.status,
+            sent,
+            decisions,
+            decision_id,
+            refusal=RateLimited.code,
+        )
+    )

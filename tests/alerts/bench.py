@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,18 @@ class Bench:
         courier = Courier(Resolver(lambda host, port: ("127.0.0.1",)), ssl.create_default_context(), timeout, self.clock)
         channels: Sequence[Channel] = [WebhookChannel(url, OLD, allow_private=True) for url in urls]
         endpoints = [Endpoint(channel, "alerts") for channel in channels]
-        self.alerts = Alerts(endpoints, **{"opens": self.open, "courier": courier, "clock": self.clock, **options})
+        self.alerts = Alerts(endpoints, **{"shelf": self, "courier": courier, "clock": self.clock, **options})
 
     def clock(self) -> float:
         return self.now
+
+    def adopt(self, ours: Outbox, now: float) -> int:
+        return 0
+
+    def outboxes(self) -> Iterator[Outbox]:
+        box = self.open()
+        yield box
+        box.close()
 
     def open(self) -> Outbox:
         connection = sqlite3.connect(self.file, check_same_thread=False)
@@ -55,6 +63,7 @@ class Bench:
         ends = self.now + seconds
         while self.now < ends:
             self.now = min(self.now + tick, ends)
+            await self.alerts.deliver()
             await self.alerts.finish(30.0)
 
     def deliveries(self, *states: str) -> list[Delivery]:
