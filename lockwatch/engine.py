@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.admission import Admission
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.watcher import Watcher
     from lockwatch.identity import Identity
+    from lockwatch.spool.directory import Directory
 
 logger = logging.getLogger("lockwatch")
 _OF_BANS: Final = {
@@ -244,13 +246,20 @@ class Engine:
         if self.stream is not None:
             self.stream.rest()
 
+    def _spools(self) -> Directory | None:
+        """Where this application keeps what must outlive the process."""
+        from lockwatch.spool.directory import Directory, default_place
+
+        place = self.config.spool_dir
+        return None if place is None else Directory(default_place() if place == "auto" else Path(place), self.config.namespace)
+
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""
         if not (self.config.webhook_urls or self.config.slack_urls or self.config.alerts):
             return None
         from lockwatch.alerts.setup import make_alerts
 
-        alerts = make_alerts(self.config, None, "spool_dir is None", self.warn)
+        alerts = make_alerts(self.config, self._spools(), self.warn)
         self.link.every(0.25, alerts.deliver, "alerts")
         self.listen(alerts.watch)
         return alerts

@@ -189,12 +189,15 @@ class Alerts:
         return [(e.name, answer) for e, answer in zip(self.endpoints, await asyncio.gather(*sent), strict=True)]
 
     def entries(self, states: Sequence[str], most: int) -> list[Delivery]:
-        """What is in the outboxes of all processes, the newest alerts first. Raises: OSError, sqlite3.Error."""
+        """What is in the outboxes of all processes, the newest alerts first. Raises: SpoolError, sqlite3.Error."""
         found = [delivery for box in self._everywhere() for delivery in box.deliveries(states, most)]
         return sorted(found, key=lambda d: d.raised_at, reverse=True)[:most]
 
     def replay(self, ids: Sequence[str] = ()) -> int:
-        """Try alerts again, all that were given up without `ids`; how many deliveries that are. Raises: OSError, sqlite3.Error."""
+        """Try alerts again, without `ids` all that were given up; how many deliveries that are.
+
+        Raises: SpoolError, sqlite3.Error.
+        """
         return sum(box.replay(ids, self._clock()) for box in self._everywhere())
 
     def close(self) -> None:
@@ -213,6 +216,7 @@ class Alerts:
 
     def forked(self) -> None:
         """Begin anew in a child. What its parent has open is the parent's: kept, so that nobody closes it."""
+        self._keeper.abandon()
         self._inherited.append((self._keeper, self._lanes, self._busy))
         self._reset()
 
@@ -264,6 +268,9 @@ class Alerts:
             return
         old = not 0 <= now - self._tidied_at < TIDY
         self._looked_at, self._tidied_at = now, now if old else self._tidied_at
+        if not 0 <= now - self._adopted_at < ADOPT:
+            self._adopted_at = now
+            self._keeper.adopt()
         for box in self._keeper.boxes:
             try:
                 box.confirm(None, now, older_than=UNCLEAR)
@@ -272,9 +279,6 @@ class Alerts:
                     box.prune()
             except sqlite3.Error as error:
                 self._keeper.fails(error)
-        if not 0 <= now - self._adopted_at < ADOPT:
-            self._adopted_at = now
-            self._keeper.adopt()
 
     def _digest(self, box: Outbox, now: float) -> None:
         """Raises: sqlite3.Error."""

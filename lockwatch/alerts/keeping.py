@@ -7,17 +7,19 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from lockwatch import native
 from lockwatch.alerts.digest import Held
 from lockwatch.alerts.outbox import FULL, KEPT, WAITING, Outbox
+from lockwatch.spool.directory import SpoolError
 
 logger = logging.getLogger("lockwatch")
+_NO_ROOM: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 class Shelf(Protocol):
-    """Where the outboxes of an application's processes stand. Every method raises OSError or sqlite3.Error."""
+    """Where the outboxes of an application's processes stand. Every method raises SpoolError or sqlite3.Error."""
 
     def open(self) -> Outbox:
         """The one of this process."""
@@ -65,7 +67,7 @@ class Keeper:
         """The outboxes, opened when they are needed first."""
         with self._lock:
             if self._opened is None:
-                self._opened = [*self._on_disk(), Outbox.in_memory()]
+                self._opened = [*self._on_disk(), Outbox()]
             return self._opened
 
     @property
@@ -106,12 +108,15 @@ class Keeper:
             if self._shelf.adopt(box, self._clock()):
                 logger.warning("lockwatch: alerts that another process did not deliver are delivered by this one")
             box.readdress(self._receivers, self._clock())
-        except (OSError, sqlite3.Error) as error:
+        except (SpoolError, sqlite3.Error) as error:
             self.fails(error)
 
-    def fails(self, error: OSError | sqlite3.Error) -> None:
+    def fails(self, error: SpoolError | sqlite3.Error) -> None:
         """Note that a file cannot be written."""
         self._trouble(f"the outbox fails: {error}")
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_ROOM:
+            for box in self._opened or ():
+                box.make_room()
 
     def close(self) -> None:
         """Close what is open."""
@@ -121,12 +126,17 @@ class Keeper:
             with suppress(sqlite3.Error):
                 box.close()
 
+    def abandon(self) -> None:
+        """Leave what is open to the parent, in a forked child."""
+        for box in self._opened or ():
+            box.abandon()
+
     def _on_disk(self) -> list[Outbox]:
         if self._shelf is None:
             return []
         try:
             return [self._shelf.open()]
-        except (OSError, sqlite3.Error) as error:
+        except (SpoolError, sqlite3.Error) as error:
             self._trouble(f"there is no outbox on disk: {error}")
             return []
 

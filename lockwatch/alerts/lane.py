@@ -91,6 +91,9 @@ class Lane:
             if self._clock() - delivery.since > MAX_AGE:
                 self._note(Outcome(box, delivery, DEAD, self._clock(), f"too old; last: {delivery.note or 'not tried'}"))
                 continue
+            if delivery.body is None:
+                self._note(Outcome(box, delivery, DEAD, self._clock(), "what it says is damaged"))
+                continue
             answer = await self._courier.send(self.endpoint, delivery.alert, delivery.body)
             self._heard(box, delivery, answer)
 

@@ -94,7 +94,7 @@ def _clause(columns: Any, condition: Condition) -> ColumnElement[bool]:
     from sqlalchemy import func
 
     column = columns[condition.column]
-    value = instant(condition.value) if condition.column == "timestamp" else condition.value
+    value: Any = instant(condition.value) if condition.column == "timestamp" else condition.value
     found: ColumnElement[bool]
     match condition.operator:
         case "=":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -106,7 +107,7 @@ def _desk(app: str) -> Iterator[Alerts]:
         )
     try:
         yield found
-    except (LockwatchError, OSError) as error:
+    except (LockwatchError, sqlite3.Error) as error:
         raise Unusable(str(error)) from None
 
 
@@ -134,7 +135,7 @@ def _data(delivery: Delivery) -> dict[str, Any]:
         "attempts": delivery.attempts,
         "next_attempt": _instant(delivery.due_at) if delivery.state == WAITING else None,
         "last": delivery.note or None,
-        "content": json.loads(delivery.body),
+        "content": None if delivery.body is None else json.loads(delivery.body),
     }
 
 

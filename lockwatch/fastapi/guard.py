@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockwatch import guard
 from lockwatch.engine import Engine
-from lockwatch.errors import Banned, RequestRefused
+from lockwatch.errors import RequestRefused
 from lockwatch.fastapi.banned import turn_away
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
@@ -229,16 +229,10 @@ class Entrance:
             await self.app(scope, receive, send)
             return
         guard = self.guard
-        visit = None
-        if guard.doorkeeper is not None:
-            visit = Visit(guard, scope)
-            if (banned := guard.doorkeeper.turned_away(visit)) is not None:
-                await self._turn_away(banned, visit, scope, receive, send)
-                return
         offended = bool(guard.admission.denied.known) and scope["type"] == "http"
-        if offended and guard.shortcut and (told := self._known(scope)) is not None:
-            await send(told[0])
-            await send(told[1])
+        visit = None if guard.doorkeeper is None else Visit(guard, scope)
+        banned = None if visit is None or guard.doorkeeper is None else guard.doorkeeper.turned_away(visit)
+        if offended and banned is None and await self._shorten(scope, send):
             return
         visit = visit or Visit(guard, scope)
         witness = None
@@ -247,12 +241,13 @@ class Entrance:
             receive, send = witness.receive, witness.send
         if offended:
             visit.entry = entry_of(scope)
-        if guard.admission.mode == "off":
-            visit.plan = EXEMPT
-        else:
-            guard.place_gates()
         try:
-            await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
+            if banned is None:
+                self._prepare(visit)
+                await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
+            else:
+                visit.refusal = banned.code
+                await turn_away(banned, guard.app, scope, receive, send)
         except BaseException as error:
             if witness is not None:
                 witness.error = error
@@ -262,24 +257,22 @@ class Entrance:
                 witness.tell()
             visit.end()
 
-    def _known(self, scope: Scope) -> tuple[Message, Message] | None:
-        """The answer to a known offender."""
-        self.guard.place_gates()
-        return self.guard.shortcut.answer(scope)
+    def _prepare(self, visit: Visit) -> None:
+        if self.guard.admission.mode == "off":
+            visit.plan = EXEMPT
+        else:
+            self.guard.place_gates()
 
-    async def _turn_away(self, banned: Banned, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the banned; whoever wants events hears of it."""
-        witness = None
-        if (stream := self.guard.engine.stream) is not None:
-            witness = Witness(stream, visit, scope, receive, send)
-            receive, send = witness.receive, witness.send
-        visit.refusal = banned.code
-        try:
-            await turn_away(banned, self.guard.app, scope, receive, send)
-        finally:
-            if witness is not None:
-                witness.tell()
-            visit.end()
+    async def _shorten(self, scope: Scope, send: Send) -> bool:
+        """Answer a known offender; whether it is one."""
+        guard = self.guard
+        if not guard.shortcut:
+            return False
+        guard.place_gates()
+        messages = guard.shortcut.answer(scope)
+        for message in messages or ():
+            await send(message)
+        return messages is not None
 
 
 class Doorman:

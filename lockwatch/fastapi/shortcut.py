@@ -5,8 +5,6 @@ an application with a handler of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.types import Message, Scope
@@ -17,10 +15,7 @@ from lockwatch.client import Client
 from lockwatch.errors import RateLimited, RequestRefused
 from lockwatch.event import HTTP
 from lockwatch.fastapi.refusal import handle
-from lockwatch.limits.decision import Decision
-from lockwatch.limits.plan import Plan
-from lockwatch.shortcut import Entry
-from lockwatch.stream import Stream
+from lockwatch.shortcut import Entry, Turned
 
 if TYPE_CHECKING:
     from lockwatch.fastapi.guard import Guard
@@ -36,16 +31,16 @@ class Shortcut(shortcut.Shortcut):
         entry = entry_of(scope)
         if not self.leads(entry) or any(name == b"origin" for name, _ in scope["headers"]) or self._own_answer():
             return None
-        engine = self._guard.engine
         host, port = scope["client"] or (None, None)
-        client = engine.clients.resolve(host, scope["headers"], port == 0)
-        tell = None if engine.stream is None else partial(_note, engine.stream, scope, client, time.monotonic())
-        found = self.refusal(entry, client.subject, tell)
-        if found is None:
+        guard = self._guard
+        client = guard.engine.clients.resolve(host, scope["headers"], port == 0)
+        turned = self.refusal(entry, client.subject)
+        if turned is None:
             return None
-        headers, body = found
-        start = {"type": "http.response.start", "status": 429, "headers": headers}
-        return start, {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}
+        if guard.engine.stream is not None:
+            guard.engine.stream.post(_noted(scope, client, turned))
+        start = {"type": "http.response.start", "status": 429, "headers": turned.headers}
+        return start, {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else turned.body}
 
     def _own_answer(self) -> bool:
         """Whether the application answers refusals in its own way."""
@@ -58,33 +53,22 @@ def entry_of(scope: Scope) -> Entry:
     return scope["method"], scope.get("root_path", ""), scope["path"]
 
 
-def _note(
-    stream: Stream,
-    scope: Scope,
-    client: Client,
-    began: float,
-    plan: Plan,
-    decisions: Sequence[Decision],
-    decision_id: str,
-    sent: int,
-) -> None:
-    """Post such a refusal for those that want events."""
-    stream.post(
-        Exchange(
-            HTTP,
-            "request",
-            time.time_ns() // 1000,
-            int((time.monotonic() - began) * 1e6),
-            client,
-            scope["method"],
-            plan.scope.partition(":")[2],
-            scope["path"],
-            scope.get("query_string", b""),
-            scope["headers"],
-            RateLimited.status,
-            sent,
-            decisions,
-            decision_id,
-            refusal=RateLimited.code,
-        )
+def _noted(scope: Scope, client: Client, turned: Turned) -> Exchange:
+    """Such a refusal for those that want events."""
+    return Exchange(
+        HTTP,
+        "request",
+        time.time_ns() // 1000,
+        int((time.monotonic() - turned.began) * 1e6),
+        client,
+        scope["method"],
+        turned.route,
+        scope["path"],
+        scope.get("query_string", b""),
+        scope["headers"],
+        RateLimited.status,
+        0 if scope["method"] == "HEAD" else len(turned.body),
+        turned.decisions,
+        turned.decision_id,
+        refusal=RateLimited.code,
     )

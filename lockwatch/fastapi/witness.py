@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from lockwatch.capture import NOTHING, Exchange
+from lockwatch.errors import Banned, StepUpRequired
 from lockwatch.event import HTTP, WEBSOCKET
 from lockwatch.fastapi.plan import seen_in
 from lockwatch.fastapi.visit import Visit
@@ -21,7 +22,7 @@ _ACCEPTED: Final = 101
 _DENIED: Final = 403
 _ABNORMAL: Final = 1006
 """The code of a WebSocket that ended without a close frame (RFC 6455, section 7.1.5)."""
-_DECIDED: Final = {"banned": "banned", "step_up_required": "challenged"}
+_DECIDED: Final = {Banned.code: "banned", StepUpRequired.code: "challenged"}
 """What was decided where no limit did, by the code of the refusal."""
 _GONE: Final = (OSError, ClientDisconnect, CancelledError)
 
