@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.admission import Admission
-from lockwatch.anomaly.config import AnomalyConfig, settings_of
+from lockwatch.anomaly.config import AnomalyConfig, alerting, settings_of
 from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
@@ -255,11 +255,12 @@ class Engine:
 
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""
-        if not (self.config.webhook_urls or self.config.slack_urls or self.config.alerts):
+        config = alerting(self.config, self.anomaly)
+        if not (config.webhook_urls or config.slack_urls or config.alerts):
             return None
         from lockwatch.alerts.setup import make_alerts
 
-        alerts = make_alerts(self.config, self._spools(), self.warn)
+        alerts = make_alerts(config, self._spools(), self.warn)
         self.link.every(0.25, alerts.deliver, "alerts")
         self.listen(alerts.watch)
         return alerts
