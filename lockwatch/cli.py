@@ -14,7 +14,9 @@ from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
 _LATE: Final = {
+    "alerts": "lockwatch.commands.alerts",
     "audit": "lockwatch.commands.audit",
+    "bans": "lockwatch.commands.bans",
     "db": "lockwatch.commands.db",
     "keys": "lockwatch.commands.keys",
     "limits": "lockwatch.commands.limits",

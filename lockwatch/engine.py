@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.admission import Admission
+from lockwatch.anomaly.config import AnomalyConfig, alerting, settings_of
+from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
+from lockwatch.event import Event
 from lockwatch.limits import flows
 from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
 from lockwatch.limits.grammar import Limit
@@ -19,9 +25,19 @@ from lockwatch.pump import PERIOD, Consumer, Pump, weakly
 from lockwatch.stream import Stream
 
 if TYPE_CHECKING:
+    from lockwatch.alerts.dispatch import Alerts
+    from lockwatch.anomaly.bans import Bans
+    from lockwatch.anomaly.watcher import Watcher
     from lockwatch.identity import Identity
+    from lockwatch.spool.directory import Directory
 
 logger = logging.getLogger("lockwatch")
+_OF_BANS: Final = {
+    "ban.added": "lockwatch.ban.created",
+    "ban.lifted": "lockwatch.ban.removed",
+    "ban.expired": "lockwatch.ban.expired",
+}
+"""What is told of what becomes of bans."""
 LEAVING: Final = 5.0
 """Seconds that the end of an application waits for its events at most."""
 
@@ -42,6 +58,7 @@ class Health:
         breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
         workers: how many processes share a quota when the store is down.
         worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
+        alerts: ``off``, ``ok``, or what keeps alerts from arriving.
     """
 
     status: str
@@ -55,6 +72,7 @@ class Health:
     breaker: str = "closed"
     workers: int = 1
     worker: str = "idle"
+    alerts: str = "off"
 
 
 class Engine:
@@ -78,6 +96,14 @@ class Engine:
         self.consumers: list[Consumer] = []
         self._pump: Pump | None = None
         self.identity = _identity(config, self.link)
+        self.anomaly = settings_of(config)
+        self.bans = self._bans()
+        self.logins = Logins(self.anomaly, config.ipv6_prefix)
+        self.alerts = self._alerts()
+        self.watcher = self._watcher()
+        self.logins.report = self.post
+        if self.bans is not None:
+            self.bans.report = self._changed
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -106,6 +132,11 @@ class Engine:
         self.consumers.insert(0 if first else len(self.consumers), consumer)
         return self.stream
 
+    def post(self, event: Event) -> None:
+        """Tell whoever wants events of one; from any thread."""
+        if self.stream is not None:
+            self.stream.post(event)
+
     async def flush(self, within: float = 10.0) -> bool:
         """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
         return self._pump is None or await self._pump.flush(within)
@@ -126,6 +157,10 @@ class Engine:
         error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
         if self.identity is not None:
             warnings += self.identity.complaints
+        if self.watcher is not None:
+            warnings += self.watcher.complaints
+        alerts = () if self.alerts is None else self.alerts.complaints
+        warnings += alerts
         healthy = not error and not warnings and not link.memory.overflowed
         return Health(
             "ok" if healthy else "degraded",
@@ -139,7 +174,43 @@ class Engine:
             link.breaker.state,
             link.workers,
             link.worker,
+            "off" if self.alerts is None else "; ".join(alerts) or "ok",
         )
+
+    def _bans(self) -> Bans | None:
+        """Who is banned, where anybody may be."""
+        if self.anomaly is None and not self.config.bans:
+            return None
+        from lockwatch.anomaly.bans import Bans
+
+        settings = self.anomaly or AnomalyConfig(burst_threshold=0)
+        return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
+
+    def _watcher(self) -> Watcher | None:
+        """Who watches for attacks, where that is wanted."""
+        if self.anomaly is None or self.bans is None:
+            return None
+        from lockwatch.anomaly.watcher import Watcher
+
+        watcher = Watcher(self.anomaly, self.config.namespace, self.link, self.logins, self.bans, self.tell, self.post)
+        self.listen(watcher.consume, first=True)
+        return watcher
+
+    def tell(self, kind: str, name: str, at_us: int, data: Mapping[str, Any]) -> None:
+        """Alert people, or where nobody is to be alerted, the log."""
+        if self.alerts is None:
+            logger.warning("lockwatch: %s: %s", kind, data.get("reason") or f"see {name}")
+            return
+        from lockwatch.alerts.alert import Alert
+
+        self.alerts.raise_(Alert(name, kind, at_us, data))
+
+    def _changed(self, event: Event) -> None:
+        """A ban was made, lifted, or is over."""
+        self.post(event)
+        if self.alerts is not None and (kind := _OF_BANS.get(event.action)) is not None:
+            data = {"subject": event.target, "by": event.actor, "reason": "; ".join(event.reasons), **event.details}
+            self.tell(kind, secrets.token_hex(12), event.time_us, data)
 
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
@@ -149,6 +220,8 @@ class Engine:
         with suppress(StoreError):
             await self.link.buckets()
             await self.link.drive(flows.peek((), flows.Terms("")))  # loads the script
+            if self.bans is not None:
+                await self.bans.hear()
 
     def open_sync(self) -> None:
         """`open` for blocking code; the background begins."""
@@ -161,6 +234,8 @@ class Engine:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
         await self.flush(LEAVING)
+        if self.alerts is not None:
+            await self.alerts.aclose()
         await self.link.aclose()
         self._rest()
 
@@ -172,12 +247,33 @@ class Engine:
         """`aclose` for blocking code: its connections, and those of the background."""
         self.admission.settlement.finish_sync()
         self.flush_sync(LEAVING)
+        if self.alerts is not None:
+            self.alerts.close()
         self.link.close()
         self._rest()
 
     def _rest(self) -> None:
         if self.stream is not None:
             self.stream.rest()
+
+    def _spools(self) -> Directory | None:
+        """Where this application keeps what must outlive the process."""
+        from lockwatch.spool.directory import Directory, default_place
+
+        place = self.config.spool_dir
+        return None if place is None else Directory(default_place() if place == "auto" else Path(place), self.config.namespace)
+
+    def _alerts(self) -> Alerts | None:
+        """Who is alerted, where anybody is; else nothing of it is imported."""
+        config = alerting(self.config, self.anomaly)
+        if not (config.webhook_urls or config.slack_urls or config.alerts):
+            return None
+        from lockwatch.alerts.setup import make_alerts
+
+        alerts = make_alerts(config, self._spools(), self.warn)
+        self.link.every(0.25, alerts.deliver, "alerts")
+        self.listen(alerts.watch)
+        return alerts
 
 
 def _identity(config: LockWatchConfig, link: Link) -> Identity | None:

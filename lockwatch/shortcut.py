@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from lockwatch.capture import Exchange
-from lockwatch.client import Client, Headers
 from lockwatch.errors import RateLimited
-from lockwatch.event import HTTP
 from lockwatch.headers import RawHeaders, problem
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.denied import Denial, aged
@@ -43,8 +40,17 @@ class Written(NamedTuple):
     tail: bytes
 
 
-class Told(NamedTuple):
-    """What a known offender is told, and what happened."""
+class Turned(NamedTuple):
+    """The 429 of a known offender.
+
+    Attributes:
+        headers: of the response, with its length.
+        body: problem+json.
+        decisions: what was decided.
+        decision_id: of this refusal.
+        route: template of the route.
+        began: when it was looked up, of `time.monotonic`.
+    """
 
     headers: RawHeaders
     body: bytes
@@ -85,39 +91,16 @@ class Shortcut:
         """Whether a request was refused there before."""
         return entry in self._plans and not self._guard.engine.exempt
 
-    def refusal(self, entry: Entry, client: Client) -> Told | None:
-        """What a known offender is told; None for anybody else."""
+    def refusal(self, entry: Entry, subject: str) -> Turned | None:
+        """The 429 of a known offender; None for anybody else."""
         plan = self._plans.get(entry)
+        if plan is None:
+            return None
         now = time.monotonic()
-        found = None if plan is None else self._guard.admission.known(plan, client.subject, now)
-        return None if plan is None or found is None else self._tell(*found, now, plan)
+        found = self._guard.admission.known(plan, subject, now)
+        return None if found is None else self._tell(*found, now, plan)
 
-    def note(self, told: Told, entry: Entry, client: Client, query: bytes, headers: Headers, sent: int) -> None:
-        """Post what happened, where somebody wants events. `sent` counts the bytes of the body."""
-        stream = self._guard.engine.stream
-        if stream is not None:
-            ended, took = time.time_ns() // 1000, int((time.monotonic() - told.began) * 1e6)
-            stream.post(
-                Exchange(
-                    HTTP,
-                    "request",
-                    ended,
-                    took,
-                    client,
-                    entry[0],
-                    told.route,
-                    entry[2],
-                    query,
-                    headers,
-                    RateLimited.status,
-                    sent,
-                    told.decisions,
-                    told.decision_id,
-                    refusal=RateLimited.code,
-                )
-            )
-
-    def _tell(self, charge: Charge, denial: Denial, now: float, plan: Plan) -> Told:
+    def _tell(self, charge: Charge, denial: Denial, now: float, plan: Plan) -> Turned:
         admission = self._guard.admission
         decision_id = admission.ids.next()
         seconds = max(1, ceil(denial.until - now))
@@ -128,7 +111,7 @@ class Shortcut:
         admission.count(decisions)
         body = b"%b%b%b" % (written.head, decision_id.encode(), written.tail)
         headers = [*written.headers, (b"content-length", b"%d" % len(body))]
-        return Told(headers, body, decisions, decision_id, plan.scope.partition(":")[2], now)
+        return Turned(headers, body, decisions, decision_id, plan.scope.partition(":")[2], now)
 
     def _write(self, charge: Charge, denial: Denial, now: float, seconds: int) -> Written:
         place = "decision-id"

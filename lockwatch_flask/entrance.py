@@ -10,7 +10,7 @@ from lockwatch.guard import Refused
 from lockwatch.limits.plan import EXEMPT, UNMATCHED, make_plan
 from lockwatch_flask.refusal import rendered
 from lockwatch_flask.visit import Visit, forwarded
-from lockwatch_flask.witness import Witness, heads_of, path_of
+from lockwatch_flask.witness import Witness, noted
 
 if TYPE_CHECKING:
     from lockwatch_flask.guard import Guard
@@ -33,13 +33,15 @@ class Entrance:
         guard = self.guard
         if not guard.placed:
             guard.place()
-        if guard.admission.denied.known and (known := self._known(environ)) is not None:
+        visit = None if guard.doorkeeper is None else Visit(guard, environ)
+        banned = None if visit is None or guard.doorkeeper is None else guard.doorkeeper.turned_away(visit)
+        if banned is None and guard.admission.denied.known and (known := self._known(environ)) is not None:
             headers, body = known
             start_response(_line(429), headers)
             return [body]
-        visit = Visit(guard, environ)
-        if guard.admission.mode == "off":
-            visit.plan = EXEMPT
+        visit = visit or Visit(guard, environ)
+        if guard.admission.mode == "off" or banned is not None:
+            visit.plan, visit.banned = EXEMPT, banned
         stream = guard.engine.stream
         doorman = Doorman(visit, environ, start_response, None if stream is None else Witness(stream, visit, environ))
         try:
@@ -55,13 +57,12 @@ class Entrance:
         if "HTTP_ORIGIN" in environ or guard.own_answer or not guard.shortcut.leads(entry):
             return None
         client = guard.engine.clients.resolve(environ.get("REMOTE_ADDR") or None, forwarded(environ))
-        told = guard.shortcut.refusal(entry, client)
-        if told is None:
+        turned = guard.shortcut.refusal(entry, client.subject)
+        if turned is None:
             return None
-        body = b"" if environ["REQUEST_METHOD"] == "HEAD" else told.body
-        query = environ.get("QUERY_STRING", "").encode("latin-1", "replace")
-        guard.shortcut.note(told, (entry[0], "", path_of(environ)), client, query, heads_of(environ), len(body))
-        return texts(told.headers), body
+        if guard.engine.stream is not None:
+            guard.engine.stream.post(noted(environ, client, turned))
+        return texts(turned.headers), b"" if environ["REQUEST_METHOD"] == "HEAD" else turned.body
 
 
 class Doorman:

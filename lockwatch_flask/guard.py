@@ -119,6 +119,7 @@ class Guard(guard.Guard):
             return
         g.lockwatch = visit
         visit.template = template_of(request.url_rule)
+        self._turn_away(visit)
         if is_preflight(environ):
             return
         plan = self.plan_of(environ)
@@ -132,9 +133,20 @@ class Guard(guard.Guard):
     def _last(self, blueprint: str | None) -> None:
         """After them. Raises: RequestRefused, TokenError."""
         visit = visit_in(request.environ)
-        if visit is not None and visit.waiting is not None and blueprint == request.blueprint:
+        if visit is None or visit.guard is not self or blueprint != request.blueprint:
+            return
+        self._turn_away(visit)
+        if visit.waiting is not None:
             plan, visit.waiting = visit.waiting, None
             self._enforce(visit, plan)
+
+    def _turn_away(self, visit: Visit) -> None:
+        """Raises: Banned, for who is, as far as the application has said who that is."""
+        if self.doorkeeper is not None:
+            banned = visit.banned or self.doorkeeper.user_turned_away(visit)
+            if banned is not None:
+                visit.refusal = banned.code
+                raise banned
 
     def _enforce(self, visit: Visit, plan: Plan) -> None:
         refused = self.check(visit, plan)

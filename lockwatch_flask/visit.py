@@ -9,6 +9,7 @@ from flask import g, has_request_context, request
 
 from lockwatch import visit
 from lockwatch.client import Headers
+from lockwatch.errors import Banned
 from lockwatch.headers import quota_headers
 from lockwatch.keys import by_ip
 from lockwatch.limits.decision import Decision, tightest
@@ -34,6 +35,7 @@ class Visit(visit.Visit):
         template: of the route it matched, empty while that is not known.
         outer: another visit began within this one.
         error: what the application failed with.
+        banned: why it is turned away, in the application's own way of answering.
     """
 
     guard: Guard
@@ -41,6 +43,7 @@ class Visit(visit.Visit):
     template = ""
     outer = False
     error: BaseException | None = None
+    banned: Banned | None = None
 
     def __init__(self, guard: Guard, environ: dict[str, Any]) -> None:
         self.guard = guard

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic_ns, time_ns
+from time import monotonic, monotonic_ns, time_ns
 from typing import Any, Final
 
-from lockwatch.capture import Exchange
-from lockwatch.client import Headers
+from lockwatch.capture import DECIDED, READ, Exchange
+from lockwatch.client import Client, Headers
+from lockwatch.errors import RateLimited
 from lockwatch.event import HTTP
 from lockwatch.limits.plan import UNMATCHED
+from lockwatch.shortcut import Turned
 from lockwatch.stream import Stream
-from lockwatch_flask.visit import Visit
+from lockwatch_flask.visit import Visit, variable_of
 
 _GONE: Final = (ConnectionError, BrokenPipeError)
-_HEADS: Final = (
-    (b"user-agent", "HTTP_USER_AGENT"),
-    (b"x-request-id", "HTTP_X_REQUEST_ID"),
-    (b"traceparent", "HTTP_TRACEPARENT"),
-)
+_HEADS: Final = tuple([(name, variable_of(name)) for name in READ])
 
 
 class Witness:
@@ -67,7 +65,7 @@ class Witness:
                 environ["REQUEST_METHOD"],
                 route or UNMATCHED,
                 path_of(environ),
-                environ.get("QUERY_STRING", "").encode("latin-1", "replace"),
+                query_of(environ),
                 heads_of(environ),
                 self._status,
                 self.sent,
@@ -78,10 +76,37 @@ class Witness:
                 self._tenant,
                 None if error is None else type(error).__name__,
                 isinstance(error, _GONE) or (self._status is not None and error is None and not self.complete),
-                None,
+                DECIDED.get(visit.refusal),
                 visit.refusal,
             )
         )
+
+
+def noted(environ: dict[str, Any], client: Client, turned: Turned) -> Exchange:
+    """The refusal of a known offender, for those that want events."""
+    return Exchange(
+        HTTP,
+        "request",
+        time_ns() // 1000,
+        int((monotonic() - turned.began) * 1e6),
+        client,
+        environ["REQUEST_METHOD"],
+        turned.route,
+        path_of(environ),
+        query_of(environ),
+        heads_of(environ),
+        RateLimited.status,
+        0 if environ["REQUEST_METHOD"] == "HEAD" else len(turned.body),
+        turned.decisions,
+        turned.decision_id,
+        refusal=RateLimited.code,
+    )
+
+
+def query_of(environ: dict[str, Any]) -> bytes:
+    """The query of the URL, as sent."""
+    query: str = environ.get("QUERY_STRING", "")
+    return query.encode("latin-1", "replace")
 
 
 def path_of(environ: dict[str, Any]) -> str:

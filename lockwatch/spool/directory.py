@@ -109,6 +109,15 @@ class Directory:
             os.close(lock)
         return None
 
+    def look(self, name: str) -> Iterator[Claim]:
+        """The spools of this namespace, without their locks: for commands, which share them with whoever writes them."""
+        if not self.path.exists():
+            return
+        key = self._key()
+        for path in self._spools(f"{name}.{self._tag}.*.lock"):
+            if _is_own(path.with_suffix(".db")):
+                yield Claim(path.with_suffix(".db"), key, -1, own=False)
+
     def foreign(self) -> tuple[str, ...]:
         """What lies here and is not ours to adopt: spools of other namespaces that no process holds, and those of other users."""
         found: list[str] = []

@@ -36,6 +36,8 @@ class Route:
     status: int = 200
     group: str = ""
     settles: int | None = None
+    logs_in: bool = False
+    """Its requests say in `X-Login` what the endpoint says of the attempt: ``ok``, ``bad``, ``attempt`` or nothing."""
     decorated: bool = False
     """By `@lockwatch.limit` in both frameworks; else as a dependency in FastAPI."""
 
@@ -161,6 +163,8 @@ class OnFastAPI(Column):
     def _add(self, router: Any, route: Route, group: Group | None) -> None:
         async def endpoint(request: Request, response: Response) -> Any:
             response.status_code = int(request.headers.get("x-status", route.status))
+            if route.logs_in:
+                await self._log_in(request)
             if route.settles is not None:
                 await request.state.lockwatch.settle(route.settles)
             return {"path": route.path}
@@ -175,6 +179,16 @@ class OnFastAPI(Column):
         if route.exempt or (group is not None and group.exempt):
             view = self.lockwatch.exempt(view)
         router.add_api_route(route.path, view, methods=[route.method], dependencies=dependencies)
+
+    async def _log_in(self, request: Request) -> None:
+        user, said = request.headers.get("x-name", "ann"), request.headers.get("x-login")
+        if said == "ok":
+            await self.lockwatch.login_succeeded(request, username=user)
+        elif said == "bad":
+            await self.lockwatch.login_failed(request, username=user, reason="bad_password")
+        elif said == "attempt":
+            async with self.lockwatch.login_attempt(request, user, limits="1/minute"):
+                pass
 
     async def exchange(self, ask: Ask) -> Answer:
         seen = await asgi.http(self.app, ask.method, ask.path, body=ask.body, peer=ask.peer, headers=dict(ask.headers))
@@ -216,6 +230,8 @@ class OnFlask(Column):
 
     def _add(self, blueprint: Any, route: Route, name: str) -> None:
         def endpoint(**_: Any) -> Any:
+            if route.logs_in:
+                self._log_in()
             if route.settles is not None:
                 flask.g.lockwatch.settle(route.settles)
             return {"path": route.path}, int(flask.request.headers.get("x-status", route.status))
@@ -229,6 +245,17 @@ class OnFlask(Column):
         if route.exempt:
             view = self.lockwatch.exempt(view)
         blueprint.add_url_rule(route.path.replace("{", "<").replace("}", ">"), name, view, methods=[route.method])
+
+    def _log_in(self) -> None:
+        request = flask.request
+        user, said = request.headers.get("x-name", "ann"), request.headers.get("x-login")
+        if said == "ok":
+            self.lockwatch.login_succeeded(request, username=user)
+        elif said == "bad":
+            self.lockwatch.login_failed(request, username=user, reason="bad_password")
+        elif said == "attempt":
+            with self.lockwatch.login_attempt(request, user, limits="1/minute"):
+                pass
 
     async def exchange(self, ask: Ask) -> Answer:
         return await asyncio.to_thread(self._exchange, ask)  # a thread of a server, with no event loop in it
@@ -298,6 +325,7 @@ def _plain(event: Event) -> dict[str, Any]:
         found.pop(name)
     if event.route != UNMATCHED:
         found["route"] = (event.route or "").replace("<", "{").replace(">", "}")
+    found["details"] = {name: value for name, value in event.details.items() if name != "id"}
     found["session"] = event.session is not None
     return found
 

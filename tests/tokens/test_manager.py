@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lockwatch import ConfigurationError, JWTConfig, JWTRotationManager, StoreError, TokenError
 from lockwatch.errors import RefreshRefused, RefreshThrottled, SessionsFull
@@ -310,22 +308,6 @@ async def test_a_secret_signs_both_tokens() -> None:
     manager = JWTRotationManager(config=JWTConfig(jwt_secret=SECRET))
     pair = await manager.issue_token_pair("user:42")
     assert (await manager.verify_access((await manager.rotate(pair.refresh_token)).access_token)).subject == "user:42"
-
-
-async def test_the_lines_of_the_first_release_run(redis_server: str) -> None:
-    private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-    redis_client = redis.asyncio.Redis.from_url(redis_server)
-    manager = JWTRotationManager(redis_client=redis_client, config=JWTConfig(rsa_private_key_pem=pem, refresh_format="jwt"))
-    pair = await manager.issue_token_pair(subject="user:42", claims={"role": "admin"})
-    new_pair = await manager.rotate(pair.refresh_token)
-    assert pair.refresh_token.count(".") == new_pair.refresh_token.count(".") == 2
-    assert (await manager.verify_access(new_pair.access_token))["role"] == "admin"
-    positional = JWTRotationManager(redis_client, JWTConfig(rsa_private_key_pem=pem))
-    assert positional.verify_access_sync(new_pair.access_token)["sub"] == "user:42"
-    await manager.aclose()
-    positional.close()
-    await redis_client.aclose()
 
 
 async def test_no_repr_shows_a_token() -> None:
