@@ -118,7 +118,8 @@ class Guard(guard.Guard):
         if visit is None or visit.guard is not self:
             return
         g.lockwatch = visit
-        visit.template = template_of(request.url_rule)
+        if visit.banned is None:
+            visit.template = template_of(request.url_rule)
         self._turn_away(visit)
         if is_preflight(environ):
             return
