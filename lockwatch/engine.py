@@ -237,6 +237,8 @@ class Engine:
         if self.alerts is not None:
             await self.alerts.aclose()
         await self.link.aclose()
+        if self.identity is not None:
+            await self.identity.aclose()
         self._rest()
 
     def _say_where(self) -> None:
