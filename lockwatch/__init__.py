@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lockwatch.tokens.issuers import Issuer
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
+    from lockwatch.tokens.refresh_cookie import RefreshCookie
 
 __version__ = "0.2.0"
 
@@ -58,6 +59,7 @@ __all__ = [
     "RateLimitState",
     "RateLimited",
     "RateLimiter",
+    "RefreshCookie",
     "SlackChannel",
     "StoreError",
     "StoreUnavailable",
@@ -95,6 +97,7 @@ _HOMES = {
     "lockwatch.tokens.issuers": "Issuer",
     "lockwatch.tokens.manager": "JWTRotationManager",
     "lockwatch.tokens.pair": "TokenPair",
+    "lockwatch.tokens.refresh_cookie": "RefreshCookie",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 _ALIASES = {"key_by_api_key": "by_api_key", "key_by_ip": "by_ip", "key_by_user_id": "by_user"}

@@ -23,7 +23,9 @@ _FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "acces
 _CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts", "sources"})
 _FLAGS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _BOOLEANS: Final = frozenset({"allow_private_webhooks"})
-_LISTS: Final = frozenset({"exempt_paths", "exempt_networks", "secret_key", "webhook_urls", "webhook_secrets", "slack_urls"})
+_LISTS: Final = frozenset(
+    {"exempt_paths", "exempt_networks", "secret_key", "webhook_urls", "webhook_secrets", "slack_urls", "trusted_origins"}
+)
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
     "headers": ("both", "draft-11", "x", "off"),
@@ -93,6 +95,9 @@ class LockWatchConfig:
         alerts_per_hour: how many alerts one process sends one by one; more are told in a digest.
         spool_dir: where that is kept which has to outlive the process: a directory on a local disk; ``auto`` is one of the user's
             own; None keeps nothing on disk.
+        token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
+        token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
+        trusted_origins: further origins whose pages may send the access cookie, like ``https://app.example.com``.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -137,6 +142,9 @@ class LockWatchConfig:
     allow_private_webhooks: bool = False
     alerts_per_hour: int = 60
     spool_dir: str | None = "auto"
+    token_redis_url: str | None = field(default=None, repr=False)
+    token_namespace: str | None = None
+    trusted_origins: str | tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -148,11 +156,13 @@ class LockWatchConfig:
             "webhook_urls",
             "webhook_secrets",
             "slack_urls",
+            "trusted_origins",
         ):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
-        if isinstance(self.exempt_paths, str):
-            object.__setattr__(self, "exempt_paths", _listed(self.exempt_paths))
+        for name in ("exempt_paths", "trusted_origins"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, _listed(value))
         _check_choices(self)
         _check_texts(self)
         for name in ("user", "tenant"):
@@ -242,15 +252,21 @@ def _check_choices(config: LockWatchConfig) -> None:
 
 
 def _check_texts(config: LockWatchConfig) -> None:
-    if config.redis_url is not None and not (isinstance(config.redis_url, str) and config.redis_url.strip()):
-        raise ConfigurationError("redis_url is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
+    for option in ("redis_url", "token_redis_url"):
+        url = getattr(config, option)
+        if url is not None and not (isinstance(url, str) and url.strip()):
+            raise ConfigurationError(f"{option} is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
+    for option in ("namespace", "token_namespace"):
+        name = getattr(config, option)
+        if name is None and option == "token_namespace":
+            continue
+        if not isinstance(name, str) or not name or name.strip(":") != name or any(c in name for c in "{} \n"):
+            raise ConfigurationError(
+                f"{option}={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; "
+                "a correct one is 'shop-api'"
+            )
     if not isinstance(config.allow_private_webhooks, bool):
         raise ConfigurationError(f"allow_private_webhooks={config.allow_private_webhooks!r} is neither True nor False")
-    name = config.namespace
-    if not isinstance(name, str) or not name or name.strip(":") != name or any(c in name for c in "{} \n"):
-        raise ConfigurationError(
-            f"namespace={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; a correct one is 'shop-api'"
-        )
     for path in config.exempt_paths:
         if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1]:
             raise ConfigurationError(f"exempt_paths: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")

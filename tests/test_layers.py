@@ -32,6 +32,7 @@ PURE = [
     "audit/formats.py",
     "audit/parking.py",
     "audit/query.py",
+    "audit/roles.py",
     "audit/row.py",
     "audit/chain.py",
     "audit/merkle.py",
@@ -52,7 +53,7 @@ PURE = [
 ]
 WAITING = {
     *(f"anomaly/{name}.py" for name in ("bans", "direct", "logins", "watcher")),
-    *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager")),
+    *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager", "signing")),
     *(
         f"alerts/{name}.py"
         for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch", "setup", "shelf")

@@ -31,6 +31,7 @@ NAMES = [
     "RateLimitState",
     "RateLimited",
     "RateLimiter",
+    "RefreshCookie",
     "SlackChannel",
     "StoreError",
     "StoreUnavailable",
