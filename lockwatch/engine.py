@@ -109,7 +109,7 @@ class Engine:
         self.watcher = self._watcher()
         self.logins.report = self.post
         if self.bans is not None:
-            self.bans.report = self._changed
+            self.bans.report = self.changed
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -210,7 +210,7 @@ class Engine:
 
         self.alerts.raise_(Alert(name, kind, at_us, data))
 
-    def _changed(self, event: Event) -> None:
+    def changed(self, event: Event) -> None:
         """A ban was made, lifted, or is over."""
         self.post(event)
         if self.alerts is not None and (kind := _OF_BANS.get(event.action)) is not None:
