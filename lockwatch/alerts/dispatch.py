@@ -22,16 +22,15 @@ from lockwatch.alerts.channels import Endpoint
 from lockwatch.alerts.circuit import Budget
 from lockwatch.alerts.delivery import Courier
 from lockwatch.alerts.digest import EVERY, Tally, digest
-from lockwatch.alerts.keeping import Keeper, Place, Shelf
+from lockwatch.alerts.keeping import Keeper, Shelf
 from lockwatch.alerts.lane import Lane
-from lockwatch.alerts.outbox import UNSURE, WAITING, Delivery, Outbox
+from lockwatch.alerts.outbox import Outbox
+from lockwatch.alerts.record import Delivery
 from lockwatch.alerts.schedule import Answer
 from lockwatch.event import AUTH, Event
 
 logger = logging.getLogger("lockwatch")
 PER_HOUR: Final = 60
-UNCLEAR: Final = 30.0
-"""Seconds after which an alert that nobody confirmed or withdrew is sent: better once too often."""
 LOOK: Final = 5.0
 ADOPT: Final = 60.0
 TIDY: Final = 600.0
@@ -42,38 +41,6 @@ STOP: Final = 1.0
 def new_id() -> str:
     """A name for an alert."""
     return f"msg_{secrets.token_hex(12)}"
-
-
-class Pending:
-    """An alert that is kept, but not sent before somebody says that it counts.
-
-    Args:
-        alerts: who sends it.
-        alert: the alert.
-        place: where it is kept; None when it counts for a digest only.
-    """
-
-    def __init__(self, alerts: Alerts, alert: Alert, place: Place | None) -> None:
-        self.alert = alert
-        self._alerts = alerts
-        self._place = place
-
-    @property
-    def kept(self) -> bool:
-        """Whether it is in the outbox, and was not before."""
-        return self._place is not None and self._place.new
-
-    def confirm(self) -> None:
-        """It counts: send it."""
-        if self._place is None:
-            self._alerts.count(self.alert)
-        elif self._place.new:
-            self._alerts.settle(self._place.box, self.alert, sent=True)
-
-    def withdraw(self) -> None:
-        """Somebody else sends it: forget it."""
-        if self.kept and self._place is not None:
-            self._alerts.settle(self._place.box, self.alert, sent=False)
 
 
 class Alerts:
@@ -109,33 +76,18 @@ class Alerts:
 
     def raise_(self, alert: Alert) -> bool:
         """Have an alert delivered. It is in the outbox when this returns; False when it counts for a digest only, or was known."""
-        pending = self._keep(alert, WAITING)
-        if pending is None:
+        native.at_home(self)
+        receivers = self._receivers(alert.type)
+        if not receivers:
             return False
-        if not pending.kept:
-            pending.confirm()
-        return pending.kept
-
-    def prepare(self, alert: Alert) -> Pending | None:
-        """Keep an alert, and send it when it is confirmed, or when this process ends before it is; None when nobody wants it."""
-        return self._keep(alert, UNSURE)
-
-    def count(self, alert: Alert) -> None:
-        """Count an alert for the next digest."""
+        now = self._clock()
         with self._lock:
-            self._tally.add(alert)
-
-    def settle(self, box: Outbox, alert: Alert, *, sent: bool) -> None:
-        """Send an alert that was kept unsure, or forget it."""
-        try:
-            if sent:
-                box.confirm(alert.id, self._clock())
-            else:
-                box.withdraw(alert.id)
-                with self._lock:
-                    self._budget.give_back()
-        except sqlite3.Error as error:
-            self._keeper.fails(error)  # it is sent when its time is over
+            room = self._budget.take(alert.type, now)
+        place = self._keeper.add(alert.id, alert.type, render(alert), receivers, now) if room else None
+        if place is None:
+            with self._lock:
+                self._tally.add(alert)
+        return place is not None and place.new
 
     async def watch(self, events: Sequence[Event]) -> None:
         """Raise what events call for: a consumer of the stream."""
@@ -238,16 +190,6 @@ class Alerts:
         if self._keeper.opened:
             yield self._keeper.boxes[-1]
 
-    def _keep(self, alert: Alert, state: str) -> Pending | None:
-        native.at_home(self)
-        receivers = self._receivers(alert.type)
-        if not receivers:
-            return None
-        now = self._clock()
-        with self._lock:
-            room = self._budget.take(alert.type, now)
-        return Pending(self, alert, self._keeper.add(alert.id, alert.type, render(alert), receivers, now, state) if room else None)
-
     def _receivers(self, kind: str) -> dict[str, str]:
         return {lane.endpoint.key: lane.endpoint.name for lane in self._lanes if lane.endpoint.wants(kind)}
 
@@ -258,7 +200,7 @@ class Alerts:
             logger.error("lockwatch: delivering alerts fails: %s", type(error).__name__, exc_info=error)
 
     def _tidy(self) -> None:
-        """What has to be done now and then: unclear alerts, digests, old rows."""
+        """What has to be done now and then: orphans, digests, old rows."""
         now = self._clock()
         with self._lock:
             held = self._tally.take()
@@ -273,7 +215,6 @@ class Alerts:
             self._keeper.adopt()
         for box in self._keeper.boxes:
             try:
-                box.confirm(None, now, older_than=UNCLEAR)
                 self._digest(box, now)
                 if old:
                     box.prune()

@@ -32,14 +32,14 @@ class SpoolShelf:
         """A new one for this process."""
         return Outbox(Database(self._directory.claim(NAME), MOST))
 
-    def adopt(self, ours: Outbox, now: float) -> int:
+    def adopt(self, ours: Outbox) -> int:
         """Take over what dead processes left; how many alerts that are. A file that is damaged is put aside."""
         moved = 0
         while (claim := self._directory.adopt(NAME)) is not None:
             theirs: Outbox | None = None
             try:
                 theirs = Outbox(Database(claim, MOST))
-                moved += ours.adopt(theirs, now)
+                moved += ours.adopt(theirs)
             except (SpoolError, sqlite3.Error) as error:
                 _leave(claim, theirs, error)
                 if not _is_damage(error):

@@ -211,39 +211,6 @@ async def test_the_same_alert_is_sent_once(tmp_path: Path) -> None:
         assert hook.ids == ["msg_1"]
 
 
-async def test_what_is_prepared_is_kept_but_not_sent_before_it_counts(tmp_path: Path) -> None:
-    async with receiver() as hook, bench(tmp_path, hook) as desk:
-        mine, others = desk.alerts.prepare(desk.alert(BURST)), desk.alerts.prepare(desk.alert(BURST))
-        assert mine is not None
-        assert others is not None
-        await desk.alerts.finish()
-        assert hook.connections == 0
-        assert [delivery.state for delivery in desk.deliveries()] == ["unsure"] * 2
-        mine.confirm()
-        others.withdraw()
-        await desk.alerts.finish()
-        assert hook.ids == ["msg_1"]
-        assert len(desk.deliveries()) == 1
-
-
-async def test_what_nobody_decides_is_sent(tmp_path: Path) -> None:
-    async with receiver() as hook, bench(tmp_path, hook) as desk:
-        desk.alerts.prepare(desk.alert(BURST))
-        await desk.passes(29)
-        assert hook.connections == 0
-        await desk.passes(10)
-        assert hook.ids == ["msg_1"]
-
-
-async def test_what_is_withdrawn_takes_nothing_from_the_budget(tmp_path: Path) -> None:
-    async with receiver() as hook, bench(tmp_path, hook, per_hour=4) as desk:
-        for _ in range(20):
-            kept = desk.alerts.prepare(desk.alert(BURST))
-            assert kept is not None
-            assert kept.kept
-            kept.withdraw()
-
-
 async def test_too_many_alerts_become_a_digest_and_leave_room_for_attacks(tmp_path: Path) -> None:
     async with receiver() as hook, bench(tmp_path, hook, per_hour=10) as desk:
         for number in range(1000):
@@ -355,8 +322,7 @@ def orphan(desk: Bench, alerts: int) -> Path:
     (endpoint,) = desk.alerts.endpoints
     box = desk.shelf.open()
     for number in range(alerts):
-        state = "unsure" if number % 2 else "waiting"
-        box.add(f"theirs_{number}", BURST, b'{"type":"x"}', {endpoint.key: endpoint.name}, START, state)
+        box.add(f"theirs_{number}", BURST, b'{"type":"x"}', {endpoint.key: endpoint.name}, START)
     database = box._database
     assert database is not None
     box.disconnect()
@@ -364,7 +330,7 @@ def orphan(desk: Bench, alerts: int) -> Path:
     return database.claim.path
 
 
-async def test_an_orphan_is_adopted_and_what_it_was_unsure_of_is_sent(tmp_path: Path) -> None:
+async def test_an_orphan_is_adopted(tmp_path: Path) -> None:
     async with receiver() as hook, bench(tmp_path, hook) as desk:
         path = orphan(desk, 120)
         desk.raised()
@@ -434,7 +400,6 @@ async def test_what_waits_for_a_receiver_that_is_gone_from_the_settings_goes_to_
 async def test_alerts_nobody_wants_are_not_kept(tmp_path: Path) -> None:
     async with bench(tmp_path) as desk:
         assert not desk.alerts.raise_(desk.alert())
-        assert desk.alerts.prepare(desk.alert()) is None
         assert desk.deliveries() == []
 
 
