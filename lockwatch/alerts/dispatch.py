@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 import sqlite3
 import time
 import weakref
@@ -20,6 +21,7 @@ from lockwatch.alerts.alert import Alert
 from lockwatch.alerts.body import render
 from lockwatch.alerts.channels import Endpoint
 from lockwatch.alerts.circuit import Budget
+from lockwatch.alerts.condition import Condition
 from lockwatch.alerts.delivery import Courier
 from lockwatch.alerts.digest import EVERY, Tally, digest
 from lockwatch.alerts.keeping import Keeper, Shelf
@@ -53,7 +55,12 @@ class Alerts:
         per_hour: how many are sent one by one; more are told in a digest.
         courier: delivers them.
         clock: seconds since 1970.
+
+    Attributes:
+        audit: says what is wrong with the audit log of this process; None where there is none.
     """
+
+    audit: Callable[[], Sequence[str]] | None = None
 
     def __init__(
         self,
@@ -182,6 +189,7 @@ class Alerts:
         self._busy: dict[Lane, asyncio.Task[None] | None] = {}
         self._budget = Budget(self._per_hour)
         self._tally = Tally()
+        self._condition = Condition(f"{os.getpid()} on {socket.gethostname()}")
         self._digested_at = self._looked_at = self._tidied_at = self._adopted_at = 0.0
 
     def _everywhere(self) -> Iterator[Outbox]:
@@ -213,6 +221,8 @@ class Alerts:
         if not 0 <= now - self._adopted_at < ADOPT:
             self._adopted_at = now
             self._keeper.adopt()
+        if self.audit is not None and (alert := self._condition.look(self.audit(), now, new_id())) is not None:
+            self.raise_(alert)
         for box in self._keeper.boxes:
             try:
                 self._digest(box, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sqlite3
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from lockwatch import verify_webhook
-from lockwatch.alerts.alert import ATTACK_DETECTED, AUDIT_DEGRADED, BURST, DIGEST, TOKEN_REUSE
+from lockwatch.alerts.alert import ATTACK_DETECTED, AUDIT_DEGRADED, AUDIT_RECOVERED, BURST, DIGEST, TOKEN_REUSE
 from lockwatch.alerts.circuit import Budget, Circuit
 from lockwatch.alerts.outbox import MOST_WAITING, Outbox
 from lockwatch.alerts.schedule import MAX_AGE, Answer
@@ -431,3 +432,29 @@ def test_the_budget_fills_evenly_and_common_types_may_use_half() -> None:
 def test_alerts_are_made_without_touching_the_disk(tmp_path: Path) -> None:
     Bench(tmp_path / "nothing", "https://hooks.example.com/")
     assert not list(tmp_path.iterdir())
+
+
+async def test_an_audit_log_that_stays_broken_is_told_once_and_so_is_its_recovery(tmp_path: Path) -> None:
+    problems: list[str] = []
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
+        desk.alerts.audit = lambda: problems
+
+        async def told(seconds: float) -> list[str]:
+            await desk.passes(seconds)
+            return [json.loads(request.body)["type"] for request in hook.received]
+
+        assert await told(60) == []
+        problems.append("the sink does not answer")
+        assert await told(6) == []
+        problems.clear()
+        assert await told(60) == []
+        problems.append("the sink does not answer")
+        assert await told(600) == [AUDIT_DEGRADED]
+        assert json.loads(hook.received[0].body)["data"]["problems"] == ["the sink does not answer"]
+        problems.clear()
+        assert await told(20) == [AUDIT_DEGRADED]
+        problems.append("again")
+        assert await told(20) == [AUDIT_DEGRADED]
+        problems.clear()
+        assert await told(100) == [AUDIT_DEGRADED, AUDIT_RECOVERED]
+        assert 630 <= json.loads(hook.received[1].body)["data"]["seconds"] <= 660
