@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lockwatch.alerts.channels import SlackChannel, WebhookChannel
     from lockwatch.alerts.receiver import verify_webhook
+    from lockwatch.anomaly.config import AnomalyConfig
+    from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.config import LockWatchConfig
     from lockwatch.errors import (
+        Banned,
         ConfigurationError,
         InvalidWebhook,
         LockwatchError,
@@ -31,10 +34,14 @@ if TYPE_CHECKING:
     from lockwatch.tokens.issuers import Issuer
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
+    from lockwatch.tokens.refresh_cookie import RefreshCookie
 
 __version__ = "0.2.0"
 
 __all__ = [
+    "AnomalyConfig",
+    "AnomalyDetector",
+    "Banned",
     "Claims",
     "ConfigurationError",
     "Decision",
@@ -52,6 +59,7 @@ __all__ = [
     "RateLimitState",
     "RateLimited",
     "RateLimiter",
+    "RefreshCookie",
     "SlackChannel",
     "StoreError",
     "StoreUnavailable",
@@ -74,8 +82,12 @@ __all__ = [
 _HOMES = {
     "lockwatch.alerts.channels": "SlackChannel WebhookChannel",
     "lockwatch.alerts.receiver": "verify_webhook",
+    "lockwatch.anomaly.config": "AnomalyConfig",
+    "lockwatch.anomaly.direct": "AnomalyDetector",
     "lockwatch.config": "LockWatchConfig",
-    "lockwatch.errors": "ConfigurationError InvalidWebhook LockwatchError RateLimited StoreError StoreUnavailable TokenError",
+    "lockwatch.errors": (
+        "Banned ConfigurationError InvalidWebhook LockwatchError RateLimited StoreError StoreUnavailable TokenError"
+    ),
     "lockwatch.fastapi": "JWTAuth LockWatch RateLimit rate_limit",
     "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
     "lockwatch.limiter": "RateLimitConfig RateLimitState RateLimiter",
@@ -85,6 +97,7 @@ _HOMES = {
     "lockwatch.tokens.issuers": "Issuer",
     "lockwatch.tokens.manager": "JWTRotationManager",
     "lockwatch.tokens.pair": "TokenPair",
+    "lockwatch.tokens.refresh_cookie": "RefreshCookie",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 _ALIASES = {"key_by_api_key": "by_api_key", "key_by_ip": "by_ip", "key_by_user_id": "by_user"}

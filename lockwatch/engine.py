@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lockwatch.admission import Admission
+from lockwatch.anomaly.config import AnomalyConfig, settings_of
+from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
@@ -21,6 +23,7 @@ from lockwatch.stream import Stream
 
 if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
+    from lockwatch.anomaly.bans import Bans
     from lockwatch.identity import Identity
     from lockwatch.spool.directory import Directory
 
@@ -83,6 +86,9 @@ class Engine:
         self.consumers: list[Consumer] = []
         self._pump: Pump | None = None
         self.identity = _identity(config, self.link)
+        self.anomaly = settings_of(config)
+        self.bans = self._bans()
+        self.logins = Logins(self.anomaly, config.ipv6_prefix)
         self.alerts = self._alerts()
         if config.in_memory and config.processes > 1:
             self.warn(
@@ -150,15 +156,32 @@ class Engine:
             "off" if self.alerts is None else "; ".join(alerts) or "ok",
         )
 
+    def _bans(self) -> Bans | None:
+        """Who is banned, where anybody may be."""
+        if self.anomaly is None and not self.config.bans:
+            return None
+        from lockwatch.anomaly.bans import Bans
+
+        settings = self.anomaly or AnomalyConfig(burst_threshold=0)
+        return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
+
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
-        origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
-        logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
+        self._say_where()
         if self.identity is not None:
             await self.identity.open()
         with suppress(StoreError):
             await self.link.buckets()
             await self.link.drive(flows.peek((), flows.Terms("")))  # loads the script
+            if self.bans is not None:
+                await self.bans.hear()
+
+    def open_sync(self) -> None:
+        """`open` for blocking code; the background begins."""
+        self._say_where()
+        self.link.sync_store()
+        if self.identity is not None:
+            self.identity.open_sync()
 
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
@@ -167,7 +190,13 @@ class Engine:
         if self.alerts is not None:
             await self.alerts.aclose()
         await self.link.aclose()
+        if self.identity is not None:
+            await self.identity.aclose()
         self._rest()
+
+    def _say_where(self) -> None:
+        origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
+        logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
 
     def close(self) -> None:
         """`aclose` for blocking code: its connections, and those of the background."""

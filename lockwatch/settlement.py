@@ -49,9 +49,11 @@ class Settlement:
             self._renewing = True
             self._link.every(RENEWAL, self._renew)
 
-    def conclude(self, receipts: Sequence[Receipt], status: int, ended: bool, actual: int | None) -> tuple[Receipt, ...]:
+    def conclude(
+        self, receipts: Sequence[Receipt], status: int, ended: bool, actual: int | None, failed: bool | None = None
+    ) -> tuple[Receipt, ...]:
         """Settle what a response decides; returns what is still open after it. For the arguments see `conclusions`."""
-        left, items = conclusions(receipts, status, ended, actual)
+        left, items = conclusions(receipts, status, ended, actual, failed)
         if items:
             self.leases.end([receipt for receipt, _ in items])
             self.later(flows.settlements(items, self._link.split))

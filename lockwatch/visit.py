@@ -17,6 +17,7 @@ from lockwatch.limits.policy import Receipt
 from lockwatch.tokens.bearer import bearer_token
 
 if TYPE_CHECKING:
+    from lockwatch.anomaly.ban import Ban
     from lockwatch.guard import Guard
     from lockwatch.tokens.claims import Claims
     from lockwatch.tokens.requirement import Requirement
@@ -36,6 +37,9 @@ class Visit:
         status: of the response; None before it starts.
         plan: what applied to the request, None before its route is known.
         passed: the limits that were enforced where they stand.
+        ban: the ban of its client, when there is one.
+        failed: whether the application said that a login failed (or succeeded); None when it said nothing.
+        attempt: who tries to log in, where the status of the response will say what became of it.
         believed: what the tokens say that the route requires, by requirement.
         refusal: code of the error it was refused with, empty for none.
     """
@@ -50,6 +54,9 @@ class Visit:
     ended = False
     refusal = ""
     plan: Plan | None = None
+    ban: Ban | None = None
+    failed: bool | None = None
+    attempt: str | None = None
     believed: Mapping[Requirement, Claims | None] = MappingProxyType({})
     _token: Claims | None = None
     _read = False
@@ -101,16 +108,24 @@ class Visit:
     def started(self, status: int) -> None:
         """A response starts: its status decides reservations, and what it costs to be turned away."""
         self.status = status
+        if self.failed is None and (self.attempt is not None or self.guard.infers):
+            self._infer(status)
         if self.receipts:
             self.conclude(ended=False)
         if status in (401, 403) and self.plan is not None and any(s.declaration.role == "look" for s in self.plan.steps):
             self.guard.admission.charge_failure(self)
 
+    def _infer(self, status: int) -> None:
+        """Whether somebody logged in, where the application did not say."""
+        logins = self.guard.engine.logins
+        if self.attempt is not None or (self.plan is not None and self.plan.scope in logins.routes):
+            logins.infer(self, status)
+
     def conclude(self, ended: bool) -> None:
         """Settle what the response decides, without waiting."""
         self.ended = ended
         settlement = self.guard.admission.settlement
-        self.receipts = settlement.conclude(self.receipts, self.status or _FAILED, ended, self.actual)
+        self.receipts = settlement.conclude(self.receipts, self.status or _FAILED, ended, self.actual, self.failed)
 
     def end(self) -> None:
         """Conclude, and let go of the request, which holds this visit: a cycle would keep the whole request until the garbage
@@ -136,6 +151,12 @@ class Visit:
         """The plan of a limit that is charged by hand on the route of this request. Raises: ConfigurationError."""
         method, _, template = (self.plan.scope if self.plan is not None else "").partition(":")
         return make_plan((Declaration(limits, key=key, cost=cost, name=name),), method, template)
+
+    def plan_of_login(self, limits: Any, pair: str) -> Plan:
+        """The plan of a limit that failed log-ins fill, on the route of this request. Raises: ConfigurationError."""
+        method, _, template = (self.plan.scope if self.plan is not None else "").partition(":")
+        declared = Declaration(limits, key=lambda _: pair, count="failures", name="login-attempts")
+        return make_plan((declared,), method, template, self.guard.engine.config.on_redis_failure)
 
     def __repr__(self) -> str:
         return f"Visit(decisions={self.decisions!r})"

@@ -32,9 +32,14 @@ PURE = [
     "audit/formats.py",
     "audit/parking.py",
     "audit/query.py",
+    "audit/roles.py",
     "audit/row.py",
     "audit/chain.py",
     "audit/merkle.py",
+    "audit/note.py",
+    "audit/checkpoint.py",
+    "audit/findings.py",
+    "audit/verify.py",
     "capture.py",
     "client.py",
     "keys.py",
@@ -43,16 +48,18 @@ PURE = [
     "headers.py",
     "limits",
     "tokens",
+    "anomaly",
     "alerts",
 ]
 WAITING = {
-    *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager")),
+    *(f"anomaly/{name}.py" for name in ("bans", "direct", "logins", "watcher")),
+    *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager", "signing")),
     *(
         f"alerts/{name}.py"
         for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch", "setup", "shelf")
     ),
 }
-"""Modules of a pure folder that read files or the network."""
+"""Modules of a pure folder that read files or the network, or drive flows."""
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]
 
 

@@ -11,6 +11,9 @@ import pytest
 import lockwatch
 
 NAMES = [
+    "AnomalyConfig",
+    "AnomalyDetector",
+    "Banned",
     "Claims",
     "ConfigurationError",
     "Decision",
@@ -28,6 +31,7 @@ NAMES = [
     "RateLimitState",
     "RateLimited",
     "RateLimiter",
+    "RefreshCookie",
     "SlackChannel",
     "StoreError",
     "StoreUnavailable",

@@ -51,3 +51,9 @@ class Tree:
         for peak in reversed(rest):
             root = node(peak, root)
         return root
+
+    def copy(self) -> Tree:
+        """Another tree with the same entries."""
+        other = Tree()
+        other.size, other._peaks = self.size, self._peaks.copy()
+        return other

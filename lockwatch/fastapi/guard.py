@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lockwatch import guard
 from lockwatch.engine import Engine
 from lockwatch.errors import RequestRefused
+from lockwatch.fastapi.banned import turn_away
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
 from lockwatch.fastapi.refusal import answer
@@ -144,14 +145,16 @@ class Gate:
             restore(self._seen.dependant)
         elif visit.plan is None and not is_preflight(scope):
             plan = self._plan(scope, visit.prefix)
-            refused = await self.guard.check(visit, plan)
+            doorkeeper = self.guard.doorkeeper
+            refused: Refused | None = None if doorkeeper is None else doorkeeper.user_turned_away(visit)
+            refused = refused or await self.guard.check(visit, plan)
             if refused is None and plan.later and plan.reads and visit.follows(plan):
                 reading = Reading(receive, plan.reads)
                 receive = reading.replay
                 refused = await self.guard.check_body(visit, plan, scope, reading)
             if refused is not None:
                 if not self.guard.by_host:
-                    self.guard.shortcut.learn(scope, visit.entry, plan)
+                    self.guard.shortcut.learn(visit.entry, plan)
                 await self.guard.refuse(refused, scope, receive, send)
                 return
             if plan.access and scope["type"] == "websocket":
@@ -227,26 +230,24 @@ class Entrance:
             return
         guard = self.guard
         offended = bool(guard.admission.denied.known) and scope["type"] == "http"
-        if offended and guard.shortcut:
-            guard.place_gates()
-            answer = guard.shortcut.answer(scope)
-            if answer is not None:
-                await send(answer[0])
-                await send(answer[1])
-                return
-        visit = Visit(guard, scope)
+        visit = None if guard.doorkeeper is None else Visit(guard, scope)
+        banned = None if visit is None or guard.doorkeeper is None else guard.doorkeeper.turned_away(visit)
+        if offended and banned is None and await self._shorten(scope, send):
+            return
+        visit = visit or Visit(guard, scope)
         witness = None
         if (stream := guard.engine.stream) is not None:
             witness = Witness(stream, visit, scope, receive, send)
             receive, send = witness.receive, witness.send
         if offended:
             visit.entry = entry_of(scope)
-        if guard.admission.mode == "off":
-            visit.plan = EXEMPT
-        else:
-            guard.place_gates()
         try:
-            await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
+            if banned is None:
+                self._prepare(visit)
+                await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
+            else:
+                visit.refusal = banned.code
+                await turn_away(banned, guard.app, scope, receive, send)
         except BaseException as error:
             if witness is not None:
                 witness.error = error
@@ -255,6 +256,23 @@ class Entrance:
             if witness is not None:
                 witness.tell()
             visit.end()
+
+    def _prepare(self, visit: Visit) -> None:
+        if self.guard.admission.mode == "off":
+            visit.plan = EXEMPT
+        else:
+            self.guard.place_gates()
+
+    async def _shorten(self, scope: Scope, send: Send) -> bool:
+        """Answer a known offender; whether it is one."""
+        guard = self.guard
+        if not guard.shortcut:
+            return False
+        guard.place_gates()
+        messages = guard.shortcut.answer(scope)
+        for message in messages or ():
+            await send(message)
+        return messages is not None
 
 
 class Doorman:

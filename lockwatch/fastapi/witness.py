@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from lockwatch.capture import NOTHING, Exchange
+from lockwatch.errors import Banned
 from lockwatch.event import HTTP, WEBSOCKET
 from lockwatch.fastapi.plan import seen_in
 from lockwatch.fastapi.visit import Visit
@@ -136,7 +137,7 @@ class Witness:
             _asked(visit.tenant),
             None if error is None else type(error).__name__,
             gone,
-            None,
+            "banned" if visit.refusal == Banned.code else None,
             visit.refusal,
             details,
         )
