@@ -168,6 +168,8 @@ class Engine:
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         self._say_where()
+        if self.alerts is not None:
+            self.alerts.begin()
         if self.identity is not None:
             await self.identity.open()
         with suppress(StoreError):
@@ -179,6 +181,8 @@ class Engine:
     def open_sync(self) -> None:
         """`open` for blocking code; the background begins."""
         self._say_where()
+        if self.alerts is not None:
+            self.alerts.begin()
         self.link.sync_store()
         if self.identity is not None:
             self.identity.open_sync()

@@ -19,6 +19,7 @@ from lockwatch_flask.routes import routes_of
 if TYPE_CHECKING:
     from weakref import WeakKeyDictionary
 
+    from lockwatch.alerts.dispatch import Alerts
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -55,6 +56,16 @@ class Operated:
         if identity is None or identity.manager is None:
             raise ConfigurationError("no tokens are issued here; set jwt, like LockWatch(app, jwt=JWTConfig(jwt_secret=...))")
         return identity.manager
+
+    @property
+    def alerts(self) -> Alerts:
+        """Tells operators: `raise_` takes an `Alert` of your own.
+
+        Raises: ConfigurationError, where nobody is to be told.
+        """
+        if self.engine.alerts is None:
+            raise ConfigurationError("nobody is alerted here; set webhook_urls, like ['https://hooks.example.com/lockwatch']")
+        return self.engine.alerts
 
     def auth_blueprint(self, **options: Any) -> Blueprint:
         """The endpoints of sessions, for `app.register_blueprint`. The options are those of `lockwatch_flask.blueprint`."""

@@ -30,6 +30,7 @@ from lockwatch.alerts.outbox import Outbox
 from lockwatch.alerts.record import Delivery
 from lockwatch.alerts.schedule import Answer
 from lockwatch.event import AUTH, Event
+from lockwatch.worker import shared
 
 logger = logging.getLogger("lockwatch")
 PER_HOUR: Final = 60
@@ -87,7 +88,7 @@ class Alerts:
         receivers = self._receivers(alert.type)
         if not receivers:
             return False
-        now = self._clock()
+        self._resting, now = False, self._clock()
         with self._lock:
             room = self._budget.take(alert.type, now)
         place = self._keeper.add(alert.id, alert.type, render(alert), receivers, now) if room else None
@@ -102,11 +103,17 @@ class Alerts:
             if event.kind == AUTH and event.action == "token.reused":
                 self.raise_(_reuse(event))
 
+    def begin(self) -> None:
+        """Go on after `close`, as raising an alert does too."""
+        self._resting = False
+
     async def deliver(self) -> None:
         """Begin to send what is due, without waiting for it: a job of the worker."""
         native.at_home(self)
-        self._tidy()
-        self._begin()
+        with self._turn:
+            if not self._resting:
+                self._tidy()
+                self._begin()
 
     def _begin(self) -> None:
         """Set every receiver's lane to work that has something to do."""
@@ -130,16 +137,22 @@ class Alerts:
             self._begin()
 
     async def aclose(self) -> None:
-        """`finish`, then stop what still hangs, and close the outbox. The next use opens it again."""
+        """`finish`, then stop what still hangs, and close the outbox. The next alert opens it again."""
         await self.finish()
-        for task in list(self._busy.values()):
-            with suppress(RuntimeError):  # a loop that has ended
-                if task is not None:
-                    task.get_loop().call_soon_threadsafe(task.cancel)
-        ends = time.monotonic() + STOP
+        ends = self._stop()
         while self._busy and time.monotonic() < ends:  # noqa: ASYNC110 - on whatever loops they run
             await asyncio.sleep(0.01)
-        self.close()
+        self._shut()
+
+    def close(self) -> None:
+        """`aclose` for blocking code: what is due is sent by the worker, if that runs."""
+        ends = time.monotonic() + FINISH
+        while shared().state == "running" and self._unfinished() and time.monotonic() < ends:
+            time.sleep(0.01)
+        ends = self._stop()
+        while self._busy and time.monotonic() < ends:
+            time.sleep(0.01)
+        self._shut()
 
     async def test(self) -> list[tuple[str, Answer]]:
         """Send a test to every receiver now, whatever it wants, and not through the outbox: what each answers, by its name."""
@@ -159,10 +172,6 @@ class Alerts:
         """
         return sum(box.replay(ids, self._clock()) for box in self._everywhere())
 
-    def close(self) -> None:
-        """Close the outbox. The next use opens it again."""
-        self._keeper.close()
-
     @property
     def complaints(self) -> tuple[str, ...]:
         """What is wrong, for people."""
@@ -181,7 +190,8 @@ class Alerts:
 
     def _reset(self) -> None:
         self.pid = os.getpid()
-        self._lock = native.lock()
+        self._lock, self._turn = native.lock(), native.lock()
+        self._resting = False
         names = {endpoint.key: endpoint.name for endpoint in self.endpoints}
         self._keeper = Keeper(self._shelf, self._missing, names, self._clock)
         weakref.finalize(self, _forget, self._keeper, self.pid)
@@ -191,6 +201,24 @@ class Alerts:
         self._tally = Tally()
         self._condition = Condition(f"{os.getpid()} on {socket.gethostname()}")
         self._digested_at = self._looked_at = self._tidied_at = self._adopted_at = 0.0
+
+    def _unfinished(self) -> bool:
+        """Whether anything is due, or under way."""
+        with self._lock:
+            return self._keeper.opened and any(lane in self._busy or lane.next() is not None for lane in self._lanes)
+
+    def _stop(self) -> float:
+        """Cancel what is under way; until when to wait for that."""
+        for task in list(self._busy.values()):
+            with suppress(RuntimeError):  # a loop that has ended
+                if task is not None:
+                    task.get_loop().call_soon_threadsafe(task.cancel)
+        return time.monotonic() + STOP
+
+    def _shut(self) -> None:
+        with self._turn:
+            self._resting = True
+            self._keeper.close()
 
     def _everywhere(self) -> Iterator[Outbox]:
         """The outboxes of all processes."""
