@@ -286,5 +286,6 @@ def _reuse(event: Event) -> Alert:
         "user_agent": event.user_agent,
         "request_id": event.request_id,
         "reasons": list(event.reasons),
+        "details": event.details,
     }
     return Alert(new_id(), names.TOKEN_REUSE, event.time_us, data)
