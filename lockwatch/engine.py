@@ -238,6 +238,8 @@ class Engine:
         pump.chores.append(recorder.settle)
         pump.finishers.append(recorder.finish)
         pump.endings.append(recorder.close)
+        if self.alerts is not None:
+            self.alerts.audit = lambda: recorder.health().problems
         return recorder
 
     def _spools(self) -> Directory | None:

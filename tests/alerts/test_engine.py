@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from lockwatch import ConfigurationError, LockWatch, LockWatchConfig, SlackChannel, WebhookChannel, verify_webhook
 from lockwatch.alerts.alert import ATTACK_DETECTED, Alert
 from lockwatch.engine import Engine
+from lockwatch.event import APP, Event
 from lockwatch_flask import LockWatch as FlaskLockWatch
 from tests.alerts.receivers import answers, hangs, receiver
 from tests.alerts.test_signing import NEW, OLD
@@ -82,6 +83,24 @@ async def test_health_says_what_keeps_alerts_from_arriving() -> None:
         assert health.status == "degraded"
         assert "wants no alerts any more" in health.alerts
         await lockwatch.aclose()
+
+
+async def test_an_audit_log_in_trouble_is_known_to_the_alerts() -> None:
+    def down(rows: object) -> None:
+        raise OSError("no route to the archive")
+
+    async with receiver() as hook:
+        options = {"webhook_urls": hook.url(), "webhook_secrets": OLD, "allow_private_webhooks": True}
+        engine = Engine(LockWatchConfig(audit_sinks=[down], **options))
+        assert engine.alerts is not None
+        assert engine.alerts.audit is not None
+        assert engine.stream is not None
+        await engine.open()
+        assert engine.alerts.audit() == ()
+        engine.stream.post(Event(time_us=time.time_ns() // 1000, kind=APP, action="export"))
+        await until(lambda: engine.alerts is not None and engine.alerts.audit is not None and engine.alerts.audit())
+        await engine.aclose()
+        assert Engine(LockWatchConfig(**options)).alerts.audit is None
 
 
 def test_alerts_are_off_until_somebody_is_to_be_told() -> None:
