@@ -220,6 +220,8 @@ class Engine:
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         self._say_where()
+        if self.alerts is not None:
+            self.alerts.begin()
         if self.identity is not None:
             await self.identity.open()
         with suppress(StoreError):
@@ -231,6 +233,8 @@ class Engine:
     def open_sync(self) -> None:
         """`open` for blocking code; the background begins."""
         self._say_where()
+        if self.alerts is not None:
+            self.alerts.begin()
         self.link.sync_store()
         if self.identity is not None:
             self.identity.open_sync()
@@ -281,6 +285,8 @@ class Engine:
         pump.chores.append(recorder.settle)
         pump.finishers.append(recorder.finish)
         pump.endings.append(recorder.close)
+        if self.alerts is not None:
+            self.alerts.audit = lambda: recorder.health().problems
         return recorder
 
     def _spools(self) -> Directory | None:
