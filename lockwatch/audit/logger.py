@@ -11,7 +11,7 @@ from lockwatch.audit.answers import Answers
 from lockwatch.audit.connect import Database
 from lockwatch.audit.entry import AuditLogEntry, event_of
 from lockwatch.audit.query import AuditQuery
-from lockwatch.audit.trail import Recording, Trail
+from lockwatch.audit.standalone import Recording, Standalone
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, SinkError
 from lockwatch.limits.buckets import derive_key
@@ -50,7 +50,7 @@ class AuditLogger:
         self._config = config or LockWatchConfig(**given, **options)
         if not self._config.has_audit:
             raise ConfigurationError("an audit log needs a database; a correct one is AuditLogger('sqlite+aiosqlite:///audit.db')")
-        self._own = Trail(self._config) if recording is None else None
+        self._own = Standalone(self._config) if recording is None else None
         self._recording: Recording = recording or self._own  # type: ignore[assignment]
         place = _database_of(self._config)
         self._answers = None if place is None else Answers(Database.of(place), _cursor_key(self._config))
@@ -122,7 +122,9 @@ class AuditLogger:
     def record_sync(
         self, *, action: str, details: Mapping[str, Any] | None = None, reasons: Iterable[str] = (), **fields: Any
     ) -> None:
-        """`record` for blocking code."""
+        """`record` for blocking code. `user` is the same as `user_id`. Raises: TypeError, for a field that does not exist."""
+        if "user" in fields:
+            fields["user_id"] = fields.pop("user")
         self.log_sync(AuditLogEntry(action=action, details=details or {}, reasons=tuple(reasons), **fields))
 
     def flush_sync(self) -> None:
@@ -156,7 +158,8 @@ _LATE: Final = "not everything has arrived within 10 s; it is kept, and delivere
 
 def _database_of(config: LockWatchConfig) -> Any:
     """The first sink that can be asked."""
-    options = (config.audit, config.audit_database_url, *config.audit_sinks)
+    sinks = config.audit_sinks if isinstance(config.audit_sinks, list | tuple) else [config.audit_sinks]
+    options = (config.audit, config.audit_database_url, *sinks)
     return next((o for o in options if hasattr(o, "sync_engine") or (isinstance(o, str) and o != "stdout:")), None)
 
 

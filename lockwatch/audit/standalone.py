@@ -18,7 +18,7 @@ LEAVING: Final = 5.0
 
 
 class Recording(Protocol):
-    """What takes events and brings them to the sinks: an application's engine, or a `Trail`."""
+    """What takes events and brings them to the sinks: an application's engine, or a `Standalone`."""
 
     stream: Stream | None
 
@@ -29,7 +29,7 @@ class Recording(Protocol):
         """The same in blocking code."""
 
 
-class Trail:
+class Standalone:
     """Records what is posted to `stream`. Raises: ConfigurationError."""
 
     stream: Stream | None
