@@ -14,10 +14,13 @@ from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
 _LATE: Final = {
+    "alerts": "lockwatch.commands.alerts",
     "audit": "lockwatch.commands.audit",
+    "bans": "lockwatch.commands.bans",
     "db": "lockwatch.commands.db",
     "keys": "lockwatch.commands.keys",
     "limits": "lockwatch.commands.limits",
+    "replay": "lockwatch.commands.replay",
 }
 _OF_DEMO: Final = frozenset({"fastapi", "starlette", "pydantic", "uvicorn"})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,11 @@ from tests import servers
 from tests.endless import Verdict
 
 # A busy machine is no failure: no example has a deadline of its own, the timeout of a test is the bound.
-hypothesis.settings.register_profile("lockwatch", deadline=None)
+SLOW = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
+hypothesis.settings.register_profile("lockwatch", deadline=None, suppress_health_check=SLOW)
 hypothesis.settings.load_profile("lockwatch")
+# Nor does the store have to answer in 50 ms, but where a test gives a deadline because it is about one.
+os.environ["LOCKWATCH_STORE_TIMEOUT"] = "5"
 
 
 @pytest.fixture(scope="session")
@@ -42,11 +46,19 @@ def redis_url() -> Iterator[str]:
     process.stop()
 
 
+def silence() -> None:
+    """End what the background does for applications that earlier tests did not close: they would go on saying that they live."""
+    for job in worker.shared().jobs:
+        job.cancel()
+    ends = time.monotonic() + 20
+    while worker.shared().state == "running" and time.monotonic() < ends:
+        time.sleep(0.001)
+
+
 @pytest.fixture
 def redis_server(redis_url: str, endless_keys: Verdict, request: pytest.FixtureRequest) -> Iterator[str]:
     """The same server, empty. What a test leaves there has to end by itself."""
-    for job in worker.shared().jobs:
-        job.cancel()  # of applications that earlier tests did not close: they would go on saying that they live
+    silence()
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
     yield redis_url

