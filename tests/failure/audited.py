@@ -40,8 +40,8 @@ def build(options: dict[str, Any]) -> Any:
     lockwatch = LockWatch(app, **{"namespace": NAMESPACE, "audit_exempt_paths": ["/-/*"], **options})
 
     @app.get("/p/{number}")
-    async def p(number: int) -> int:
-        return number
+    async def p(number: int) -> tuple[int, int]:
+        return number, os.getpid()
 
     @app.get("/-/health")
     async def health() -> dict[str, Any]:
@@ -164,7 +164,8 @@ class Load:
     """What clients sent and when the answers were there.
 
     Attributes:
-        answered: number of the request and when it was answered, on the monotonic clock.
+        answered: number of the request, and the process that answered it.
+        times: when the client had the answer, on the monotonic clock.
         failed: requests that got no answer, or none that is whole: they may have left a row, or not.
     """
 
@@ -172,7 +173,8 @@ class Load:
     clients: int = 8
     pause: float = 0.0
     sent: int = 0
-    answered: dict[int, float] = field(default_factory=dict)
+    answered: dict[int, int] = field(default_factory=dict)
+    times: dict[int, float] = field(default_factory=dict)
     failed: int = 0
     stopped: bool = False
 
@@ -207,9 +209,9 @@ class Load:
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head)
         assert length is not None
-        body = await reader.readexactly(int(length[1]))
-        assert (head[9:12], int(body)) == (b"200", number)
-        self.answered[number] = time.monotonic()
+        told, process = json.loads(await reader.readexactly(int(length[1])))
+        assert (head[9:12], told) == (b"200", number)
+        self.answered[number], self.times[number] = process, time.monotonic()
 
 
 # --------------------------------------------------------------- what was found

@@ -121,7 +121,7 @@ async def counted(name: str, url: str, load: Load, window: float = 0.0, memory: 
 async def kills(postgres: Postgres, amount: int, dice: random.Random) -> Outcome:
     """The application is killed at random moments, and the next one adopts what it left."""
     load = Load(0)
-    killed: list[float] = []
+    killed: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as spool, listening() as listener:
         load.port = listener.getsockname()[1]
         await asyncio.to_thread(made, Application(postgres.url, Path(spool), listener))
@@ -133,15 +133,14 @@ async def kills(postgres: Postgres, amount: int, dice: random.Random) -> Outcome
                 while len(load.answered) == before and time.monotonic() < began + 30:
                     await asyncio.sleep(0.005)
                 await asyncio.sleep(dice.uniform(0, 0.4))
-                killed.append(await asyncio.to_thread(application.kill))
+                killed[application.process.pid or 0] = await asyncio.to_thread(application.kill)
             last = await asyncio.to_thread(lambda: Application(postgres.url, Path(spool), listener).wait())  # also for who waits
         began = time.monotonic()
         await asyncio.to_thread(adopted, last, Path(spool))
         seconds = time.monotonic() - began
         await asyncio.to_thread(last.terminate)
     missing = (await asyncio.to_thread(Found.at, postgres.url)).missing(load)
-    ages = [min((end for end in killed if end >= load.answered[n]), default=float("inf")) - load.answered[n] for n in missing]
-    window = max(ages, default=0.0)
+    window = max((killed[load.answered[n]] - load.times[n] for n in missing), default=0.0)
     return await counted(f"{amount} kills", postgres.url, load, window=window, seconds=seconds)
 
 
@@ -172,7 +171,7 @@ async def full_disk(postgres: Postgres, amount: int, limit: int | None = 600_000
         step, sent = 2000, 1_000_000
         while sent < 1_000_000 + amount:
             assert await asyncio.to_thread(application.ask, f"/-/burst/{sent}/{step}") is None
-            load.answered.update(dict.fromkeys(range(sent, sent + step), time.monotonic()))
+            load.answered.update(dict.fromkeys(range(sent, sent + step), 0))
             sent += step
             await load.run(0.1)
         assert application.health["status"] == "degraded"
