@@ -108,6 +108,7 @@ class Exchange(NamedTuple):
             policies=policies,
             reasons=(self.refusal,) if self.refusal else (),
             details=_details(self.details, self.error),
+            headers=self.headers,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from lockwatch.stream import Stream
 if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
+    from lockwatch.audit.health import AuditHealth
+    from lockwatch.audit.recorder import Recorder
     from lockwatch.identity import Identity
     from lockwatch.spool.directory import Directory
 
@@ -48,6 +51,7 @@ class Health:
         breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
         workers: how many processes share a quota when the store is down.
         worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
+        audit: the audit log of this process; None where there is none.
         alerts: ``off``, ``ok``, or what keeps alerts from arriving.
     """
 
@@ -63,6 +67,7 @@ class Health:
     workers: int = 1
     worker: str = "idle"
     alerts: str = "off"
+    audit: AuditHealth | None = None
 
 
 class Engine:
@@ -90,6 +95,7 @@ class Engine:
         self.bans = self._bans()
         self.logins = Logins(self.anomaly, config.ipv6_prefix)
         self.alerts = self._alerts()
+        self.recorder = self._recording()
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -111,12 +117,9 @@ class Engine:
 
         From then on the edges post what they see.
         """
-        if self.stream is None:
-            self.stream = Stream(self.link.work)
-            self._pump = Pump(self.stream, self.consumers)
-            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.finish))
+        stream, _ = self._streaming()
         self.consumers.insert(0 if first else len(self.consumers), consumer)
-        return self.stream
+        return stream
 
     async def flush(self, within: float = 10.0) -> bool:
         """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
@@ -140,7 +143,8 @@ class Engine:
             warnings += self.identity.complaints
         alerts = () if self.alerts is None else self.alerts.complaints
         warnings += alerts
-        healthy = not error and not warnings and not link.memory.overflowed
+        audit = None if self.recorder is None else self.recorder.health()
+        healthy = not error and not warnings and not link.memory.overflowed and (audit is None or audit.ok)
         return Health(
             "ok" if healthy else "degraded",
             self.mode,
@@ -154,6 +158,7 @@ class Engine:
             link.workers,
             link.worker,
             "off" if self.alerts is None else "; ".join(alerts) or "ok",
+            audit,
         )
 
     def _bans(self) -> Bans | None:
@@ -186,13 +191,14 @@ class Engine:
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
-        await self.flush(LEAVING)
+        if self._pump is not None:
+            self._pump.stream.rest()
+            await self._pump.flush(LEAVING, end=True)
         if self.alerts is not None:
             await self.alerts.aclose()
         await self.link.aclose()
         if self.identity is not None:
             await self.identity.aclose()
-        self._rest()
 
     def _say_where(self) -> None:
         origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
@@ -201,22 +207,43 @@ class Engine:
     def close(self) -> None:
         """`aclose` for blocking code: its connections, and those of the background."""
         self.admission.settlement.finish_sync()
-        self.flush_sync(LEAVING)
+        if self._pump is not None:
+            self._pump.stream.rest()
+            self._pump.flush_sync(LEAVING, end=True)
         if self.alerts is not None:
             self.alerts.close()
         self.link.close()
-        self._rest()
 
-    def _rest(self) -> None:
-        if self.stream is not None:
-            self.stream.rest()
+    def _streaming(self) -> tuple[Stream, Pump]:
+        if self.stream is None or self._pump is None:
+            self.stream = Stream(self.link.work)
+            self._pump = Pump(self.stream, self.consumers)
+            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.end))
+        return self.stream, self._pump
+
+    def _recording(self) -> Recorder | None:
+        """The audit log, where there is one; else nothing of it is imported."""
+        if not self.config.has_audit:
+            return None
+        from lockwatch.audit.recorder import Recorder
+        from lockwatch.audit.settings import audit_settings
+
+        stream, pump = self._streaming()
+        recorder = Recorder(audit_settings(self.config, self._spools()), stream)
+        self.listen(recorder.consume)
+        pump.chores.append(recorder.settle)
+        pump.finishers.append(recorder.finish)
+        pump.endings.append(recorder.close)
+        return recorder
 
     def _spools(self) -> Directory | None:
         """Where this application keeps what must outlive the process."""
         from lockwatch.spool.directory import Directory, default_place
 
         place = self.config.spool_dir
-        return None if place is None else Directory(default_place() if place == "auto" else Path(place), self.config.namespace)
+        if place is None or sys.platform == "win32":  # no locks there that end with their process
+            return None
+        return Directory(default_place() if place == "auto" else Path(place).expanduser(), self.config.namespace)
 
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""

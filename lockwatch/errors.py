@@ -27,6 +27,7 @@
      +- RequestRefused         a request lockwatch answers itself
          +- RateLimited        429: a quota is exhausted
          +- StoreUnavailable   503: the store is down and the policy says deny
+         +- AuditUnavailable   503: what happens cannot be recorded, and `on_audit_failure` says deny
          +- Banned             403: the client is banned for a while
          +- StepUpRequired     403: a login has to prove more than a password, because it is under attack
 
@@ -292,6 +293,16 @@ class StoreUnavailable(RequestRefused):
 
     code = "store_unavailable"
     status = 503
+
+
+class AuditUnavailable(RequestRefused):
+    """What happens cannot be recorded, and `on_audit_failure` says ``deny``: 503."""
+
+    code = "audit_unavailable"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(())
 
 
 class Banned(RequestRefused):

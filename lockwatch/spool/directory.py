@@ -6,11 +6,11 @@ free is an orphan, and is adopted by the first process of the same namespace tha
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from lockwatch.errors import LockwatchError
+
+if sys.platform != "win32":
+    import fcntl
 
 NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "fuse.sshfs"}
