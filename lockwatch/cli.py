@@ -13,7 +13,13 @@ from lockwatch import __version__
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
-_LATE: Final = {"keys": "lockwatch.commands.keys", "limits": "lockwatch.commands.limits"}
+_LATE: Final = {
+    "audit": "lockwatch.commands.audit",
+    "bans": "lockwatch.commands.bans",
+    "db": "lockwatch.commands.db",
+    "keys": "lockwatch.commands.keys",
+    "limits": "lockwatch.commands.limits",
+}
 _OF_DEMO: Final = frozenset({"fastapi", "starlette", "pydantic", "uvicorn"})
 
 

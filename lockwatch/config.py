@@ -17,9 +17,15 @@ from typing import Any, Final
 from lockwatch.errors import ConfigurationError
 
 _BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
-_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl"})
-_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl"})
-_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "sources"})
+_BURSTS: Final = ("burst_threshold", "burst_window_seconds", "anomaly_window")
+_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl", *_BURSTS})
+_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl", *_BURSTS[1:]})
+_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts", "sources"})
+_FLAGS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_BOOLEANS: Final = frozenset({"allow_private_webhooks"})
+_LISTS: Final = frozenset(
+    {"exempt_paths", "exempt_networks", "secret_key", "webhook_urls", "webhook_secrets", "slack_urls", "trusted_origins"}
+)
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
     "headers": ("both", "draft-11", "x", "off"),
@@ -35,6 +41,10 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "rate_limit_requests": (0, 2**40),
     "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
     "access_token_ttl": (1, 30 * 86_400),
+    "burst_threshold": (0, 10_000),
+    "burst_window_seconds": (0.1, 86_400),
+    "anomaly_window": (0.1, 86_400),
+    "alerts_per_hour": (1, 10_000),
 }
 
 
@@ -75,6 +85,17 @@ class LockWatchConfig:
         token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
         token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
         trusted_origins: further origins whose pages may send the access cookie, like ``https://app.example.com``.
+        anomaly: an `AnomalyConfig`: how attacks are noticed, and that they are.
+        bans: whether anybody may be banned; on with `anomaly`.
+        burst_threshold: the same as `AnomalyConfig(burst_threshold=...)`; 0 is off.
+        burst_window_seconds: the same as `AnomalyConfig(burst_window_seconds=...)`.
+        anomaly_window: another name for it.
+        webhook_urls: who is alerted: URLs that signed webhooks are sent to.
+        webhook_secrets: what they are signed with, ``whsec_...``; each signs, so that they can be replaced one by one.
+        slack_urls: incoming webhooks of Slack, which are alerted too.
+        alerts: receivers with settings of their own: `WebhookChannel` and `SlackChannel`.
+        allow_private_webhooks: whether `webhook_urls` and `slack_urls` may be at private addresses, and use http.
+        alerts_per_hour: how many alerts one process sends one by one; more are told in a digest.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -110,10 +131,30 @@ class LockWatchConfig:
     token_redis_url: str | None = field(default=None, repr=False)
     token_namespace: str | None = None
     trusted_origins: str | tuple[str, ...] = ()
+    anomaly: Any = None
+    bans: bool = False
+    burst_threshold: int | None = None
+    burst_window_seconds: float | None = None
+    anomaly_window: float | None = None
+    webhook_urls: str | tuple[str, ...] = field(default=(), repr=False)
+    webhook_secrets: Any = field(default=(), repr=False)
+    slack_urls: str | tuple[str, ...] = field(default=(), repr=False)
+    alerts: Any = field(default=(), repr=False)
+    allow_private_webhooks: bool = False
+    alerts_per_hour: int = 60
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("exempt_paths", "exempt_networks", "trusted_proxies", "secret_key", "trusted_origins"):
+        for name in (
+            "exempt_paths",
+            "exempt_networks",
+            "trusted_proxies",
+            "secret_key",
+            "webhook_urls",
+            "webhook_secrets",
+            "slack_urls",
+            "trusted_origins",
+        ):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
         for name in ("exempt_paths", "trusted_origins"):
@@ -162,6 +203,24 @@ class LockWatchConfig:
         sources.update(dict.fromkeys(options, "argument"))
         return cls(**{**found, **options}, sources=sources)
 
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], options: Mapping[str, Any]) -> LockWatchConfig:
+        """Settings from keyword options, then from the ``LOCKWATCH_*`` of a Flask application, the rest from the environment.
+
+        Raises: ConfigurationError, for an unknown name with the nearest one.
+        """
+        found: dict[str, Any] = {}
+        for key, value in settings.items():
+            name = key.removeprefix("LOCKWATCH_").lower()
+            if not key.startswith("LOCKWATCH_") or name in options:
+                continue
+            plain = name.removesuffix("_file")
+            if plain != name and plain in _known():
+                found.setdefault(plain, _convert(plain, _file(str(value), key), key))
+            else:
+                found[name] = _convert(name, value, key) if isinstance(value, str) else value
+        return cls.from_mapping({**found, **options})
+
     def replaced(self, options: Mapping[str, Any]) -> LockWatchConfig:
         """These settings with some options changed. Raises: ConfigurationError."""
         _check_names(options)
@@ -203,6 +262,8 @@ def _check_texts(config: LockWatchConfig) -> None:
                 f"{option}={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; "
                 "a correct one is 'shop-api'"
             )
+    if not isinstance(config.allow_private_webhooks, bool):
+        raise ConfigurationError(f"allow_private_webhooks={config.allow_private_webhooks!r} is neither True nor False")
     for path in config.exempt_paths:
         if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1]:
             raise ConfigurationError(f"exempt_paths: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")
@@ -215,11 +276,15 @@ def _check_texts(config: LockWatchConfig) -> None:
 
 def _check_names(options: Mapping[str, Any]) -> frozenset[str]:
     """The names of all options. Raises: ConfigurationError when one of `options` is not among them."""
-    known = frozenset(f.name for f in fields(LockWatchConfig)) - {"sources"}
+    known = _known()
     for name in options:
         if name not in known:
             raise ConfigurationError(f"unknown option {name!r}{_nearest(name, known)}")
     return known
+
+
+def _known() -> frozenset[str]:
+    return frozenset(f.name for f in fields(LockWatchConfig)) - {"sources"}
 
 
 def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[dict[str, Any], dict[str, str]]:
@@ -236,14 +301,23 @@ def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple
 
 
 def _convert(name: str, text: str, variable: str) -> Any:
-    if name in ("exempt_paths", "exempt_networks", "secret_key", "trusted_origins"):
+    if name in _LISTS:
         return _listed(text)
+    if name in _BOOLEANS:
+        return _flag(text, variable)
     if name not in _RANGES:
         return text
     try:
         return float(text) if name in _FLOATS else int(text)
     except ValueError:
         raise ConfigurationError(f"{variable}={text[:40]!r} is not a number") from None
+
+
+def _flag(text: str, variable: str) -> bool:
+    try:
+        return _FLAGS[text.strip().lower()]
+    except KeyError:
+        raise ConfigurationError(f"{variable}={text[:40]!r} is neither true nor false") from None
 
 
 def _listed(text: str) -> tuple[str, ...]:

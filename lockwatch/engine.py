@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lockwatch.admission import Admission
+from lockwatch.anomaly.config import AnomalyConfig, settings_of
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
@@ -17,6 +18,8 @@ from lockwatch.limits.grammar import Limit
 from lockwatch.link import Link
 
 if TYPE_CHECKING:
+    from lockwatch.alerts.dispatch import Alerts
+    from lockwatch.anomaly.bans import Bans
     from lockwatch.identity import Identity
 
 logger = logging.getLogger("lockwatch")
@@ -38,6 +41,7 @@ class Health:
         breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
         workers: how many processes share a quota when the store is down.
         worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
+        alerts: ``off``, ``ok``, or what keeps alerts from arriving.
     """
 
     status: str
@@ -51,6 +55,7 @@ class Health:
     breaker: str = "closed"
     workers: int = 1
     worker: str = "idle"
+    alerts: str = "off"
 
 
 class Engine:
@@ -58,18 +63,22 @@ class Engine:
 
     Args:
         config: validated settings.
+        blocking: requests are served by blocking code.
     """
 
-    def __init__(self, config: LockWatchConfig) -> None:
+    def __init__(self, config: LockWatchConfig, blocking: bool = False) -> None:
         self.config = config
         self.clients = Clients(trust(config.trusted_proxies), config.forwarded_header, config.ipv6_prefix)
         self.exempt = read_networks(config.exempt_networks, "exempt_networks")
         self.application = _application_limits(config)
         self.defaults = () if config.default_limits is None else (Declaration(config.default_limits),)
         self.warnings: list[str] = []
-        self.link = Link(config, self.warn)
+        self.link = Link(config, self.warn, blocking=blocking)
         self.admission = Admission(config, self.link)
         self.identity = _identity(config, self.link)
+        self.anomaly = settings_of(config)
+        self.bans = self._bans()
+        self.alerts = self._alerts()
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -98,6 +107,8 @@ class Engine:
         error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
         if self.identity is not None:
             warnings += self.identity.complaints
+        alerts = () if self.alerts is None else self.alerts.complaints
+        warnings += alerts
         healthy = not error and not warnings and not link.memory.overflowed
         return Health(
             "ok" if healthy else "degraded",
@@ -111,7 +122,17 @@ class Engine:
             link.breaker.state,
             link.workers,
             link.worker,
+            "off" if self.alerts is None else "; ".join(alerts) or "ok",
         )
+
+    def _bans(self) -> Bans | None:
+        """Who is banned, where anybody may be."""
+        if self.anomaly is None and not self.config.bans:
+            return None
+        from lockwatch.anomaly.bans import Bans
+
+        settings = self.anomaly or AnomalyConfig(burst_threshold=0)
+        return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
 
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
@@ -122,13 +143,34 @@ class Engine:
         with suppress(StoreError):
             await self.link.buckets()
             await self.link.drive(flows.peek((), flows.Terms("")))  # loads the script
+            if self.bans is not None:
+                await self.bans.hear()
 
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
+        if self.alerts is not None:
+            await self.alerts.finish()
         await self.link.aclose()
         if self.identity is not None:
             await self.identity.aclose()
+
+    def close(self) -> None:
+        """`aclose` for blocking code: its connections, and those of the background."""
+        self.admission.settlement.finish_sync()
+        self.link.close()
+        if self.identity is not None:
+            self.identity.close()
+
+    def _alerts(self) -> Alerts | None:
+        """Who is alerted, where anybody is; else nothing of it is imported."""
+        if not (self.config.webhook_urls or self.config.slack_urls or self.config.alerts):
+            return None
+        from lockwatch.alerts.setup import make_alerts
+
+        alerts = make_alerts(self.config, None, "spool_dir is None", self.warn)
+        self.link.every(0.25, alerts.deliver, "alerts")
+        return alerts
 
 
 def _identity(config: LockWatchConfig, link: Link) -> Identity | None:

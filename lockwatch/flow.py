@@ -7,8 +7,8 @@ that the flow itself says what an outage means. This is the only module that kno
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lockwatch.errors import StoreError
 
@@ -49,7 +49,32 @@ def words_of(reply: Reply) -> tuple[str, ...]:
     return reply.words if isinstance(reply, Worded) else ()
 
 
+class Place(Protocol):
+    """A store in either colour."""
+
+    def waiting(self) -> AsyncStore:
+        """For event loops."""
+
+    def blocking(self) -> Store:
+        """For blocking code."""
+
+
+class Elsewhere(Call):
+    """A call for another store than the others of its flow."""
+
+    place: Place
+
+    @classmethod
+    def at(cls, place: Place, call: Call) -> Elsewhere:
+        """`call`, for the store at `place`."""
+        made = cls(*call)
+        made.place = place
+        return made
+
+
 Flow: TypeAlias = Generator[Call, Reply, T]
+Steps: TypeAlias = "Generator[Call | Awaitable[Any], Any, T]"
+"""A flow that also yields what functions of the application return, where that has to be awaited."""
 
 
 class Store(Protocol):
@@ -66,13 +91,37 @@ class AsyncStore(Protocol):
         """Run one script atomically. The awaitable raises: StoreError."""
 
 
-def run(flow: Flow[T], store: Store, local: Store) -> T:
-    """Drive `flow` with blocking stores and return its result."""
+class Following(Call):
+    """A call with others that go ahead of it, in order; what they answer is of no interest."""
+
+    ahead: tuple[Call, ...] = ()
+
+    @classmethod
+    def of(cls, ahead: Iterable[Call], call: Call) -> Following:
+        """`call` behind others."""
+        following = cls(*call)
+        following.ahead = tuple(ahead)
+        return following
+
+
+def refuse(awaitable: Awaitable[Any]) -> Any:
+    """What blocking code does with what has to be awaited. Raises: TypeError."""
+    if isinstance(awaitable, Coroutine):
+        awaitable.close()
+    raise TypeError("a function is async, and blocking code cannot wait for it; give a plain one")
+
+
+def run(flow: Generator[Any, Any, T], store: Store, local: Store, wait: Callable[[Awaitable[Any]], Any] = refuse) -> T:
+    """Drive `flow` with blocking stores and return its result. `wait` waits for what is awaitable."""
     try:
         call = next(flow)
         while True:
+            if not isinstance(call, Call):
+                call = flow.send(wait(call))
+                continue
             try:
-                reply = (local if call.local else store).call(call)
+                chosen = call.place.blocking() if type(call) is Elsewhere else local if call.local else store
+                reply = chosen.call(call)
             except StoreError as error:
                 call = flow.throw(error)
             else:
@@ -82,13 +131,19 @@ def run(flow: Flow[T], store: Store, local: Store) -> T:
         return result
 
 
-async def run_async(flow: Flow[T], store: AsyncStore, local: Store) -> T:
+async def run_async(flow: Generator[Any, Any, T], store: AsyncStore, local: Store) -> T:
     """Drive `flow` on an event loop and return its result."""
     try:
         call = next(flow)
         while True:
+            if not isinstance(call, Call):
+                call = flow.send(await call)
+                continue
             try:
-                reply = local.call(call) if call.local else await store.call(call)
+                if type(call) is Elsewhere:
+                    reply = await call.place.waiting().call(call)
+                else:
+                    reply = local.call(call) if call.local else await store.call(call)
             except StoreError as error:
                 call = flow.throw(error)
             else:

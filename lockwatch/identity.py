@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, IssuerError, StoreError, TokenError
 from lockwatch.event import Event
-from lockwatch.flow import AsyncStore, Call, Flow, Store
+from lockwatch.flow import AsyncStore, Call, Elsewhere, Flow, Store
 from lockwatch.limits.flows import PLAIN, Outcome, Terms, peek
 from lockwatch.limits.policy import Charge
 from lockwatch.link import Link
@@ -108,11 +108,11 @@ class Identity:
         asked = self.manager.flows.standing_call(claims.family if self.is_own(claims) else None, claims.jti or "")
         if asked is None:
             raise TokenError("unknown_session")
-        return asked
+        return Elsewhere.at(Linked(self.link), asked) if self.apart else asked
 
     def entering(self, asked: Call, on_store_error: str) -> Entering:
         """A flow that asks a `question` together with the limits of a route."""
-        return partial(enter, asked=asked, on_store_error=on_store_error)
+        return partial(enter, asked=asked, on_store_error=on_store_error, apart=self.apart)
 
     def is_own(self, claims: Claims) -> bool:
         """Whether we signed the token ourselves."""
@@ -134,6 +134,11 @@ class Identity:
         """Close what is not closed with the engine's own store."""
         if self.apart:
             await self.link.aclose()
+
+    def close(self) -> None:
+        """`aclose` for blocking code."""
+        if self.apart:
+            self.link.close()
 
     async def fetch(self) -> None:
         """Fetch the keys that are due, of all third parties at once."""

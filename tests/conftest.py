@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
+import asyncpg
 import hypothesis
 import pytest
 import redis
@@ -58,3 +63,39 @@ def redis_server(redis_url: str, endless_keys: Verdict, request: pytest.FixtureR
         client.flushdb()
     yield redis_url
     endless_keys.look(redis_url, request.node.nodeid)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A real PostgreSQL, 18 from its wheel unless the environment names one: URL of a database to create others from."""
+    if url := os.environ.get(servers.PG_ENV):
+        yield url
+        return
+    process = servers.start_postgres()
+    yield f"postgresql://postgres@127.0.0.1:{process.port}/postgres"
+    process.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A database of its own for one test, empty."""
+    with fresh_database(postgres_server) as url:
+        yield url
+
+
+@contextmanager
+def fresh_database(server: str) -> Iterator[str]:
+    """A new, empty database on a server, dropped afterwards."""
+    name = f"t{uuid.uuid4().hex}"
+    _command(server, f"CREATE DATABASE {name}")
+    yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    _command(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _command(url: str, statement: str) -> None:
+    async def execute() -> None:
+        connection = await asyncpg.connect(url)
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(execute())

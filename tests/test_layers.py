@@ -26,6 +26,10 @@ PURE = [
     "config.py",
     "flow.py",
     "event.py",
+    "audit/address.py",
+    "audit/entry.py",
+    "audit/formats.py",
+    "audit/parking.py",
     "audit/row.py",
     "client.py",
     "keys.py",
@@ -34,9 +38,16 @@ PURE = [
     "headers.py",
     "limits",
     "tokens",
+    "anomaly",
+    "alerts",
 ]
-WAITING = {"tokens/keyfile.py", "tokens/fetch.py", "tokens/roots.py", "tokens/manager.py", "tokens/signing.py"}
-"""Modules of a pure folder that read files or the network."""
+WAITING = {
+    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch")),
+    "anomaly/bans.py",
+    "anomaly/direct.py",
+    *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager", "signing")),
+}
+"""Modules of a pure folder that read files or the network, or drive flows."""
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]
 
 

@@ -22,6 +22,8 @@ from lockwatch.tokens.access_cookie import drop, session_of
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from lockwatch.anomaly.bans import Bans
+    from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -43,6 +45,22 @@ class Operated:
         return RateLimiter(
             config=RateLimitConfig(on_store_error=self.engine.config.on_redis_failure or "allow"), engine=self.engine
         )
+
+    @cached_property
+    def anomaly(self) -> AnomalyDetector:
+        """Bursts, to be checked by hand, on the store and with the settings of this application."""
+        from lockwatch.anomaly.direct import AnomalyDetector
+
+        return AnomalyDetector(config=self.engine.anomaly, engine=self.engine)
+
+    @property
+    def bans(self) -> Bans:
+        """Who is banned: `add`, `lift`, `list`. Raises: ConfigurationError, where nobody may be."""
+        if self.engine.bans is None:
+            raise ConfigurationError(
+                "nobody is banned here; set bans=True, or anomaly, like LockWatch(app, anomaly=AnomalyConfig())"
+            )
+        return self.engine.bans
 
     @property
     def tokens(self) -> JWTRotationManager:

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 from lockwatch import native
 from lockwatch.errors import StoreError
-from lockwatch.flow import AsyncStore, Call, Reply, Store
+from lockwatch.flow import AsyncStore, Store
 from lockwatch.notes import Notes
 from lockwatch.stores.breaker import Breaker, Guarded, Reporting
 from lockwatch.stores.memory import MemoryStore
+from lockwatch.stores.standins import Immediate
 
 
 class Either(Protocol):
@@ -122,14 +123,3 @@ class Stores:
         closed = getattr(self._blocking, "close", None)
         if closed is not None:
             closed()
-
-
-class Immediate:
-    """A blocking store that does not block, on an event loop."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def call(self, call: Call) -> Reply:
-        """Run one script at once."""
-        return self._store.call(call)

@@ -1,0 +1,1 @@
+"""Attacks: signals, rules, campaigns, bans."""

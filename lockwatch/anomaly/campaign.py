@@ -1,0 +1,82 @@
+"""Campaigns: one story per attack, from the first sign to the last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+EVERYONE: Final = bytes(8)
+"""`Action.subject_hash` of a challenge for the novel pairs of all users."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What spoke for it: a signal, how much was seen, how much is usual, and its share of the case in nats."""
+
+    signal: str
+    observed: float
+    expected: float
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a rule proposes; whoever enforces decides whether to.
+
+    Attributes:
+        kind: ``challenge`` is for novel (user, network) pairs only.
+        about: what `subject_hash` is the key of: ``address``, ``user``, or ``everyone``.
+        seconds: how long.
+    """
+
+    kind: Literal["alert", "challenge", "ban"]
+    about: Literal["address", "user", "everyone"]
+    subject_hash: bytes
+    seconds: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """An attack as it is known now. Sources, targets are keys, the likeliest first, at most 1,000 of each are named.
+
+    Attributes:
+        id: 16 hex digits; the key by which alerts are told apart.
+        rule: the rule that opened it.
+        started_us: the first sign, by the change point or the first attempt counted.
+        detected_us, updated_us: when it was opened, when it last changed.
+        resolved_us: when it ended; None while it goes on.
+        sources, targets: addresses, user names.
+        source_count, target_count: how many there are, also beyond those named.
+        attempts: how many attempts count as its own.
+        compromised: users of whom a source of it logged in successfully.
+        examples: request ids.
+        reason: why, for people.
+        dry_run: the rule is on trial: say it, do nothing.
+    """
+
+    id: str
+    rule: str
+    started_us: int
+    detected_us: int
+    updated_us: int
+    resolved_us: int | None
+    sources: tuple[bytes, ...]
+    targets: tuple[bytes, ...]
+    source_count: int
+    target_count: int
+    attempts: int
+    compromised: tuple[bytes, ...]
+    evidence: tuple[Evidence, ...]
+    examples: tuple[str, ...]
+    reason: str
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something new about a campaign: one alert's worth."""
+
+    campaign: Campaign
+    kind: Literal["opened", "updated", "resolved"]
+    actions: tuple[Action, ...] = ()

@@ -1,0 +1,106 @@
+"""Rule about client software: one tool behind many addresses."""
+
+from __future__ import annotations
+
+from math import log
+from typing import Any, Final
+
+from lockwatch.anomaly.campaign import Evidence
+from lockwatch.anomaly.cases import Cases
+from lockwatch.anomaly.packing import NO_KEY
+from lockwatch.anomaly.pairs import Failing
+from lockwatch.anomaly.rules import Rule, Settings
+from lockwatch.anomaly.signals import Fading, Table
+from lockwatch.anomaly.sketch import Registers
+
+_ATTACKER: Final = 0.9
+"""Share of a tool's logins that are novel pairs which fail for good."""
+_LEAST_USUAL: Final = 0.03
+_MOST_USUAL: Final = 0.5
+_LEAST: Final = 5
+"""Different networks, and users."""
+_WEEK: Final = 7 * 86_400.0
+
+
+class Tool:
+    """One user agent: the case against it, and whom it tried from where."""
+
+    __slots__ = ("evidence", "networks", "users")
+
+    def __init__(self) -> None:
+        self.evidence = Fading()
+        self.networks: Registers | None = None
+        self.users: Registers | None = None
+
+    def dump(self) -> list[Any]:
+        """Its state."""
+        sketches = [each and each.dump() for each in (self.networks, self.users)]
+        return [self.evidence.value, self.evidence.at_us, *sketches]
+
+
+def tool_of(state: list[Any]) -> Tool:
+    """The tool that `Tool.dump` gave."""
+    tool = Tool()
+    tool.evidence = Fading(*state[:2])
+    tool.networks, tool.users = [raw and Registers(raw=raw) for raw in state[2:]]
+    return tool
+
+
+class Tools:
+    """The table of user agents, and its rule: a sequential test (Wald 1945) of each against what is usual on this site.
+
+    Args:
+        settings: rules and bounds.
+        cases: where signs go.
+    """
+
+    def __init__(self, settings: Settings, cases: Cases) -> None:
+        self._rule: Rule = settings.rules["stuffing.tool"]
+        self._cases = cases
+        self.table: Table[Tool] = Table(4096, Tool)
+        self._failed, self._succeeded = Fading(), Fading()
+
+    def succeed(self, agent: bytes, at_us: int) -> None:
+        """Somebody logged in with it."""
+        self._succeeded.add(1, at_us, _WEEK)
+        if agent != NO_KEY:
+            tool = self.table.touch(agent)
+            good = log((1 - _ATTACKER) / (1 - self._usual(at_us)))
+            tool.evidence.value = max(0.0, tool.evidence.add(good, at_us, self._rule.window))
+
+    def fail(self, failing: Failing, now_us: int) -> None:
+        """A novel pair failed with it, for good."""
+        usual = self._usual(now_us)
+        self._failed.add(1, now_us, _WEEK)
+        if failing.agent == NO_KEY:
+            return
+        tool = self.table.touch(failing.agent)
+        evidence = tool.evidence.add(log(_ATTACKER / usual), now_us, self._rule.window)
+        tool.networks, tool.users = tool.networks or Registers(32), tool.users or Registers(32)
+        tool.networks.add(failing.network)
+        tool.users.add(failing.user)
+        if evidence >= self._rule.threshold and min(len(tool.networks), len(tool.users)) >= _LEAST:
+            found = Evidence("novel pairs that failed with one client software", len(tool.networks), usual, evidence)
+            self._cases.sign(
+                self._rule.name,
+                failing.at_us,
+                source=failing.address,
+                target=failing.user,
+                example=failing.example,
+                evidence=[found],
+            )
+
+    def _usual(self, now_us: int) -> float:
+        failed, succeeded = self._failed.read(now_us, _WEEK), self._succeeded.read(now_us, _WEEK)
+        return min(max(failed / (failed + succeeded + 1), _LEAST_USUAL), _MOST_USUAL)
+
+    def dump(self) -> list[Any]:
+        """Its state."""
+        totals = [self._failed.value, self._failed.at_us, self._succeeded.value, self._succeeded.at_us]
+        return [totals, self.table.dump(Tool.dump)]
+
+    def load(self, state: list[Any]) -> None:
+        """Take the state that `dump` gave."""
+        totals, table = state
+        self._failed, self._succeeded = Fading(*totals[:2]), Fading(*totals[2:])
+        self.table.load(table, tool_of)
