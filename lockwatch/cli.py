@@ -14,6 +14,7 @@ from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
 _LATE: Final = {
+    "alerts": "lockwatch.commands.alerts",
     "audit": "lockwatch.commands.audit",
     "bans": "lockwatch.commands.bans",
     "db": "lockwatch.commands.db",

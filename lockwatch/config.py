@@ -96,6 +96,8 @@ class LockWatchConfig:
         alerts: receivers with settings of their own: `WebhookChannel` and `SlackChannel`.
         allow_private_webhooks: whether `webhook_urls` and `slack_urls` may be at private addresses, and use http.
         alerts_per_hour: how many alerts one process sends one by one; more are told in a digest.
+        spool_dir: where that is kept which has to outlive the process: a directory on a local disk; ``auto`` is one of the user's
+            own; None keeps nothing on disk.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -142,6 +144,7 @@ class LockWatchConfig:
     alerts: Any = field(default=(), repr=False)
     allow_private_webhooks: bool = False
     alerts_per_hour: int = 60
+    spool_dir: str | None = "auto"
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:

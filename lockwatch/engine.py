@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from lockwatch.admission import Admission
 from lockwatch.anomaly.config import AnomalyConfig, settings_of
+from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
@@ -16,13 +18,18 @@ from lockwatch.limits import flows
 from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
 from lockwatch.limits.grammar import Limit
 from lockwatch.link import Link
+from lockwatch.pump import PERIOD, Consumer, Pump, weakly
+from lockwatch.stream import Stream
 
 if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.identity import Identity
+    from lockwatch.spool.directory import Directory
 
 logger = logging.getLogger("lockwatch")
+LEAVING: Final = 5.0
+"""Seconds that the end of an application waits for its events at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +82,13 @@ class Engine:
         self.warnings: list[str] = []
         self.link = Link(config, self.warn, blocking=blocking)
         self.admission = Admission(config, self.link)
+        self.stream: Stream | None = None
+        self.consumers: list[Consumer] = []
+        self._pump: Pump | None = None
         self.identity = _identity(config, self.link)
         self.anomaly = settings_of(config)
         self.bans = self._bans()
+        self.logins = Logins(self.anomaly, config.ipv6_prefix)
         self.alerts = self._alerts()
         if config.in_memory and config.processes > 1:
             self.warn(
@@ -94,6 +105,26 @@ class Engine:
     def store_name(self) -> str:
         """Where buckets live, without credentials."""
         return self.link.name
+
+    def listen(self, consumer: Consumer, first: bool = False) -> Stream:
+        """Have `consumer` called with everything that happens, on the worker, in portions; before the others with `first`.
+
+        From then on the edges post what they see.
+        """
+        if self.stream is None:
+            self.stream = Stream(self.link.work)
+            self._pump = Pump(self.stream, self.consumers)
+            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.finish))
+        self.consumers.insert(0 if first else len(self.consumers), consumer)
+        return self.stream
+
+    async def flush(self, within: float = 10.0) -> bool:
+        """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
+        return self._pump is None or await self._pump.flush(within)
+
+    def flush_sync(self, within: float = 10.0) -> bool:
+        """`flush` for blocking code."""
+        return self._pump is None or self._pump.flush_sync(within)
 
     def warn(self, message: str) -> None:
         """Report a set-up problem: once in the log, always in `health()`."""
@@ -149,18 +180,35 @@ class Engine:
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
+        await self.flush(LEAVING)
         if self.alerts is not None:
-            await self.alerts.finish()
+            await self.alerts.aclose()
         await self.link.aclose()
         if self.identity is not None:
             await self.identity.aclose()
+        self._rest()
 
     def close(self) -> None:
         """`aclose` for blocking code: its connections, and those of the background."""
         self.admission.settlement.finish_sync()
+        self.flush_sync(LEAVING)
+        if self.alerts is not None:
+            self.alerts.close()
         self.link.close()
         if self.identity is not None:
             self.identity.close()
+        self._rest()
+
+    def _rest(self) -> None:
+        if self.stream is not None:
+            self.stream.rest()
+
+    def _spools(self) -> Directory | None:
+        """Where this application keeps what must outlive the process."""
+        from lockwatch.spool.directory import Directory, default_place
+
+        place = self.config.spool_dir
+        return None if place is None else Directory(default_place() if place == "auto" else Path(place), self.config.namespace)
 
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""
@@ -168,8 +216,9 @@ class Engine:
             return None
         from lockwatch.alerts.setup import make_alerts
 
-        alerts = make_alerts(self.config, None, "spool_dir is None", self.warn)
+        alerts = make_alerts(self.config, self._spools(), self.warn)
         self.link.every(0.25, alerts.deliver, "alerts")
+        self.listen(alerts.watch)
         return alerts
 
 

@@ -11,6 +11,7 @@
      +- IssuerError            the keys of a third party could not be fetched
      +- InvalidWebhook         401: a webhook was not signed with the secret, or not lately
      +- SinkError              rows of the audit log could not be delivered; they are kept, and sent again
+     +- EvidenceError          checkpoints of the audit log contradict each other, or the log
      +- CursorError            400: a cursor of the audit log is not one of ours (also a ValueError)
      +- TokenError             401: a token is not accepted (also a ValueError)
      |   +- InvalidRequest     400: credentials came twice, or are no bearer credentials
@@ -118,6 +119,12 @@ class SinkError(LockwatchError):
 
     code = "sink_error"
     status = 503
+
+
+class EvidenceError(LockwatchError):
+    """Checkpoints of the audit log contradict each other or the log, or are not signed with the key they should be."""
+
+    code = "evidence_error"
 
 
 class CursorError(LockwatchError, ValueError):

@@ -17,6 +17,7 @@ from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import EXEMPT, Plan, Step, make_plan
 
 if TYPE_CHECKING:
+    from lockwatch.doorkeeper import Doorkeeper
     from lockwatch.inspection import Inspector
     from lockwatch.tokens.requirement import Access
     from lockwatch.visit import Visit
@@ -32,6 +33,8 @@ class Guard:
         general: whether anything stands before every route.
         exempts: whether any path is exempt.
         inspector: asks for tokens; None where nobody's are believed.
+        doorkeeper: knows the banned; None where nobody may be.
+        infers: whether the status of some routes says who logged in.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -43,6 +46,8 @@ class Guard:
         self._exempt = frozenset(p for p in exempt if not p.endswith("*"))
         self._exempt_prefixes = tuple([p[:-1] for p in exempt if p.endswith("*")])
         self.inspector = _inspector(engine)
+        self.doorkeeper = _doorkeeper(engine)
+        self.infers = bool(engine.logins.routes)
 
     def is_exempt_path(self, path: str) -> bool:
         """Whether a path, as the application knows it, is one of `exempt_paths`."""
@@ -116,3 +121,12 @@ def _inspector(engine: Engine) -> Inspector | None:
     from lockwatch.inspection import Inspector
 
     return Inspector(engine, engine.identity)
+
+
+def _doorkeeper(engine: Engine) -> Doorkeeper | None:
+    """Who knows the banned, where anybody may be."""
+    if engine.bans is None:
+        return None
+    from lockwatch.doorkeeper import Doorkeeper
+
+    return Doorkeeper(engine, engine.bans)

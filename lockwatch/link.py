@@ -93,7 +93,7 @@ class Link:
         self.meter = meter or Meter()
         # Names for this process only, while the shared secret is out of reach.
         self._stray = Buckets(config.namespace, secrets.token_bytes(32))
-        self._chores: list[tuple[str, float, Work]] = []
+        self._chores: list[tuple[str, float, Work, Work | None]] = []
         self._inherited: list[object] = []
         self._reset()
         native.tell_of_forks(self)
@@ -169,16 +169,23 @@ class Link:
                 self._set_to_work(self._open())
         return self._blocking
 
-    def every(self, seconds: float, job: Callable[[], Awaitable[None]], name: str = "") -> None:
-        """Have `job` called in the background, on another thread's event loop, while this link is in use.
+    def every(self, seconds: float, job: Work, name: str = "", ending: Work | None = None) -> None:
+        """Have `job` called in the background, on another thread's event loop, while this link is in use, and `ending` when it
+        is not any more.
 
-        A bound method does not keep its object alive. A job that raises is logged, once until it succeeds again.
+        A bound method as `job` does not keep its object alive. A job that raises is logged, once until it succeeds again.
         """
         with self._lock:
-            chore = (name or getattr(job, "__name__", "job"), seconds, job)
+            chore = (name or getattr(job, "__name__", "job"), seconds, job, ending)
             self._chores.append(chore)
             if self._working:
                 self._jobs.append(shared().every(*chore))
+
+    def work(self) -> None:
+        """Begin what is done in the background, if it has not begun."""
+        native.at_home(self)
+        with self._lock:
+            self._set_to_work(self._open())
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop and of this process's background; the next use opens them again."""

@@ -40,6 +40,26 @@ class Written(NamedTuple):
     tail: bytes
 
 
+class Turned(NamedTuple):
+    """The 429 of a known offender.
+
+    Attributes:
+        headers: of the response, with its length.
+        body: problem+json.
+        decisions: what was decided.
+        decision_id: of this refusal.
+        route: template of the route.
+        began: when it was looked up, of `time.monotonic`.
+    """
+
+    headers: RawHeaders
+    body: bytes
+    decisions: Sequence[Decision]
+    decision_id: str
+    route: str
+    began: float
+
+
 class Shortcut:
     """What one application remembers of known offenders.
 
@@ -71,23 +91,27 @@ class Shortcut:
         """Whether a request was refused there before."""
         return entry in self._plans and not self._guard.engine.exempt
 
-    def refusal(self, entry: Entry, subject: str) -> tuple[RawHeaders, bytes] | None:
-        """Headers and body of the 429 of a known offender; None for anybody else."""
+    def refusal(self, entry: Entry, subject: str) -> Turned | None:
+        """The 429 of a known offender; None for anybody else."""
         plan = self._plans.get(entry)
+        if plan is None:
+            return None
         now = time.monotonic()
-        found = None if plan is None else self._guard.admission.known(plan, subject, now)
-        return None if found is None else self._tell(*found, now)
+        found = self._guard.admission.known(plan, subject, now)
+        return None if found is None else self._tell(*found, now, plan)
 
-    def _tell(self, charge: Charge, denial: Denial, now: float) -> tuple[RawHeaders, bytes]:
+    def _tell(self, charge: Charge, denial: Denial, now: float, plan: Plan) -> Turned:
         admission = self._guard.admission
         decision_id = admission.ids.next()
         seconds = max(1, ceil(denial.until - now))
         written = self._written.get(charge.key)
         if written is None or written.denial is not denial or written.seconds != seconds:
             written = self._write(charge, denial, now, seconds)
-        admission.count(_counted(denial, charge))
+        decisions = _counted(denial, charge)
+        admission.count(decisions)
         body = b"%b%b%b" % (written.head, decision_id.encode(), written.tail)
-        return [*written.headers, (b"content-length", b"%d" % len(body))], body
+        headers = [*written.headers, (b"content-length", b"%d" % len(body))]
+        return Turned(headers, body, decisions, decision_id, plan.scope.partition(":")[2], now)
 
     def _write(self, charge: Charge, denial: Denial, now: float, seconds: int) -> Written:
         place = "decision-id"

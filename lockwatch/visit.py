@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from lockwatch.capture import request_id_of
 from lockwatch.client import UNKNOWN, Client, Headers, Network
 from lockwatch.errors import RequestRefused, TokenError, refusal
 from lockwatch.limits.decision import Decision
@@ -38,7 +39,9 @@ class Visit:
         passed: the limits that were enforced where they stand.
         ban: the ban of its client, when there is one.
         failed: whether the application said that a login failed (or succeeded); None when it said nothing.
+        attempt: who tries to log in, where the status of the response will say what became of it.
         believed: what the tokens say that the route requires, by requirement.
+        refusal: code of the error it was refused with, empty for none.
     """
 
     # Defaults stand on the class: one is made for every request, and most keep most of them.
@@ -49,14 +52,17 @@ class Visit:
     status: int | None = None
     actual: int | None = None
     ended = False
+    refusal = ""
     plan: Plan | None = None
     ban: Ban | None = None
     failed: bool | None = None
+    attempt: str | None = None
     believed: Mapping[Requirement, Claims | None] = MappingProxyType({})
     _token: Claims | None = None
     _read = False
     _gone = False
     _client: Client | None = None
+    _made: str | None = None
 
     @property
     def request(self) -> Any:
@@ -102,10 +108,18 @@ class Visit:
     def started(self, status: int) -> None:
         """A response starts: its status decides reservations, and what it costs to be turned away."""
         self.status = status
+        if self.failed is None and (self.attempt is not None or self.guard.infers):
+            self._infer(status)
         if self.receipts:
             self.conclude(ended=False)
         if status in (401, 403) and self.plan is not None and any(s.declaration.role == "look" for s in self.plan.steps):
             self.guard.admission.charge_failure(self)
+
+    def _infer(self, status: int) -> None:
+        """Whether somebody logged in, where the application did not say."""
+        logins = self.guard.engine.logins
+        if self.attempt is not None or (self.plan is not None and self.plan.scope in logins.routes):
+            logins.infer(self, status)
 
     def conclude(self, ended: bool) -> None:
         """Settle what the response decides, without waiting."""
@@ -137,6 +151,12 @@ class Visit:
         """The plan of a limit that is charged by hand on the route of this request. Raises: ConfigurationError."""
         method, _, template = (self.plan.scope if self.plan is not None else "").partition(":")
         return make_plan((Declaration(limits, key=key, cost=cost, name=name),), method, template)
+
+    def plan_of_login(self, limits: Any, pair: str) -> Plan:
+        """The plan of a limit that failed log-ins fill, on the route of this request. Raises: ConfigurationError."""
+        method, _, template = (self.plan.scope if self.plan is not None else "").partition(":")
+        declared = Declaration(limits, key=lambda _: pair, count="failures", name="login-attempts")
+        return make_plan((declared,), method, template, self.guard.engine.config.on_redis_failure)
 
     def __repr__(self) -> str:
         return f"Visit(decisions={self.decisions!r})"
@@ -192,6 +212,38 @@ class Visit:
             except TokenError:
                 self.trust(None)
         return self._token
+
+    @property
+    def trusted(self) -> Claims | None:
+        """The claims of a token that was looked at already."""
+        return self._token
+
+    def known_user(self) -> str | None:
+        """`user`, without looking at a token that nobody has asked for."""
+        read, self._read = self._read, True
+        try:
+            return self.user
+        finally:
+            self._read = read
+
+    def tenant(self) -> str | None:
+        """Whose request it is, as `LockWatch(tenant=...)` says."""
+        asked = self.guard.engine.config.tenant
+        return None if asked is None else str(asked(self.request))
+
+    @property
+    def request_id(self) -> str:
+        """What the request is called in the audit log: its ``X-Request-ID`` where that is sane, else a name of ours, for a
+        decided request the id of the decision.
+        """
+        return request_id_of(self.header(b"x-request-id")) or self.made_id
+
+    @property
+    def made_id(self) -> str:
+        """The name of ours."""
+        if self._made is None:
+            self._made = self.decisions[0].id if self.decisions else self.guard.admission.ids.next()
+        return self._made
 
     def trust(self, claims: Claims | None) -> None:
         """Note whose request this is; None for nobody's, whatever its headers say."""

@@ -27,10 +27,19 @@ PURE = [
     "flow.py",
     "event.py",
     "audit/address.py",
+    "audit/cursor.py",
     "audit/entry.py",
     "audit/formats.py",
     "audit/parking.py",
+    "audit/query.py",
     "audit/row.py",
+    "audit/chain.py",
+    "audit/merkle.py",
+    "audit/note.py",
+    "audit/checkpoint.py",
+    "audit/findings.py",
+    "audit/verify.py",
+    "capture.py",
     "client.py",
     "keys.py",
     "subjects.py",
@@ -42,10 +51,12 @@ PURE = [
     "alerts",
 ]
 WAITING = {
-    *(f"alerts/{name}.py" for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch")),
-    "anomaly/bans.py",
-    "anomaly/direct.py",
+    *(f"anomaly/{name}.py" for name in ("bans", "direct", "logins", "watcher")),
     *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager", "signing")),
+    *(
+        f"alerts/{name}.py"
+        for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch", "setup", "shelf")
+    ),
 }
 """Modules of a pure folder that read files or the network, or drive flows."""
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]

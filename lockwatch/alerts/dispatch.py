@@ -8,7 +8,9 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -20,9 +22,10 @@ from lockwatch.alerts.channels import Endpoint
 from lockwatch.alerts.circuit import Budget
 from lockwatch.alerts.delivery import Courier
 from lockwatch.alerts.digest import EVERY, Tally, digest
-from lockwatch.alerts.keeping import Keeper, Open, Place
+from lockwatch.alerts.keeping import Keeper, Place, Shelf
 from lockwatch.alerts.lane import Lane
-from lockwatch.alerts.outbox import UNSURE, WAITING, Outbox
+from lockwatch.alerts.outbox import UNSURE, WAITING, Delivery, Outbox
+from lockwatch.alerts.schedule import Answer
 from lockwatch.event import AUTH, Event
 
 logger = logging.getLogger("lockwatch")
@@ -30,8 +33,10 @@ PER_HOUR: Final = 60
 UNCLEAR: Final = 30.0
 """Seconds after which an alert that nobody confirmed or withdrew is sent: better once too often."""
 LOOK: Final = 5.0
+ADOPT: Final = 60.0
 TIDY: Final = 600.0
 FINISH: Final = 3.0
+STOP: Final = 1.0
 
 
 def new_id() -> str:
@@ -76,7 +81,7 @@ class Alerts:
 
     Args:
         endpoints: who receives them.
-        opens: opens the outbox on disk; None for memory only.
+        shelf: where the outbox on disk is; None for memory only.
         missing: why there is none on disk.
         per_hour: how many are sent one by one; more are told in a digest.
         courier: delivers them.
@@ -86,14 +91,14 @@ class Alerts:
     def __init__(
         self,
         endpoints: Sequence[Endpoint],
-        opens: Open | None = None,
+        shelf: Shelf | None = None,
         missing: str = "",
         per_hour: int = PER_HOUR,
         courier: Courier | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.endpoints = tuple(endpoints)
-        self._opens = opens
+        self._shelf = shelf
         self._missing = missing
         self._per_hour = per_hour
         self._courier = courier or Courier(clock=clock)
@@ -164,11 +169,36 @@ class Alerts:
         while self._busy and time.monotonic() < ends:
             await asyncio.sleep(0.01)
             self._begin()
-        loop = asyncio.get_running_loop()
-        mine = [task for task in list(self._busy.values()) if task is not None and task.get_loop() is loop]
-        for task in mine:
-            task.cancel()
-        await asyncio.gather(*mine, return_exceptions=True)
+
+    async def aclose(self) -> None:
+        """`finish`, then stop what still hangs, and close the outbox. The next use opens it again."""
+        await self.finish()
+        for task in list(self._busy.values()):
+            with suppress(RuntimeError):  # a loop that has ended
+                if task is not None:
+                    task.get_loop().call_soon_threadsafe(task.cancel)
+        ends = time.monotonic() + STOP
+        while self._busy and time.monotonic() < ends:  # noqa: ASYNC110 - on whatever loops they run
+            await asyncio.sleep(0.01)
+        self.close()
+
+    async def test(self) -> list[tuple[str, Answer]]:
+        """Send a test to every receiver now, whatever it wants, and not through the outbox: what each answers, by its name."""
+        alert = Alert(new_id(), names.TEST, int(self._clock() * 1_000_000), {"message": "lockwatch can reach you"})
+        sent = [self._courier.send(endpoint, alert.id, render(alert)) for endpoint in self.endpoints]
+        return [(e.name, answer) for e, answer in zip(self.endpoints, await asyncio.gather(*sent), strict=True)]
+
+    def entries(self, states: Sequence[str], most: int) -> list[Delivery]:
+        """What is in the outboxes of all processes, the newest alerts first. Raises: SpoolError, sqlite3.Error."""
+        found = [delivery for box in self._everywhere() for delivery in box.deliveries(states, most)]
+        return sorted(found, key=lambda d: d.raised_at, reverse=True)[:most]
+
+    def replay(self, ids: Sequence[str] = ()) -> int:
+        """Try alerts again, without `ids` all that were given up; how many deliveries that are.
+
+        Raises: SpoolError, sqlite3.Error.
+        """
+        return sum(box.replay(ids, self._clock()) for box in self._everywhere())
 
     def close(self) -> None:
         """Close the outbox. The next use opens it again."""
@@ -186,18 +216,27 @@ class Alerts:
 
     def forked(self) -> None:
         """Begin anew in a child. What its parent has open is the parent's: kept, so that nobody closes it."""
+        self._keeper.abandon()
         self._inherited.append((self._keeper, self._lanes, self._busy))
         self._reset()
 
     def _reset(self) -> None:
         self.pid = os.getpid()
         self._lock = native.lock()
-        self._keeper = Keeper(self._opens, self._missing)
+        names = {endpoint.key: endpoint.name for endpoint in self.endpoints}
+        self._keeper = Keeper(self._shelf, self._missing, names, self._clock)
+        weakref.finalize(self, _forget, self._keeper, self.pid)
         self._lanes = [Lane(endpoint, self._keeper, self._courier, self._clock) for endpoint in self.endpoints]
         self._busy: dict[Lane, asyncio.Task[None] | None] = {}
         self._budget = Budget(self._per_hour)
         self._tally = Tally()
-        self._digested_at = self._looked_at = self._tidied_at = 0.0
+        self._digested_at = self._looked_at = self._tidied_at = self._adopted_at = 0.0
+
+    def _everywhere(self) -> Iterator[Outbox]:
+        """The outboxes of all processes."""
+        yield from () if self._shelf is None else self._shelf.outboxes()
+        if self._keeper.opened:
+            yield self._keeper.boxes[-1]
 
     def _keep(self, alert: Alert, state: str) -> Pending | None:
         native.at_home(self)
@@ -229,6 +268,9 @@ class Alerts:
             return
         old = not 0 <= now - self._tidied_at < TIDY
         self._looked_at, self._tidied_at = now, now if old else self._tidied_at
+        if not 0 <= now - self._adopted_at < ADOPT:
+            self._adopted_at = now
+            self._keeper.adopt()
         for box in self._keeper.boxes:
             try:
                 box.confirm(None, now, older_than=UNCLEAR)
@@ -248,6 +290,12 @@ class Alerts:
             receivers |= self._receivers(kind)
         box.digest(alert.id, alert.type, render(alert), receivers, now)
         self._digested_at = now
+
+
+def _forget(keeper: Keeper, pid: int) -> None:
+    """Close what a process opened, in that process."""
+    if os.getpid() == pid:
+        keeper.close()
 
 
 def _reuse(event: Event) -> Alert:

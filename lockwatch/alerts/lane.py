@@ -7,6 +7,7 @@ import random
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from lockwatch.alerts.channels import Endpoint
 from lockwatch.alerts.circuit import PATIENCE, Circuit
@@ -16,6 +17,8 @@ from lockwatch.alerts.outbox import DEAD, DELIVERED, WAITING, Delivery, Outbox
 from lockwatch.alerts.schedule import MAX_AGE, Answer, next_attempt
 
 logger = logging.getLogger("lockwatch")
+NEWS: Final = 86_400.0
+"""Seconds for which it is complained about that alerts were given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,14 @@ class Lane:
 
     Attributes:
         circuit: how the receiver does.
-        died: alerts that will not arrive, unless they are replayed.
+        died: alerts that were given up, as long as that is news.
     """
 
     def __init__(self, endpoint: Endpoint, keeper: Keeper, courier: Courier, clock: Callable[[], float]) -> None:
         self.endpoint = endpoint
         self.circuit = Circuit()
         self.died = 0
+        self._died_at = 0.0
         self._keeper = keeper
         self._courier = courier
         self._clock = clock
@@ -60,7 +64,9 @@ class Lane:
             return f"{name} wants no alerts any more (410); take it out of the settings, or replay an alert to it"
         if self.circuit.failures >= PATIENCE and answer is not None:
             return f"alerts do not arrive at {name}: {answer.text}"
-        return f"{self.died} alerts never arrived at {name}; see lockwatch alerts list" if self.died else ""
+        if self.died and self._clock() - self._died_at < NEWS:
+            return f"{self.died} alerts never arrived at {name}; see lockwatch alerts list"
+        return ""
 
     def next(self) -> tuple[Outbox, Delivery] | None:
         """What to send now, if anything; outcomes that could not be written down before are, first."""
@@ -85,6 +91,9 @@ class Lane:
             if self._clock() - delivery.since > MAX_AGE:
                 self._note(Outcome(box, delivery, DEAD, self._clock(), f"too old; last: {delivery.note or 'not tried'}"))
                 continue
+            if delivery.body is None:
+                self._note(Outcome(box, delivery, DEAD, self._clock(), "what it says is damaged"))
+                continue
             answer = await self._courier.send(self.endpoint, delivery.alert, delivery.body)
             self._heard(box, delivery, answer)
 
@@ -102,7 +111,7 @@ class Lane:
         self._tell(before)
 
     def _note(self, outcome: Outcome) -> None:
-        self.died += outcome.state == DEAD
+        self._buried(outcome.state == DEAD)
         self._unwritten[outcome.delivery.alert] = outcome
         self._write()
 
@@ -116,6 +125,11 @@ class Lane:
             del self._unwritten[name]
         return None
 
+    def _buried(self, count: int) -> None:
+        now = self._clock()
+        if count:
+            self.died, self._died_at = (self.died if now - self._died_at < NEWS else 0) + count, now
+
     def _hasten(self, now: float) -> None:
         for box in self._keeper.boxes:
             try:
@@ -126,7 +140,7 @@ class Lane:
     def _bury(self, now: float) -> None:
         for box in self._keeper.boxes:
             try:
-                self.died += box.bury(self.endpoint.key, "its receiver answered 410", now)
+                self._buried(box.bury(self.endpoint.key, "its receiver answered 410", now))
             except sqlite3.Error as error:
                 self._keeper.fails(error)
 

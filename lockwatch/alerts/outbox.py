@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from lockwatch import native
 from lockwatch.alerts.digest import Held
+from lockwatch.spool.database import Database
 
 UNSURE: Final = "unsure"
 WAITING: Final = "waiting"
@@ -28,7 +29,7 @@ HISTORY: Final = {DELIVERED: 500, DEAD: 1000}
 """Deliveries that are kept to be looked at, the newest of each state."""
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS alerts (
-    id TEXT PRIMARY KEY, type TEXT NOT NULL, raised_at REAL NOT NULL, body BLOB NOT NULL
+    id TEXT PRIMARY KEY, type TEXT NOT NULL, raised_at REAL NOT NULL, body BLOB NOT NULL, sum BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS deliveries (
     alert TEXT NOT NULL, endpoint TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
@@ -58,7 +59,7 @@ class Delivery:
         due_at: when the next one is, or when the last one was, seconds since 1970.
         since: from when its age counts.
         note: what came of the last attempt.
-        body: as rendered.
+        body: as rendered; None when its checksum says that it is damaged.
     """
 
     alert: str
@@ -71,11 +72,11 @@ class Delivery:
     due_at: float
     since: float
     note: str
-    body: bytes
+    body: bytes | None
 
 
 _SELECT: Final = (
-    "SELECT alert, type, raised_at, endpoint, name, state, attempts, due_at, since, note, body "
+    "SELECT alert, type, raised_at, endpoint, name, state, attempts, due_at, since, note, body, sum "
     "FROM deliveries JOIN alerts ON alerts.id = deliveries.alert "
 )
 
@@ -84,19 +85,20 @@ class Outbox:
     """The tables. Its methods may be called from any thread; all raise sqlite3.Error.
 
     Args:
-        connection: of a database that this process alone writes; a command line may look at it, and ask for a replay.
+        database: a file that this process alone writes, though a command may look at it and ask for a replay; None for one in
+            memory, which ends with the process.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, database: Database | None = None) -> None:
         self._lock = native.lock()
-        self._connection = connection
-        connection.isolation_level = None
-        connection.executescript(SCHEMA)
-
-    @classmethod
-    def in_memory(cls) -> Outbox:
-        """One that ends with the process."""
-        return cls(sqlite3.connect(":memory:", check_same_thread=False))
+        self._database = database
+        self._connection = database.connection if database else sqlite3.connect(":memory:", check_same_thread=False)
+        self._connection.isolation_level = None
+        try:
+            self._connection.executescript(SCHEMA)
+        except sqlite3.Error:
+            self._connection.close()
+            raise
 
     def add(self, name: str, kind: str, body: bytes, receivers: Mapping[str, str], now: float, state: str = WAITING) -> str:
         """Keep an alert: `KEPT`; `KNOWN` when it is there already, `FULL` when too many are.
@@ -109,7 +111,7 @@ class Outbox:
             waiting = db.execute("SELECT count(*) FROM deliveries WHERE state IN (?, ?)", (UNSURE, WAITING)).fetchone()[0]
             if waiting + len(receivers) > MOST_WAITING:
                 return FULL
-            if not db.execute("INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?)", (name, kind, now, body)).rowcount:
+            if not db.execute("INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?)", self._alert(name, kind, now, body)).rowcount:
                 return KNOWN
             rows = [(name, key, shown, state, 0, now, now, "") for key, shown in receivers.items()]
             db.executemany("INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -206,7 +208,7 @@ class Outbox:
     def digest(self, name: str, kind: str, body: bytes, receivers: Mapping[str, str], now: float) -> None:
         """Keep an alert that speaks of everything held, in place of it."""
         with self._write() as db:
-            db.execute("INSERT INTO alerts VALUES (?, ?, ?, ?)", (name, kind, now, body))
+            db.execute("INSERT INTO alerts VALUES (?, ?, ?, ?, ?)", self._alert(name, kind, now, body))
             rows = [(name, key, shown, WAITING, 0, now, now, "") for key, shown in receivers.items()]
             db.executemany("INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             db.execute("DELETE FROM held")
@@ -231,6 +233,8 @@ class Outbox:
                     (state, state, most),
                 )
             db.execute("DELETE FROM alerts WHERE NOT EXISTS (SELECT 1 FROM deliveries WHERE alert = id)")
+        if self._database is not None:
+            self._database.trim_ballast()
 
     def adopt(self, other: Outbox, now: float) -> int:
         """Take over what a dead process left, in steps that may be repeated; how many alerts that are.
@@ -243,7 +247,7 @@ class Outbox:
             theirs.execute("DELETE FROM held")
         while batch := other._batch():
             with self._write() as ours:
-                ours.executemany("INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?)", [alert for alert, _ in batch])
+                ours.executemany("INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?)", [alert for alert, _ in batch])
                 rows = [row for _, rows in batch for row in rows]
                 ours.executemany("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
                 ours.execute("UPDATE deliveries SET state = ?, due_at = ? WHERE state = ?", (WAITING, now, UNSURE))
@@ -251,15 +255,50 @@ class Outbox:
             moved += len(batch)
         return moved
 
-    def close(self) -> None:
-        """Close the connection."""
+    def make_room(self) -> None:
+        """Give up the ballast on a full disk, so that what has arrived can be noted, and have it again when there is room."""
         with self._lock:
+            if self._database is not None:
+                self._database.drop_ballast()
+
+    def close(self) -> None:
+        """Close the file, which the next process takes over; without it, when there is nothing in it."""
+        with self._lock:
+            empty = False
+            with suppress(sqlite3.Error):
+                empty = self._connection.execute("SELECT 1 FROM alerts UNION ALL SELECT 1 FROM held LIMIT 1").fetchone() is None
+            if self._database is None:
+                self._connection.close()
+            else:
+                self._database.close(remove=empty)
+
+    def disconnect(self) -> None:
+        """Close the file, and nothing else."""
+        with self._lock, suppress(sqlite3.Error):
             self._connection.close()
+
+    def abandon(self) -> None:
+        """Leave the file to the parent, in a forked child: let go of the lock that both hold."""
+        if self._database is not None:
+            self._database.claim.release()
+
+    def _alert(self, name: str, kind: str, now: float, body: bytes) -> tuple[str, str, float, bytes, bytes]:
+        return name, kind, now, body, self._sum(name, kind, body)
+
+    def _sum(self, name: str, kind: str, body: bytes) -> bytes:
+        return b"" if self._database is None else self._database.checksum(name.encode(), kind.encode(), body)
+
+    def _delivery(self, row: tuple[Any, ...]) -> Delivery:
+        body, kept = row[-2:]
+        whole = isinstance(body, bytes) and self._sum(row[0], row[1], body) == kept
+        return Delivery(*(*row[:-2], body if whole else None))
 
     def _batch(self) -> list[tuple[tuple[Any, ...], list[tuple[Any, ...]]]]:
         with self._lock:
             db = self._connection
-            alerts = db.execute("SELECT id, type, raised_at, body FROM alerts ORDER BY raised_at LIMIT ?", (_BATCH,)).fetchall()
+            alerts = db.execute(
+                "SELECT id, type, raised_at, body, sum FROM alerts ORDER BY raised_at LIMIT ?", (_BATCH,)
+            ).fetchall()
             return [(alert, db.execute("SELECT * FROM deliveries WHERE alert = ?", alert[:1]).fetchall()) for alert in alerts]
 
     def _forget(self, names: Sequence[str]) -> None:
@@ -269,7 +308,7 @@ class Outbox:
 
     def _read(self, question: str, arguments: Sequence[Any]) -> list[Delivery]:
         with self._lock:
-            return [Delivery(*row) for row in self._connection.execute(question, arguments)]
+            return [self._delivery(row) for row in self._connection.execute(question, arguments)]
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:

@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 from lockwatch.alerts.channels import endpoints_of
 from lockwatch.alerts.dispatch import Alerts
-from lockwatch.alerts.keeping import Open
+from lockwatch.alerts.shelf import SpoolShelf
 from lockwatch.config import LockWatchConfig
+from lockwatch.spool.directory import Directory
 
 
-def make_alerts(config: LockWatchConfig, opens: Open | None, missing: str, warn: Callable[[str], None]) -> Alerts:
+def make_alerts(config: LockWatchConfig, directory: Directory | None, warn: Callable[[str], None]) -> Alerts:
     """The alerts of an application.
 
     Args:
-        opens: opens the outbox on disk; None for memory only.
-        missing: why there is none on disk.
+        directory: where the outbox is; None for memory only.
         warn: told what is wrong with the settings.
 
     Raises: ConfigurationError.
@@ -29,4 +29,5 @@ def make_alerts(config: LockWatchConfig, opens: Open | None, missing: str, warn:
                 f"webhooks to {endpoint.name} are not signed, so that anybody could have written them: "
                 "set webhook_secrets, like ['whsec_...']"
             )
-    return Alerts(endpoints, opens, missing, config.alerts_per_hour)
+    shelf = None if directory is None else SpoolShelf(directory)
+    return Alerts(endpoints, shelf, "" if shelf else "spool_dir is None", config.alerts_per_hour)

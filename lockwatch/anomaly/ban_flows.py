@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from hashlib import blake2s
 from typing import Final, NamedTuple
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from lockwatch.anomaly.ban import Ban
 from lockwatch.anomaly.config import AnomalyConfig
+from lockwatch.anomaly.sealing import Box
 from lockwatch.flow import Call, Flow, words_of
 from lockwatch.limits.buckets import SCHEMA, Buckets
-from lockwatch.tokens.sealing import decoded, encoded
+from lockwatch.tokens.sealing import encoded
 
 RULE, SET, LIFT = 0, 1, 2
 """How a ban is made: by a rule (the next one is longer), for as long as somebody says, or ended."""
 MEMORY_US: Final = 30 * 86_400 * 1_000_000
 """For how long a ban that is over makes the next one longer."""
 BATCH: Final = 500
-_NONCE: Final = 12
 _LONGEST: Final = 200
 
 
@@ -44,7 +40,7 @@ class Ledger:
 
     def __init__(self, buckets: Buckets, namespace: str, settings: AnomalyConfig) -> None:
         key = buckets.derived("bans")
-        self._box, self._key = AESGCM(key), key
+        self._box, self._key = Box(key, "ban"), key
         self._settings = settings
         self.keys = tuple([f"{namespace}:{SCHEMA}:{{bans}}:{part}" for part in ("records", "order", "due")])
 
@@ -79,14 +75,12 @@ class Ledger:
         return reply[0], reply[1], reply[2] == 1, [ban for ban in found if ban is not None]
 
     def _seal(self, ban: Ban, nonce: bytes) -> str:
-        data = json.dumps([ban.subject, ban.reason[:_LONGEST], ban.by[:_LONGEST]], separators=(",", ":")).encode()
-        return encoded(nonce + self._box.encrypt(nonce, data, b"ban"))
+        return self._box.close([ban.subject, ban.reason[:_LONGEST], ban.by[:_LONGEST]], nonce)
 
     def _open(self, word: str, numbers: Sequence[int]) -> Ban | None:
-        data = decoded(word)
-        try:
-            subject, reason, by = json.loads(self._box.decrypt(data[:_NONCE], data[_NONCE:], b"ban"))
-        except (InvalidTag, ValueError):
+        said = self._box.open(word)
+        if said is None:
             return None
+        subject, reason, by = said
         left, age, times = numbers
         return Ban(subject, left / 1e6, times, reason, by, age / 1e6, self.id(subject))

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+from lockwatch.anomaly.config import AnomalyConfig
 from lockwatch.errors import StoreError
 from lockwatch.flow import Call, Flow
+from lockwatch.limits.buckets import Buckets
 
 CLAIM_US: Final = 5_000_000
 """For how long who noticed a burst may take to write its alert down, before somebody else alerts."""
@@ -95,3 +97,9 @@ def told(key: str, cooldown: float) -> Flow[None]:
         yield Call("told", (key,), numbers)
     except StoreError:
         yield Call("told", (key,), numbers, local=True)
+
+
+def keys_of_burst(buckets: Buckets, subject: str, config: AnomalyConfig) -> tuple[str, str]:
+    """Where the requests of a subject are counted, and where it is noted that somebody was told."""
+    tail = f"{config.burst_threshold}-{round(config.burst_window_seconds * 1000)}"
+    return buckets.name("burst", subject, tail), buckets.name("burst", subject, "told")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Final
 
+from lockwatch.anomaly.rules import Settings, ruled
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError
 
 RESPONSES: Final = ("log", "alert", "challenge", "ban")
 """What may be done about an attack, each including those before it."""
+BANNING: Final = ("failures.address", "stuffing.address", "enumeration.address", "scan.address")
+"""Rules that say which addresses are behind an attack."""
+BURST: Final = "burst.address"
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     "burst_threshold": (0, 10_000),
     "burst_window_seconds": (0.1, 86_400),
@@ -46,6 +51,9 @@ class AnomalyConfig:
         never_ban: networks that are never banned, beside trusted proxies and private peers.
         has_session: a function of the request that says whether it belongs to a session of the application's own. Such requests,
             like those with a token that verifies, pass a ban of their address.
+        ban_rules: whose sources are banned when `respond` is ``ban``; ``burst.address`` may be one, too.
+        rules: changes to rules by name, like ``{"scan.address": {"threshold": 30}}``.
+        rules_off: names of rules that are not run.
         max_bans: how many bans are kept.
         key_prefix: the namespace of what an `AnomalyDetector` keeps, when it stands alone.
         secret_key: clients are hashed with it in the store, likewise.
@@ -67,6 +75,9 @@ class AnomalyConfig:
     ban_max_seconds: float = 7 * 86_400
     never_ban: str | Iterable[str] = ()
     has_session: Any = None
+    ban_rules: str | Iterable[str] = BANNING
+    rules: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: MappingProxyType({}))
+    rules_off: str | Iterable[str] = ()
     max_bans: int = 10_000
     key_prefix: str = "lockwatch"
     secret_key: str | tuple[str, ...] | None = field(default=None, repr=False)
@@ -79,7 +90,7 @@ class AnomalyConfig:
                 raise ConfigurationError(f"{name}={value!r} is not {number} from {low:g} to {high:g}")
         if self.respond not in RESPONSES:
             raise ConfigurationError(f"respond={self.respond!r} is not one of {', '.join(map(repr, RESPONSES))}")
-        for name in ("webhook_urls", "never_ban", "login_routes"):
+        for name in ("webhook_urls", "never_ban", "login_routes", "ban_rules", "rules_off"):
             object.__setattr__(self, name, _listed(getattr(self, name)))
         for route in self.login_routes:
             method, _, path = route.partition(" ")
@@ -88,6 +99,17 @@ class AnomalyConfig:
         for name in ("step_up", "has_session"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise ConfigurationError(f"{name}={getattr(self, name)!r} is not callable; it takes the request")
+
+        known = {*self.detection.rules, BURST}
+        for name in ("ban_rules", "rules_off"):
+            for rule in getattr(self, name):
+                if rule not in known:
+                    raise ConfigurationError(f"{name}: there is no rule {rule!r}; the rules are {', '.join(sorted(known))}")
+
+    @property
+    def detection(self) -> Settings:
+        """The settings of the detector. Bursts of an address are counted exactly, and not there."""
+        return Settings(rules=ruled(self.rules), off=frozenset({*self.rules_off, BURST}))
 
     def allows(self, response: str) -> bool:
         """Whether `respond` reaches that far."""

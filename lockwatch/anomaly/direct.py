@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from lockwatch.anomaly.burst import Burst, Request, Verdict, count, request_of, told
+from lockwatch.anomaly.burst import Burst, Request, Verdict, count, keys_of_burst, request_of, told
 from lockwatch.anomaly.config import AnomalyConfig
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine
@@ -108,18 +108,12 @@ class AnomalyDetector:
         return f"AnomalyDetector({config.burst_threshold} in {config.burst_window_seconds:g} s, {self.engine.store_name})"
 
     def _keys(self, buckets: Buckets, ip: str) -> tuple[str, str]:
-        return keys_of(buckets, named(f"ip:{ip}", self.engine.config.ipv6_prefix), self.config)
+        return keys_of_burst(buckets, named(f"ip:{ip}", self.engine.config.ipv6_prefix), self.config)
 
     async def _tell(self, request: Request, verdict: Verdict, key: str) -> None:
         """Alert, then let the cool-down begin: who is killed in between leaves a claim that lapses, and another one alerts."""
         self._alert(request.burst(verdict.requests, self.config.burst_window_seconds, time.time()))
         await self.engine.link.drive(told(key, self.config.alert_cooldown_seconds))
-
-
-def keys_of(buckets: Buckets, subject: str, config: AnomalyConfig) -> tuple[str, str]:
-    """Where the requests of a subject are counted, and where it is noted that somebody was told."""
-    tail = f"{config.burst_threshold}-{round(config.burst_window_seconds * 1000)}"
-    return buckets.name("burst", subject, tail), buckets.name("burst", subject, "told")
 
 
 def _log(burst: Burst) -> None:

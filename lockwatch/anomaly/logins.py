@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from lockwatch.anomaly.campaign import EVERYONE
 from lockwatch.anomaly.challenge import Challenge, Challenges, acquainted, known_key
 from lockwatch.anomaly.config import AnomalyConfig
-from lockwatch.anomaly.names import Names
+from lockwatch.anomaly.names import Names, network_of
 from lockwatch.anomaly.packing import word_of
 from lockwatch.errors import StoreError
 from lockwatch.event import AUTH, Event
@@ -92,6 +92,11 @@ class Logins:
         except StoreError:
             return None
         return None if known else challenge
+
+    def pair(self, visit: Logging, username: str) -> str:
+        """What failed attempts of a user from this network are counted under: who guesses elsewhere locks nobody out here."""
+        client = visit.client
+        return f"login:{_name(username) or ''} {client.subject if client.address is None else network_of(str(client.address))}"
 
     def refuse(self, visit: Logging, challenge: Challenge) -> None:
         """A login was not let through for want of more proof."""

@@ -55,6 +55,10 @@ class Json(sa.types.UserDefinedType[str]):
         """The name of the type."""
         return "JSON"
 
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+        """Read as text: a driver would parse it."""
+        return sa.cast(column, sa.Text)
+
 
 _TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 """Compared byte by byte, so that no upgrade of a C library changes the order an index was built in."""

@@ -7,7 +7,10 @@ from typing import Final
 
 import click
 
-_LATE: Final[dict[str, str]] = {}
+_LATE: Final[dict[str, str]] = {
+    "checkpoint": "lockwatch.commands.evidence",
+    "verify": "lockwatch.commands.evidence",
+}
 
 
 class Late(click.Group):

@@ -17,12 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lockwatch import guard
 from lockwatch.engine import Engine
 from lockwatch.errors import RequestRefused
-from lockwatch.fastapi.banned import Doorkeeper
+from lockwatch.fastapi.banned import turn_away
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
 from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.shortcut import Shortcut, entry_of
 from lockwatch.fastapi.visit import STARTS, Visit, visit_in
+from lockwatch.fastapi.witness import Witness
 from lockwatch.guard import Refused, method_named
 from lockwatch.keys import BodyKey
 from lockwatch.limits.declaration import Declaration
@@ -36,7 +37,6 @@ class Guard(guard.Guard):
         super().__init__(engine)
         self.app = app
         self.shortcut = Shortcut(self)
-        self.doorkeeper = None if engine.bans is None else Doorkeeper(engine, engine.bans, app)
         self._counted = -1
         self._tables: tuple[list[Any], ...] = ()
         self.by_host = False  # then a path alone does not say which route is meant
@@ -94,6 +94,8 @@ class Guard(guard.Guard):
 
     async def refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request; the entrance adds the quota headers."""
+        if (visit := visit_in(scope)) is not None:
+            visit.refusal = refused.code
         await answer(refused, scope, receive, send, self.app.exception_handlers)
 
     def place_gates(self) -> None:
@@ -227,32 +229,50 @@ class Entrance:
             await self.app(scope, receive, send)
             return
         guard = self.guard
-        visit = None
-        if guard.doorkeeper is not None:
-            visit = Visit(guard, scope)
-            if (banned := guard.doorkeeper.turned_away(visit)) is not None:
-                await guard.doorkeeper.refuse(banned, scope, receive, send)
-                visit.end()
-                return
         offended = bool(guard.admission.denied.known) and scope["type"] == "http"
-        if offended and guard.shortcut:
-            guard.place_gates()
-            answer = guard.shortcut.answer(scope)
-            if answer is not None:
-                await send(answer[0])
-                await send(answer[1])
-                return
+        visit = None if guard.doorkeeper is None else Visit(guard, scope)
+        banned = None if visit is None or guard.doorkeeper is None else guard.doorkeeper.turned_away(visit)
+        if offended and banned is None and await self._shorten(scope, send):
+            return
         visit = visit or Visit(guard, scope)
+        witness = None
+        if (stream := guard.engine.stream) is not None:
+            witness = Witness(stream, visit, scope, receive, send)
+            receive, send = witness.receive, witness.send
         if offended:
             visit.entry = entry_of(scope)
-        if guard.admission.mode == "off":
+        try:
+            if banned is None:
+                self._prepare(visit)
+                await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
+            else:
+                visit.refusal = banned.code
+                await turn_away(banned, guard.app, scope, receive, send)
+        except BaseException as error:
+            if witness is not None:
+                witness.error = error
+            raise
+        finally:
+            if witness is not None:
+                witness.tell()
+            visit.end()
+
+    def _prepare(self, visit: Visit) -> None:
+        if self.guard.admission.mode == "off":
             visit.plan = EXEMPT
         else:
-            guard.place_gates()
-        try:
-            await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
-        finally:
-            visit.end()
+            self.guard.place_gates()
+
+    async def _shorten(self, scope: Scope, send: Send) -> bool:
+        """Answer a known offender; whether it is one."""
+        guard = self.guard
+        if not guard.shortcut:
+            return False
+        guard.place_gates()
+        messages = guard.shortcut.answer(scope)
+        for message in messages or ():
+            await send(message)
+        return messages is not None
 
 
 class Doorman:

@@ -4,14 +4,18 @@ an application with a handler of its own.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from starlette.types import Message, Scope
 
 from lockwatch import shortcut
+from lockwatch.capture import Exchange
+from lockwatch.client import Client
 from lockwatch.errors import RateLimited, RequestRefused
+from lockwatch.event import HTTP
 from lockwatch.fastapi.refusal import handle
-from lockwatch.shortcut import Entry
+from lockwatch.shortcut import Entry, Turned
 
 if TYPE_CHECKING:
     from lockwatch.fastapi.guard import Guard
@@ -28,12 +32,15 @@ class Shortcut(shortcut.Shortcut):
         if not self.leads(entry) or any(name == b"origin" for name, _ in scope["headers"]) or self._own_answer():
             return None
         host, port = scope["client"] or (None, None)
-        found = self.refusal(entry, self._guard.engine.clients.resolve(host, scope["headers"], port == 0).subject)
-        if found is None:
+        guard = self._guard
+        client = guard.engine.clients.resolve(host, scope["headers"], port == 0)
+        turned = self.refusal(entry, client.subject)
+        if turned is None:
             return None
-        headers, body = found
-        start = {"type": "http.response.start", "status": 429, "headers": headers}
-        return start, {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body}
+        if guard.engine.stream is not None:
+            guard.engine.stream.post(_noted(scope, client, turned))
+        start = {"type": "http.response.start", "status": 429, "headers": turned.headers}
+        return start, {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else turned.body}
 
     def _own_answer(self) -> bool:
         """Whether the application answers refusals in its own way."""
@@ -44,3 +51,24 @@ class Shortcut(shortcut.Shortcut):
 def entry_of(scope: Scope) -> Entry:
     """Method and path as they came in."""
     return scope["method"], scope.get("root_path", ""), scope["path"]
+
+
+def _noted(scope: Scope, client: Client, turned: Turned) -> Exchange:
+    """Such a refusal for those that want events."""
+    return Exchange(
+        HTTP,
+        "request",
+        time.time_ns() // 1000,
+        int((time.monotonic() - turned.began) * 1e6),
+        client,
+        scope["method"],
+        turned.route,
+        scope["path"],
+        scope.get("query_string", b""),
+        scope["headers"],
+        RateLimited.status,
+        0 if scope["method"] == "HEAD" else len(turned.body),
+        turned.decisions,
+        turned.decision_id,
+        refusal=RateLimited.code,
+    )

@@ -20,6 +20,7 @@ from lockwatch.stores.registry import Registry
 from lockwatch.stores.reservations import Reservation, Reservations
 from lockwatch.stores.sessions import LIVE, Sessions
 from lockwatch.stores.table import Table
+from lockwatch.stores.watch import Watch
 
 
 def monotonic_us() -> int:
@@ -44,7 +45,8 @@ class MemoryStore:
         self._registry = Registry()
         self.sessions = Sessions(clock)
         self.bursts = Bursts(clock)
-        self._guards = {**self.bursts.scripts, **Banned(clock).scripts, **Acquaintance(clock).scripts}
+        guards = (self.bursts, Banned(clock), Acquaintance(clock), Watch(clock))
+        self._guards = {name: script for guard in guards for name, script in guard.scripts.items()}
         self._scripts = {
             "admit": self._admit,
             "peek": self._peek,

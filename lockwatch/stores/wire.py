@@ -27,7 +27,7 @@ _ALGORITHMS: Final = ("sorted_set", "sliding_counter", "gcra", "fixed_window", "
 """By their numbers, from 1 on."""
 _CHARGES: Final = ("algorithms", "sliding_window", "open", "admit")
 _OTHERS: Final = ("settle", "keys")
-_GUARDS: Final = ("burst", "bans", "acquaintance")
+_GUARDS: Final = ("burst", "bans", "acquaintance", "watch")
 _WORDS: Final = re.compile("'[A-Za-z0-9_-]+(?: '[A-Za-z0-9_-]+)*").fullmatch
 
 

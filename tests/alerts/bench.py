@@ -1,8 +1,7 @@
-"""Alerts on a clock that a test moves, with an outbox in a file."""
+"""Alerts on a clock that a test moves, with outboxes on disk."""
 
 from __future__ import annotations
 
-import sqlite3
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from lockwatch.alerts.delivery import Courier
 from lockwatch.alerts.dispatch import Alerts
 from lockwatch.alerts.outbox import Delivery, Outbox
 from lockwatch.alerts.resolver import Resolver
+from lockwatch.alerts.shelf import SpoolShelf
+from lockwatch.spool.directory import Directory
 from tests.alerts.test_signing import OLD
 
 START = 1_795_500_000.0
@@ -23,23 +24,22 @@ ALL = ("unsure", "waiting", "delivered", "dead")
 class Bench:
     """Alerts to `urls`, the parts of them, and the clock."""
 
-    def __init__(self, file: Path, *urls: str, timeout: float = 10.0, **options: Any) -> None:
+    def __init__(self, place: Path, *urls: str, timeout: float = 10.0, **options: Any) -> None:
         self.now = START
-        self.file = file
-        self.urls = urls
+        self.shelf = SpoolShelf(Directory(place, "shop"))
         self.count = 0
         courier = Courier(Resolver(lambda host, port: ("127.0.0.1",)), ssl.create_default_context(), timeout, self.clock)
         channels: Sequence[Channel] = [WebhookChannel(url, OLD, allow_private=True) for url in urls]
         endpoints = [Endpoint(channel, "alerts") for channel in channels]
-        self.alerts = Alerts(endpoints, **{"opens": self.open, "courier": courier, "clock": self.clock, **options})
+        self.alerts = Alerts(endpoints, **{"shelf": self.shelf, "courier": courier, "clock": self.clock, **options})
 
     def clock(self) -> float:
         return self.now
 
-    def open(self) -> Outbox:
-        connection = sqlite3.connect(self.file, check_same_thread=False)
-        connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
-        return Outbox(connection)
+    @property
+    def box(self) -> Outbox:
+        """The outbox of this process."""
+        return self.alerts._keeper.boxes[0]
 
     def alert(self, kind: str = ATTACK_DETECTED, **data: Any) -> Alert:
         self.count += 1
@@ -55,10 +55,8 @@ class Bench:
         ends = self.now + seconds
         while self.now < ends:
             self.now = min(self.now + tick, ends)
+            await self.alerts.deliver()
             await self.alerts.finish(30.0)
 
     def deliveries(self, *states: str) -> list[Delivery]:
-        box = self.open()
-        found = box.deliveries(states or ALL, 10_000)
-        box.close()
-        return found
+        return self.alerts.entries(states or ALL, 10_000)

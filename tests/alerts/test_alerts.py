@@ -17,10 +17,11 @@ import pytest
 from lockwatch import verify_webhook
 from lockwatch.alerts.alert import ATTACK_DETECTED, AUDIT_DEGRADED, BURST, DIGEST, TOKEN_REUSE
 from lockwatch.alerts.circuit import Budget, Circuit
-from lockwatch.alerts.dispatch import Alerts
 from lockwatch.alerts.outbox import MOST_WAITING, Outbox
 from lockwatch.alerts.schedule import MAX_AGE, Answer
+from lockwatch.alerts.shelf import SpoolShelf
 from lockwatch.event import AUTH, HTTP, Event
+from lockwatch.spool.directory import Directory
 from tests.alerts import receivers
 from tests.alerts.bench import START, Bench
 from tests.alerts.receivers import Receiver, answers, receiver
@@ -29,19 +30,13 @@ from tests.alerts.test_signing import OLD
 HOUR = 3600.0
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "outbox.sqlite"
-
-
 @asynccontextmanager
-async def bench(file: Path, *hooks: Receiver, **options: Any) -> AsyncIterator[Bench]:
-    made = Bench(file, *(hook.url() for hook in hooks), **options)
+async def bench(place: Path, *hooks: Receiver, **options: Any) -> AsyncIterator[Bench]:
+    made = Bench(place, *(hook.url() for hook in hooks), **options)
     try:
         yield made
     finally:
-        await made.alerts.finish(0.0)
-        made.alerts.close()
+        await made.alerts.aclose()
 
 
 async def until(true: Callable[[], bool], job: Callable[[], Awaitable[None]]) -> None:
@@ -53,8 +48,8 @@ async def until(true: Callable[[], bool], job: Callable[[], Awaitable[None]]) ->
         await asyncio.sleep(0.005)
 
 
-async def test_an_alert_arrives_signed_and_is_remembered(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook) as desk:
+async def test_an_alert_arrives_signed_and_is_remembered(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
         assert desk.alerts.raise_(desk.alert(campaign="c1"))
         await desk.alerts.finish()
         (request,) = hook.received
@@ -66,31 +61,31 @@ async def test_an_alert_arrives_signed_and_is_remembered(file: Path) -> None:
         assert desk.alerts.complaints == ()
 
 
-async def test_it_is_in_the_outbox_before_anything_is_sent(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook) as desk:
+async def test_it_is_in_the_outbox_before_anything_is_sent(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
         desk.raised(3)
         assert [delivery.state for delivery in desk.deliveries()] == ["waiting"] * 3
         assert hook.connections == 0
 
 
-async def test_neither_url_nor_secret_is_in_the_file(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook) as desk:
+async def test_neither_url_nor_secret_is_in_the_file(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
         desk.raised()
         await desk.alerts.finish()
-    kept = b"".join(path.read_bytes() for path in file.parent.iterdir())
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"lockwatch.attack.detected" in kept
     assert b"/hook" not in kept
     assert OLD.removeprefix("whsec_").encode() not in kept
 
 
 @pytest.mark.parametrize("status", [500, 503, 404, 302])
-async def test_a_receiver_that_fails_for_an_hour_gets_everything_once_afterwards(file: Path, status: int) -> None:
+async def test_a_receiver_that_fails_for_an_hour_gets_everything_once_afterwards(tmp_path: Path, status: int) -> None:
     works = False
 
     async def behave(hook: Receiver, writer: asyncio.StreamWriter) -> None:
         await answers(204 if works else status)(hook, writer)
 
-    async with receiver(behave) as hook, bench(file, hook) as desk:
+    async with receiver(behave) as hook, bench(tmp_path, hook) as desk:
         raised = []
         for _ in range(12):
             raised += desk.raised(4)
@@ -104,10 +99,10 @@ async def test_a_receiver_that_fails_for_an_hour_gets_everything_once_afterwards
         assert desk.alerts.complaints == ()
 
 
-async def test_a_receiver_that_is_down_is_complained_about_once(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_receiver_that_is_down_is_complained_about_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with receiver() as hook:
         pass
-    async with bench(file, hook) as desk:
+    async with bench(tmp_path, hook) as desk:
         desk.raised(3)
         await desk.passes(300, tick=10)
         (complaint,) = desk.alerts.complaints
@@ -116,8 +111,8 @@ async def test_a_receiver_that_is_down_is_complained_about_once(file: Path, capl
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [f"lockwatch: {complaint}"]
 
 
-async def test_a_receiver_that_hangs_delays_no_other_and_nothing_is_lost(file: Path) -> None:
-    async with receiver(receivers.hangs) as hanging, receiver() as hook, bench(file, hanging, hook, timeout=60.0) as desk:
+async def test_a_receiver_that_hangs_delays_no_other_and_nothing_is_lost(tmp_path: Path) -> None:
+    async with receiver(receivers.hangs) as hanging, receiver() as hook, bench(tmp_path, hanging, hook, timeout=60.0) as desk:
         begun = time.monotonic()
         for _ in range(5):
             raised = set(desk.raised(2))
@@ -128,8 +123,8 @@ async def test_a_receiver_that_hangs_delays_no_other_and_nothing_is_lost(file: P
         assert len(desk.deliveries("waiting")) == 10
 
 
-async def test_retry_after_pauses_the_receiver(file: Path) -> None:
-    async with receiver(answers(429, "retry-after: 1000")) as hook, bench(file, hook) as desk:
+async def test_retry_after_pauses_the_receiver(tmp_path: Path) -> None:
+    async with receiver(answers(429, "retry-after: 1000")) as hook, bench(tmp_path, hook) as desk:
         desk.raised(5)
         await desk.passes(990, tick=10)
         assert len(hook.received) == 1
@@ -137,13 +132,13 @@ async def test_retry_after_pauses_the_receiver(file: Path) -> None:
         assert len(hook.received) == 2
 
 
-async def test_an_alert_dies_after_eight_attempts_and_can_be_replayed(file: Path) -> None:
+async def test_an_alert_dies_after_eight_attempts_and_can_be_replayed(tmp_path: Path) -> None:
     works = False
 
     async def behave(hook: Receiver, writer: asyncio.StreamWriter) -> None:
         await answers(204 if works else 500)(hook, writer)
 
-    async with receiver(behave) as hook, bench(file, hook) as desk:
+    async with receiver(behave) as hook, bench(tmp_path, hook) as desk:
         desk.raised()
         await desk.passes(40 * HOUR, tick=60)
         assert hook.ids == ["msg_1"] * 8
@@ -151,22 +146,20 @@ async def test_an_alert_dies_after_eight_attempts_and_can_be_replayed(file: Path
         assert (delivery.state, delivery.attempts, delivery.note) == ("dead", 8, "answered 500")
         assert "alerts do not arrive" in desk.alerts.complaints[0]
         works = True
-        box = desk.open()
-        assert box.replay((), desk.now) == 1
-        box.close()
+        assert desk.alerts.replay() == 1
         await desk.passes(700, tick=10)
         assert hook.ids == ["msg_1"] * 9
         assert desk.deliveries()[0].state == "delivered"
 
 
-async def test_attempts_keep_their_distances(file: Path) -> None:
+async def test_attempts_keep_their_distances(tmp_path: Path) -> None:
     times: list[float] = []
 
     async def behave(hook: Receiver, writer: asyncio.StreamWriter) -> None:
         times.append(desk.now - START)
         await answers(500)(hook, writer)
 
-    async with receiver(behave) as hook, bench(file, hook) as desk:
+    async with receiver(behave) as hook, bench(tmp_path, hook) as desk:
         desk.raised()
         await desk.alerts.finish()
         await desk.passes(2 * HOUR, tick=1)
@@ -177,8 +170,8 @@ async def test_attempts_keep_their_distances(file: Path) -> None:
     assert all(least <= found <= least * 1.2 + 6 for least, found in zip(expected, times, strict=True)), times
 
 
-async def test_an_alert_that_is_too_old_dies_without_another_attempt(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook) as desk:
+async def test_an_alert_that_is_too_old_dies_without_another_attempt(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
         desk.raised()
         desk.now += MAX_AGE + 1
         await desk.alerts.finish()
@@ -187,13 +180,13 @@ async def test_an_alert_that_is_too_old_dies_without_another_attempt(file: Path)
         assert "never arrived" in desk.alerts.complaints[0]
 
 
-async def test_410_ends_it_until_somebody_replays(file: Path) -> None:
+async def test_410_ends_it_until_somebody_replays(tmp_path: Path) -> None:
     status = 410
 
     async def behave(hook: Receiver, writer: asyncio.StreamWriter) -> None:
         await answers(status)(hook, writer)
 
-    async with receiver(behave) as hook, bench(file, hook) as desk:
+    async with receiver(behave) as hook, bench(tmp_path, hook) as desk:
         desk.raised(3)
         await desk.passes(100, tick=10)
         desk.raised(2)
@@ -202,9 +195,7 @@ async def test_410_ends_it_until_somebody_replays(file: Path) -> None:
         assert [delivery.state for delivery in desk.deliveries()] == ["dead"] * 5
         assert "410" in desk.alerts.complaints[0]
         status = 200
-        box = desk.open()
-        assert box.replay(["msg_2"], desk.now) == 1
-        box.close()
+        assert desk.alerts.replay(["msg_2"]) == 1
         await desk.passes(10)
         assert hook.ids == ["msg_1", "msg_2"]
         desk.raised()
@@ -212,16 +203,16 @@ async def test_410_ends_it_until_somebody_replays(file: Path) -> None:
         assert hook.ids == ["msg_1", "msg_2", "msg_6"]
 
 
-async def test_the_same_alert_is_sent_once(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook) as desk:
+async def test_the_same_alert_is_sent_once(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
         alert = desk.alert()
         assert [desk.alerts.raise_(alert) for _ in range(3)] == [True, False, False]
         await desk.alerts.finish()
         assert hook.ids == ["msg_1"]
 
 
-async def test_what_is_prepared_is_kept_but_not_sent_before_it_counts(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook) as desk:
+async def test_what_is_prepared_is_kept_but_not_sent_before_it_counts(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
         mine, others = desk.alerts.prepare(desk.alert(BURST)), desk.alerts.prepare(desk.alert(BURST))
         assert mine is not None
         assert others is not None
@@ -235,8 +226,8 @@ async def test_what_is_prepared_is_kept_but_not_sent_before_it_counts(file: Path
         assert len(desk.deliveries()) == 1
 
 
-async def test_what_nobody_decides_is_sent(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook) as desk:
+async def test_what_nobody_decides_is_sent(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
         desk.alerts.prepare(desk.alert(BURST))
         await desk.passes(29)
         assert hook.connections == 0
@@ -244,8 +235,8 @@ async def test_what_nobody_decides_is_sent(file: Path) -> None:
         assert hook.ids == ["msg_1"]
 
 
-async def test_what_is_withdrawn_takes_nothing_from_the_budget(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook, per_hour=4) as desk:
+async def test_what_is_withdrawn_takes_nothing_from_the_budget(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook, per_hour=4) as desk:
         for _ in range(20):
             kept = desk.alerts.prepare(desk.alert(BURST))
             assert kept is not None
@@ -253,8 +244,8 @@ async def test_what_is_withdrawn_takes_nothing_from_the_budget(file: Path) -> No
             kept.withdraw()
 
 
-async def test_too_many_alerts_become_a_digest_and_leave_room_for_attacks(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook, per_hour=10) as desk:
+async def test_too_many_alerts_become_a_digest_and_leave_room_for_attacks(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook, per_hour=10) as desk:
         for number in range(1000):
             desk.alerts.raise_(desk.alert(BURST, ip=f"203.0.113.{number % 250}"))
         assert desk.raised() == ["msg_1001"]
@@ -276,22 +267,21 @@ async def test_too_many_alerts_become_a_digest_and_leave_room_for_attacks(file: 
         assert len(hook.received) == 8
 
 
-async def test_a_digest_survives_the_process_that_held_back(file: Path) -> None:
+async def test_a_digest_survives_the_process_that_held_back(tmp_path: Path) -> None:
     async with receiver() as hook:
-        async with bench(file, hook, per_hour=1) as desk:
+        async with bench(tmp_path, hook, per_hour=1) as desk:
             desk.raised(1, AUDIT_DEGRADED)
             desk.alerts.raise_(desk.alert(AUDIT_DEGRADED))
             desk.alerts._digested_at = desk.now
             await desk.alerts.finish()
-        async with bench(file, hook) as desk:
-            desk.now += 60
-            await desk.alerts.finish()
+        async with bench(tmp_path, hook) as desk:
+            await desk.passes(60, tick=60)
         assert len(hook.received) == 2
         assert verify_webhook(OLD, hook.received[1].headers, hook.received[1].body, now=desk.now)["data"]["count"] == 1
 
 
-async def test_a_used_token_is_an_alert(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook) as desk:
+async def test_a_used_token_is_an_alert(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
         reused = Event(
             time_us=1, kind=AUTH, action="token.reused", user="ann", ip="203.0.113.7", session="s1", user_agent="\x1b[2J"
         )
@@ -304,12 +294,10 @@ async def test_a_used_token_is_an_alert(file: Path) -> None:
 
 
 async def test_without_a_place_on_disk_alerts_are_sent_from_memory_and_it_says_so(
-    file: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails() -> Outbox:
-        raise PermissionError(13, "Permission denied")
-
-    async with receiver() as hook, bench(file, hook, opens=fails) as desk:
+    (tmp_path / "file").touch()
+    async with receiver() as hook, bench(tmp_path / "file", hook) as desk:
         desk.raised()
         await desk.alerts.finish()
         assert hook.ids == ["msg_1"]
@@ -317,34 +305,26 @@ async def test_without_a_place_on_disk_alerts_are_sent_from_memory_and_it_says_s
     assert "memory only" in caplog.text
 
 
-class Tight(Bench):
-    """Its disk has room for so many pages."""
-
-    pages = 2**30
-
-    def open(self) -> Outbox:
-        box = super().open()
-        box._connection.execute(f"PRAGMA max_page_count = {self.pages}")
-        return box
-
-
-async def test_a_full_disk_loses_no_alert(file: Path) -> None:
-    async with receiver() as hook:
-        desk = Tight(file, hook.url())
-        desk.pages = 12
+async def test_a_full_disk_loses_no_alert(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
+        desk.box._connection.execute("PRAGMA max_page_count = 12")
         raised = [alert.id for alert in (desk.alert(text="x" * 500) for _ in range(50)) if desk.alerts.raise_(alert)]
         assert len(raised) == 50
         assert "full" in desk.alerts.complaints[0]
-        await desk.alerts.finish()
+        await desk.alerts.finish(30.0)
         assert sorted(hook.ids) == sorted(raised)
-        desk.alerts.close()
+        assert len({delivery.alert for delivery in desk.deliveries("delivered")}) == 50
+        desk.box._connection.execute("PRAGMA max_page_count = 10000")
+        desk.raised()
+        assert desk.alerts.complaints == ()
 
 
-async def test_what_arrived_is_not_sent_again_when_that_cannot_be_written_down(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook) as desk:
+async def test_what_arrived_is_not_sent_again_when_that_cannot_be_written_down(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
         desk.raised(2)
-        other = sqlite3.connect(file, isolation_level=None)
-        desk.alerts._keeper.boxes[0]._connection.execute("PRAGMA busy_timeout = 0")
+        (path,) = tmp_path.rglob("*.db")
+        other = sqlite3.connect(path, isolation_level=None)
+        desk.box._connection.execute("PRAGMA busy_timeout = 0")
         other.execute("BEGIN IMMEDIATE")
         for _ in range(5):
             await desk.passes(5)
@@ -357,8 +337,8 @@ async def test_what_arrived_is_not_sent_again_when_that_cannot_be_written_down(f
         assert hook.ids == ["msg_1", "msg_2"]
 
 
-async def test_the_outbox_is_bounded(file: Path) -> None:
-    box = Outbox.in_memory()
+async def test_the_outbox_is_bounded(tmp_path: Path) -> None:
+    box = Outbox()
     for number in range(MOST_WAITING + 10):
         box.add(f"m{number}", BURST, b"{}", {"e": "e"}, START)
     assert box.counts() == {"waiting": MOST_WAITING}
@@ -370,42 +350,96 @@ async def test_the_outbox_is_bounded(file: Path) -> None:
     box.close()
 
 
+def orphan(desk: Bench, alerts: int) -> Path:
+    """What a process left that was killed: its lock is free."""
+    (endpoint,) = desk.alerts.endpoints
+    box = desk.shelf.open()
+    for number in range(alerts):
+        state = "unsure" if number % 2 else "waiting"
+        box.add(f"theirs_{number}", BURST, b'{"type":"x"}', {endpoint.key: endpoint.name}, START, state)
+    database = box._database
+    assert database is not None
+    box.disconnect()
+    database.claim.release()
+    return database.claim.path
+
+
 async def test_an_orphan_is_adopted_and_what_it_was_unsure_of_is_sent(tmp_path: Path) -> None:
-    async with receiver() as hook, bench(tmp_path / "ours", hook) as desk:
-        key, name = desk.alerts.endpoints[0].key, desk.alerts.endpoints[0].name
-        theirs = Outbox(sqlite3.connect(tmp_path / "theirs", check_same_thread=False))
-        for number in range(120):
-            theirs.add(f"theirs_{number}", BURST, b"{}", {key: name}, START, "unsure" if number % 2 else "waiting")
-        ours = desk.alerts._keeper.boxes[0]
-        assert ours.adopt(theirs, START) == 120
-        assert ours.adopt(theirs, START) == 0
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
+        path = orphan(desk, 120)
+        desk.raised()
+        assert len(desk.deliveries()) == 121
+        await desk.passes(1)
+        assert sorted(hook.ids) == sorted(["msg_1", *(f"theirs_{number}" for number in range(120))])
+        assert not path.exists()
+
+
+async def test_a_living_process_keeps_its_outbox(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as one, bench(tmp_path, hook) as two:
+        (alert,) = one.raised()
+        await two.passes(200, tick=50)
+        assert hook.connections == 0
+        assert [delivery.alert for delivery in two.deliveries()] == [alert]
+        await one.passes(1)
+        assert hook.ids == [alert]
+
+
+async def test_a_damaged_orphan_is_put_aside_and_the_others_are_adopted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
+        broken = min(orphan(desk, 1), orphan(desk, 1))
+        broken.with_suffix(".db-wal").unlink(missing_ok=True)
+        broken.write_bytes(b"no database" * 1000)
+        await desk.passes(1)
+        assert hook.ids == ["theirs_0"]
+        assert broken.with_suffix(".damaged").exists()
+    assert "is damaged" in caplog.text
+
+
+async def test_an_alert_that_was_changed_on_disk_is_not_sent(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
+        desk.raised(2)
+        desk.box._connection.execute("UPDATE alerts SET body = replace(body, 'attack', 'attach') WHERE id = 'msg_1'")
+        await desk.passes(1)
+        assert hook.ids == ["msg_2"]
+        assert {delivery.alert: delivery.note for delivery in desk.deliveries()}["msg_1"] == "what it says is damaged"
+
+
+async def test_outboxes_of_another_namespace_are_left_alone(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
+        theirs = SpoolShelf(Directory(tmp_path, "another")).open()
+        theirs.add("theirs", BURST, b"{}", {"e": "e"}, START)
         theirs.close()
-        await desk.alerts.finish(30.0)
-        assert sorted(hook.ids) == sorted(f"theirs_{number}" for number in range(120))
+        await desk.passes(70, tick=70)
+        assert desk.deliveries() == []
+        assert hook.connections == 0
 
 
-async def test_what_waits_for_a_receiver_that_is_gone_from_the_settings_goes_to_the_others(file: Path) -> None:
-    async with receiver() as old, receiver() as new:
-        async with bench(file, old) as desk:
+async def test_an_outbox_with_nothing_in_it_leaves_no_file(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
+        await desk.passes(1)
+        assert list(tmp_path.rglob("alerts.*"))
+    assert not list(tmp_path.rglob("alerts.*"))
+
+
+async def test_what_waits_for_a_receiver_that_is_gone_from_the_settings_goes_to_the_others(tmp_path: Path) -> None:
+    async with receiver(answers(500)) as old, receiver() as new:
+        async with bench(tmp_path, old) as desk:
             desk.raised(2)
-        async with bench(file, new) as desk:
-            (endpoint,) = desk.alerts.endpoints
-            desk.alerts._keeper.boxes[0].readdress({endpoint.key: endpoint.name}, START)
-            await desk.alerts.finish()
+        async with bench(tmp_path, new) as desk:
+            await desk.passes(1)
             assert sorted(new.ids) == ["msg_1", "msg_2"]
             assert sorted(delivery.state for delivery in desk.deliveries()) == ["dead", "dead", "delivered", "delivered"]
-        assert old.connections == 0
 
 
-async def test_alerts_nobody_wants_are_not_kept(file: Path) -> None:
-    async with bench(file) as desk:
+async def test_alerts_nobody_wants_are_not_kept(tmp_path: Path) -> None:
+    async with bench(tmp_path) as desk:
         assert not desk.alerts.raise_(desk.alert())
         assert desk.alerts.prepare(desk.alert()) is None
         assert desk.deliveries() == []
 
 
-async def test_many_threads_may_raise_at_once(file: Path) -> None:
-    async with receiver() as hook, bench(file, hook, per_hour=1000) as desk:
+async def test_many_threads_may_raise_at_once(tmp_path: Path) -> None:
+    async with receiver() as hook, bench(tmp_path, hook, per_hour=1000) as desk:
         made = [desk.alert() for _ in range(100)]
         kept = await asyncio.gather(*(asyncio.to_thread(desk.alerts.raise_, alert) for alert in made))
         assert all(kept)
@@ -430,7 +464,5 @@ def test_the_budget_fills_evenly_and_common_types_may_use_half() -> None:
 
 
 def test_alerts_are_made_without_touching_the_disk(tmp_path: Path) -> None:
-    def fails() -> Outbox:
-        raise AssertionError
-
-    Alerts((), fails)
+    Bench(tmp_path / "nothing", "https://hooks.example.com/")
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockwatch.alerts import slack
@@ -76,10 +76,11 @@ def test_data_that_contains_itself_ends() -> None:
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=700),
     lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.text(max_size=30), inner, max_size=9),
-    max_leaves=60,
+    max_leaves=25,
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(max_size=20), VALUES, max_size=9), st.integers())
 def test_any_alert_is_valid_below_the_limit_and_can_be_shown_in_slack(data: dict[str, Any], at: int) -> None:
     body = render(Alert("msg_1", BURST, at, data))

@@ -7,7 +7,7 @@ local ONE = '^(%l+) 1 (%d+) [01] (%d+) (%d+) 0 (%d+)$'
 -- What a call of these answers begins with "'". They read their arguments themselves.
 local SESSIONS = ' issue rotate revoke sessions standing enter deny origin '
 
-local GUARDS = ' burst told ban bans acquaint acquainted '
+local GUARDS = ' burst told ban bans acquaint acquainted report publish '
 
 local function session_script(name)
   if not sessions[name] then
