@@ -14,6 +14,7 @@ from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
+from lockwatch.event import Event
 from lockwatch.limits import flows
 from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
 from lockwatch.limits.grammar import Limit
@@ -85,7 +86,7 @@ class Engine:
         self.stream: Stream | None = None
         self.consumers: list[Consumer] = []
         self._pump: Pump | None = None
-        self.identity = _identity(config, self.link)
+        self.identity = self._identity()
         self.anomaly = settings_of(config)
         self.bans = self._bans()
         self.logins = Logins(self.anomaly, config.ipv6_prefix)
@@ -156,6 +157,19 @@ class Engine:
             "off" if self.alerts is None else "; ".join(alerts) or "ok",
         )
 
+    def post(self, event: Event) -> None:
+        """Tell whoever listens what happened."""
+        if self.stream is not None:
+            self.stream.post(event)
+
+    def _identity(self) -> Identity | None:
+        """Who is believed, where tokens are; else nothing of them is imported."""
+        if not self.config.has_tokens:
+            return None
+        from lockwatch.identity import Identity
+
+        return Identity(self.config, self.link, tell=self.post, spools=self._spools())
+
     def _bans(self) -> Bans | None:
         """Who is banned, where anybody may be."""
         if self.anomaly is None and not self.config.bans:
@@ -220,15 +234,6 @@ class Engine:
         self.link.every(0.25, alerts.deliver, "alerts")
         self.listen(alerts.watch)
         return alerts
-
-
-def _identity(config: LockWatchConfig, link: Link) -> Identity | None:
-    """Who is believed, where tokens are; else nothing of them is imported."""
-    if not config.has_tokens:
-        return None
-    from lockwatch.identity import Identity
-
-    return Identity(config, link)
 
 
 def _application_limits(config: LockWatchConfig) -> tuple[Declaration, ...]:

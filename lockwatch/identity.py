@@ -32,6 +32,10 @@ from lockwatch.tokens.verify import Verifier
 if TYPE_CHECKING:
     import httpx
 
+    from lockwatch.revocations import DurableRevocations
+    from lockwatch.spool.directory import Directory
+    from lockwatch.tokens.failover import Spool
+
 Entering: TypeAlias = Callable[[Sequence[Charge], Terms], Flow[tuple[Standing, Outcome]]]
 logger = logging.getLogger("lockwatch")
 LOOK: Final = 5.0
@@ -61,12 +65,14 @@ class Identity:
         link: Link,
         clock: Callable[[], float] = time.time,
         tell: Callable[[Event], object] | None = None,
+        spools: Directory | None = None,
     ) -> None:
         self.issuers, settings = _issuers(config.issuers), _settings(config)
         self.apart = config.token_redis_url is not None
         self.link = Link(_of_tokens(config), _ignore, meter=link.meter) if self.apart else link
         self.origins = read_origins(config.trusted_origins)
-        self.manager = None if settings is None else _manager(config, settings, self.link, clock, tell)
+        self.spool = None if settings is None or spools is None else _durable(spools)
+        self.manager = None if settings is None else _manager(config, settings, self.link, clock, tell, self.spool)
         self._own: Verifier | None = None if self.manager is None else self.manager.verifier
         self.leeway = settings.leeway_seconds if settings is not None else 30.0
         self.trust = Trust(self._own, self.issuers, leeway=self.leeway, remember=True)
@@ -76,6 +82,7 @@ class Identity:
         self._fetching: set[str] = set()
         if self.manager is not None:
             link.every(LOOK, self._look, "the key file")
+            link.every(LOOK, self._say_again, "revocations that wait")
         if self.issuers:
             link.every(TICK, self.fetch, "the keys of issuers")
 
@@ -85,7 +92,8 @@ class Identity:
         problem = self.manager.problem if self.manager is not None else ""
         down = self.link.notes.error if self.apart else ""
         store = f"the store of sessions, {self.link.name}: {down}" if down else ""
-        return (*[one for one in (problem, store) if one], *self._failing.values())
+        spool = self.spool.problem if self.spool is not None else ""
+        return (*[one for one in (problem, store, spool) if one], *self._failing.values())
 
     def now(self) -> float:
         """Epoch seconds."""
@@ -134,11 +142,15 @@ class Identity:
         """Close what is not closed with the engine's own store."""
         if self.apart:
             await self.link.aclose()
+        if self.spool is not None:
+            self.spool.close()
 
     def close(self) -> None:
         """`aclose` for blocking code."""
         if self.apart:
             self.link.close()
+        if self.spool is not None:
+            self.spool.close()
 
     async def fetch(self) -> None:
         """Fetch the keys that are due, of all third parties at once."""
@@ -167,6 +179,17 @@ class Identity:
             self._failing.pop(url, None)
         finally:
             self._fetching.discard(url)
+
+    async def _say_again(self) -> None:
+        """Take over what dead processes left to say, and say what the store has not heard, as soon as it answers."""
+        if self.manager is None:
+            return
+        flows = self.manager.flows
+        if self.spool is not None and self.spool.adopt():
+            flows.watch.doubt()
+        if flows.owes:
+            with suppress(StoreError):
+                await self.link.drive(flows.attend(self._clock()))
 
     async def _look(self) -> None:
         if self.manager is not None:
@@ -201,12 +224,23 @@ def _of_tokens(config: LockWatchConfig) -> LockWatchConfig:
     return replace(config, redis=None, redis_url=config.token_redis_url)
 
 
+def _durable(spools: Directory) -> DurableRevocations:
+    from lockwatch.revocations import DurableRevocations
+
+    return DurableRevocations(spools)
+
+
 def _ignore(message: str) -> None:
     """What is wrong with the set-up of a second store was said of the first."""
 
 
 def _manager(
-    config: LockWatchConfig, settings: JWTConfig, link: Link, clock: Callable[[], float], tell: Callable[[Event], object] | None
+    config: LockWatchConfig,
+    settings: JWTConfig,
+    link: Link,
+    clock: Callable[[], float],
+    tell: Callable[[Event], object] | None,
+    spool: Spool | None,
 ) -> JWTRotationManager:
     return JWTRotationManager(
         config=settings,
@@ -217,6 +251,7 @@ def _manager(
         store_timeout=config.store_timeout,
         clock=clock,
         stores=Linked(link),
+        spool=spool,
     )
 
 
