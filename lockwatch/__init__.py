@@ -7,8 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lockwatch.alerts.channels import SlackChannel, WebhookChannel
+    from lockwatch.alerts.receiver import verify_webhook
+    from lockwatch.anomaly.config import AnomalyConfig
+    from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.config import LockWatchConfig
-    from lockwatch.errors import ConfigurationError, LockwatchError, RateLimited, StoreError, StoreUnavailable, TokenError
+    from lockwatch.errors import (
+        Banned,
+        ConfigurationError,
+        InvalidWebhook,
+        LockwatchError,
+        RateLimited,
+        StoreError,
+        StoreUnavailable,
+        TokenError,
+    )
     from lockwatch.fastapi import JWTAuth, LockWatch, RateLimit, rate_limit
     from lockwatch.keys import by_api_key, by_claim, by_form, by_ip, by_json, by_user
     from lockwatch.keys import by_api_key as key_by_api_key
@@ -21,13 +34,18 @@ if TYPE_CHECKING:
     from lockwatch.tokens.issuers import Issuer
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
+    from lockwatch.tokens.refresh_cookie import RefreshCookie
 
 __version__ = "0.2.0"
 
 __all__ = [
+    "AnomalyConfig",
+    "AnomalyDetector",
+    "Banned",
     "Claims",
     "ConfigurationError",
     "Decision",
+    "InvalidWebhook",
     "Issuer",
     "JWTAuth",
     "JWTConfig",
@@ -41,10 +59,13 @@ __all__ = [
     "RateLimitState",
     "RateLimited",
     "RateLimiter",
+    "RefreshCookie",
+    "SlackChannel",
     "StoreError",
     "StoreUnavailable",
     "TokenError",
     "TokenPair",
+    "WebhookChannel",
     "by_api_key",
     "by_claim",
     "by_form",
@@ -55,11 +76,18 @@ __all__ = [
     "key_by_ip",
     "key_by_user_id",
     "rate_limit",
+    "verify_webhook",
 ]
 
 _HOMES = {
+    "lockwatch.alerts.channels": "SlackChannel WebhookChannel",
+    "lockwatch.alerts.receiver": "verify_webhook",
+    "lockwatch.anomaly.config": "AnomalyConfig",
+    "lockwatch.anomaly.direct": "AnomalyDetector",
     "lockwatch.config": "LockWatchConfig",
-    "lockwatch.errors": "ConfigurationError LockwatchError RateLimited StoreError StoreUnavailable TokenError",
+    "lockwatch.errors": (
+        "Banned ConfigurationError InvalidWebhook LockwatchError RateLimited StoreError StoreUnavailable TokenError"
+    ),
     "lockwatch.fastapi": "JWTAuth LockWatch RateLimit rate_limit",
     "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
     "lockwatch.limiter": "RateLimitConfig RateLimitState RateLimiter",
@@ -69,6 +97,7 @@ _HOMES = {
     "lockwatch.tokens.issuers": "Issuer",
     "lockwatch.tokens.manager": "JWTRotationManager",
     "lockwatch.tokens.pair": "TokenPair",
+    "lockwatch.tokens.refresh_cookie": "RefreshCookie",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 _ALIASES = {"key_by_api_key": "by_api_key", "key_by_ip": "by_ip", "key_by_user_id": "by_user"}

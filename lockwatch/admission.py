@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
-from lockwatch.flow import AsyncStore, Call, Flow, run_async
+from lockwatch.flow import Call, Flow, Steps
 from lockwatch.keys import Visit
 from lockwatch.limits import flows
 from lockwatch.limits.buckets import Buckets
@@ -62,56 +62,56 @@ class Admission:
         )
         self._failures = make_plan(failures, "GET", "", config.on_redis_failure)
 
-    async def decide(self, plan: Plan, visit: Visit) -> Outcome:
+    def deciding(self, plan: Plan, visit: Visit, buckets: Buckets) -> Steps[Outcome]:
         """Everything `plan` says before the body is read, in one store call. Calls `on_breach` of the policies that refuse."""
-        link = self._link
-        buckets, store = link.named, link.store
-        if buckets is None or store is None:
-            buckets, store = await link.ready()
         if self._tenant is not None:
             buckets = self._of_tenant(buckets, visit)
         if plan.fixed is None:
-            charged = await drive(charges(plan, visit.request, visit, buckets))
-            return await self._admit(charged, visit, store, bool(plan.later))
+            charged = yield from charges(plan, visit.request, visit, buckets)
+            return (yield from self._admitting(charged, visit, bool(plan.later)))
         prepared = plan.prepare(visit.client.subject, buckets)
-        return await self._admit(prepared.charges, visit, store, False, prepared.call)
+        return (yield from self._admitting(prepared.charges, visit, False, prepared.call))
 
-    async def enter(
-        self, plan: Plan, visit: Visit, entering: Callable[[Sequence[Charge], Terms], Flow[tuple[T, Outcome]]]
-    ) -> tuple[T | None, Outcome]:
-        """`decide` by a flow that asks something else too, in the same store call; None for the answer to that when a known
+    def entering(
+        self, plan: Plan, visit: Visit, buckets: Buckets, enter: Callable[[Sequence[Charge], Terms], Flow[tuple[T, Outcome]]]
+    ) -> Steps[tuple[T | None, Outcome]]:
+        """`deciding` by a flow that asks something else too, in the same store call; None for the answer to that when a known
         offender is refused without asking. Mode `off` charges nothing.
 
         Raises: what the flow raises.
         """
         link = self._link
-        buckets, store = await link.ready()
         charged: Sequence[Charge] = ()
         if plan.steps and self.mode != "off":
-            charged = await drive(charges(plan, visit.request, visit, self._of_tenant(buckets, visit)))
+            charged = yield from charges(plan, visit.request, visit, self._of_tenant(buckets, visit))
         known = self._denied(charged) if self.denied.known and self.mode == "enforce" else None
         if known is not None:
             said, outcome = None, known
         else:
             terms = Terms(self.ids.next(), link.workers, self.mode == "observe", bool(plan.later), link.split)
-            said, outcome = await run_async(entering(charged, terms), store, link.memory)
+            said, outcome = yield from enter(charged, terms)
             if outcome.receipts:
                 self.settlement.hold(outcome.receipts)
-        self._link.meter.decided(outcome.decisions)
+        link.meter.decided(outcome.decisions)
         if not all(decision.allowed for decision in outcome.decisions):
             self._remember(outcome)
-            await self.tell(outcome, visit)
+            yield from self._telling(outcome, visit)
         return said, outcome
 
-    async def decide_late(
-        self, plan: Plan, steps: Sequence[Step], visit: Visit, subject: Callable[[Declaration], str], taken: Collection[str]
-    ) -> Outcome:
+    def deciding_later(
+        self,
+        plan: Plan,
+        steps: Sequence[Step],
+        visit: Visit,
+        subject: Callable[[Declaration], str],
+        taken: Collection[str],
+        buckets: Buckets,
+    ) -> Steps[Outcome]:
         """What some steps of `plan` say once the body has been read; `taken` are the names that are on the response already."""
-        buckets, store = await self._link.ready()
         if self._tenant is not None:
             buckets = self._of_tenant(buckets, visit)
-        charged = await drive(charges_of(plan, steps, visit.request, visit, buckets, subject, taken))
-        return await self._admit(charged, visit, store, False)
+        charged = yield from charges_of(plan, steps, visit.request, visit, buckets, subject, taken)
+        return (yield from self._admitting(charged, visit, False))
 
     def known(self, plan: Plan, subject: str, now: float) -> tuple[Charge, Denial] | None:
         """The known offence of `subject`, for plans that ask the request nothing; None when the store has to be asked."""
@@ -124,14 +124,6 @@ class Admission:
         """Count decisions that were made elsewhere."""
         self._link.meter.decided(decisions)
 
-    async def tell(self, outcome: Outcome, visit: Visit) -> None:
-        """Call `on_breach` of the policies that refuse."""
-        for charge, decision in zip(outcome.charges, outcome.decisions, strict=True):
-            if not decision.allowed and charge.policy.on_breach is not None:
-                told = charge.policy.on_breach(visit.request, decision)
-                if isawaitable(told):
-                    await told
-
     def charge_failure(self, visit: Visit) -> None:
         """Charge a 401 or 403 to its address, without waiting."""
         buckets = self._link.named
@@ -141,28 +133,26 @@ class Admission:
             buckets = self._of_tenant(buckets, visit)
         self.settlement.later([self._failures.prepare(visit.client.subject, buckets).call])
 
-    async def take(self, charged: Sequence[Charge]) -> Outcome:
+    def taking(self, charged: Sequence[Charge]) -> Flow[Outcome]:
         """Charge, or refuse without charging; a store failure is decided by each policy. Mode `off` charges nothing."""
         if self.mode == "off":
             return Outcome(charged, tuple([flows.untouched(charge) for charge in charged]))
-        outcome = await self._link.drive(flows.admit(charged, self._terms()))
+        outcome = yield from flows.admit(charged, self._terms())
         self._link.meter.decided(outcome.decisions)
         return outcome
 
-    async def peek(self, charged: Sequence[Charge]) -> tuple[Decision, ...]:
-        """What `take` would decide. Raises: StoreError."""
-        return (await self._link.drive(flows.peek(charged, self._terms()))).decisions
+    def peeking(self, charged: Sequence[Charge]) -> Flow[tuple[Decision, ...]]:
+        """What `taking` would decide. Raises: StoreError."""
+        return (yield from flows.peek(charged, self._terms())).decisions
 
-    async def reset(self, charged: Sequence[Charge]) -> int:
+    def resetting(self, charged: Sequence[Charge]) -> Flow[int]:
         """Forget buckets, return how many there were; every process hears of it within a second. Raises: StoreError."""
-        found = await self._link.drive(flows.reset(charged, self._link.split))
-        await self._link.drive(flows.epoch(self._namespace, add=1))
+        found = yield from flows.reset(charged, self._link.split)
+        yield from flows.epoch(self._namespace, add=1)
         self.denied.known.clear()
         return found
 
-    async def _admit(
-        self, charged: Sequence[Charge], visit: Visit, store: AsyncStore, loose: bool, prepared: Call | None = None
-    ) -> Outcome:
+    def _admitting(self, charged: Sequence[Charge], visit: Visit, loose: bool, prepared: Call | None = None) -> Steps[Outcome]:
         if not charged:
             return NOTHING
         outcome = self._denied(charged) if self.denied.known and self.mode == "enforce" else None
@@ -170,19 +160,27 @@ class Admission:
             link = self._link
             terms = Terms(self.ids.next(), link.workers, self.mode == "observe", loose, link.split)
             call = prepared if prepared is not None and not terms.observe else flows.call("admit", charged, terms)
-            if store is link.at_hand:  # nothing to wait for, and nothing that fails
+            if link.in_memory:  # nothing to wait for, and nothing that fails
                 outcome = flows.outcome(charged, link.memory.call(call), terms)
             else:
-                outcome = await run_async(flows.admit(charged, terms, call), store, link.memory)
+                outcome = yield from flows.admit(charged, terms, call)
             if outcome.receipts:
                 self.settlement.hold(outcome.receipts)
         self._link.meter.decided(outcome.decisions)
         for decision in outcome.decisions:
             if not decision.allowed:
                 self._remember(outcome)
-                await self.tell(outcome, visit)
+                yield from self._telling(outcome, visit)
                 break
         return outcome
+
+    def _telling(self, outcome: Outcome, visit: Visit) -> Steps[None]:
+        """Call `on_breach` of the policies that refuse."""
+        for charge, decision in zip(outcome.charges, outcome.decisions, strict=True):
+            if not decision.allowed and charge.policy.on_breach is not None:
+                told = charge.policy.on_breach(visit.request, decision)
+                if isawaitable(told):
+                    yield told
 
     def _denied(self, charged: Sequence[Charge]) -> Outcome | None:
         now = monotonic()
@@ -190,7 +188,7 @@ class Admission:
         return None if found is None else Outcome((found[0],), (aged(found[1], found[0], now, self.ids.next()),))
 
     def _remember(self, outcome: Outcome) -> None:
-        if self._link.store is not self._link.at_hand and self.mode == "enforce":
+        if not self._link.in_memory and self.mode == "enforce":
             self.denied.note(outcome.charges, outcome.decisions, monotonic())
             if self.denied.known and not self._hearing:
                 self._hearing = True

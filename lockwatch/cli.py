@@ -13,7 +13,15 @@ from lockwatch import __version__
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
-_LATE: Final = {"keys": "lockwatch.commands.keys", "limits": "lockwatch.commands.limits", "replay": "lockwatch.commands.replay"}
+_LATE: Final = {
+    "alerts": "lockwatch.commands.alerts",
+    "audit": "lockwatch.commands.audit",
+    "bans": "lockwatch.commands.bans",
+    "db": "lockwatch.commands.db",
+    "keys": "lockwatch.commands.keys",
+    "limits": "lockwatch.commands.limits",
+    "replay": "lockwatch.commands.replay",
+}
 _OF_DEMO: Final = frozenset({"fastapi", "starlette", "pydantic", "uvicorn"})
 
 

@@ -17,9 +17,15 @@ from typing import Any, Final
 from lockwatch.errors import ConfigurationError
 
 _BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
-_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl"})
-_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl"})
-_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "sources"})
+_BURSTS: Final = ("burst_threshold", "burst_window_seconds", "anomaly_window")
+_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl", *_BURSTS})
+_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl", *_BURSTS[1:]})
+_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts", "sources"})
+_FLAGS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_BOOLEANS: Final = frozenset({"allow_private_webhooks"})
+_LISTS: Final = frozenset(
+    {"exempt_paths", "exempt_networks", "secret_key", "webhook_urls", "webhook_secrets", "slack_urls", "trusted_origins"}
+)
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
     "headers": ("both", "draft-11", "x", "off"),
@@ -35,6 +41,10 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "rate_limit_requests": (0, 2**40),
     "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
     "access_token_ttl": (1, 30 * 86_400),
+    "burst_threshold": (0, 10_000),
+    "burst_window_seconds": (0.1, 86_400),
+    "anomaly_window": (0.1, 86_400),
+    "alerts_per_hour": (1, 10_000),
 }
 
 
@@ -72,6 +82,22 @@ class LockWatchConfig:
         access_token_ttl: seconds that an access token lives; the same as `JWTConfig(access_token_ttl=...)`.
         issuers: third parties whose access tokens are believed, each an `Issuer`.
         load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
+        anomaly: an `AnomalyConfig`: how attacks are noticed, and that they are.
+        bans: whether anybody may be banned; on with `anomaly`.
+        burst_threshold: the same as `AnomalyConfig(burst_threshold=...)`; 0 is off.
+        burst_window_seconds: the same as `AnomalyConfig(burst_window_seconds=...)`.
+        anomaly_window: another name for it.
+        webhook_urls: who is alerted: URLs that signed webhooks are sent to.
+        webhook_secrets: what they are signed with, ``whsec_...``; each signs, so that they can be replaced one by one.
+        slack_urls: incoming webhooks of Slack, which are alerted too.
+        alerts: receivers with settings of their own: `WebhookChannel` and `SlackChannel`.
+        allow_private_webhooks: whether `webhook_urls` and `slack_urls` may be at private addresses, and use http.
+        alerts_per_hour: how many alerts one process sends one by one; more are told in a digest.
+        spool_dir: where that is kept which has to outlive the process: a directory on a local disk; ``auto`` is one of the user's
+            own; None keeps nothing on disk.
+        token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
+        token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
+        trusted_origins: further origins whose pages may send the access cookie, like ``https://app.example.com``.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -104,14 +130,39 @@ class LockWatchConfig:
     access_token_ttl: float | None = None
     issuers: Any = ()
     load_claims: Callable[[str], Any] | None = None
+    anomaly: Any = None
+    bans: bool = False
+    burst_threshold: int | None = None
+    burst_window_seconds: float | None = None
+    anomaly_window: float | None = None
+    webhook_urls: str | tuple[str, ...] = field(default=(), repr=False)
+    webhook_secrets: Any = field(default=(), repr=False)
+    slack_urls: str | tuple[str, ...] = field(default=(), repr=False)
+    alerts: Any = field(default=(), repr=False)
+    allow_private_webhooks: bool = False
+    alerts_per_hour: int = 60
+    spool_dir: str | None = "auto"
+    token_redis_url: str | None = field(default=None, repr=False)
+    token_namespace: str | None = None
+    trusted_origins: str | tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("exempt_paths", "exempt_networks", "trusted_proxies", "secret_key"):
+        for name in (
+            "exempt_paths",
+            "exempt_networks",
+            "trusted_proxies",
+            "secret_key",
+            "webhook_urls",
+            "webhook_secrets",
+            "slack_urls",
+            "trusted_origins",
+        ):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
-        if isinstance(self.exempt_paths, str):
-            object.__setattr__(self, "exempt_paths", _listed(self.exempt_paths))
+        for name in ("exempt_paths", "trusted_origins"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, _listed(value))
         _check_choices(self)
         _check_texts(self)
         for name in ("user", "tenant"):
@@ -155,6 +206,24 @@ class LockWatchConfig:
         sources.update(dict.fromkeys(options, "argument"))
         return cls(**{**found, **options}, sources=sources)
 
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], options: Mapping[str, Any]) -> LockWatchConfig:
+        """Settings from keyword options, then from the ``LOCKWATCH_*`` of a Flask application, the rest from the environment.
+
+        Raises: ConfigurationError, for an unknown name with the nearest one.
+        """
+        found: dict[str, Any] = {}
+        for key, value in settings.items():
+            name = key.removeprefix("LOCKWATCH_").lower()
+            if not key.startswith("LOCKWATCH_") or name in options:
+                continue
+            plain = name.removesuffix("_file")
+            if plain != name and plain in _known():
+                found.setdefault(plain, _convert(plain, _file(str(value), key), key))
+            else:
+                found[name] = _convert(name, value, key) if isinstance(value, str) else value
+        return cls.from_mapping({**found, **options})
+
     def replaced(self, options: Mapping[str, Any]) -> LockWatchConfig:
         """These settings with some options changed. Raises: ConfigurationError."""
         _check_names(options)
@@ -183,13 +252,21 @@ def _check_choices(config: LockWatchConfig) -> None:
 
 
 def _check_texts(config: LockWatchConfig) -> None:
-    if config.redis_url is not None and not (isinstance(config.redis_url, str) and config.redis_url.strip()):
-        raise ConfigurationError("redis_url is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
-    name = config.namespace
-    if not isinstance(name, str) or not name or name.strip(":") != name or any(c in name for c in "{} \n"):
-        raise ConfigurationError(
-            f"namespace={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; a correct one is 'shop-api'"
-        )
+    for option in ("redis_url", "token_redis_url"):
+        url = getattr(config, option)
+        if url is not None and not (isinstance(url, str) and url.strip()):
+            raise ConfigurationError(f"{option} is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
+    for option in ("namespace", "token_namespace"):
+        name = getattr(config, option)
+        if name is None and option == "token_namespace":
+            continue
+        if not isinstance(name, str) or not name or name.strip(":") != name or any(c in name for c in "{} \n"):
+            raise ConfigurationError(
+                f"{option}={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; "
+                "a correct one is 'shop-api'"
+            )
+    if not isinstance(config.allow_private_webhooks, bool):
+        raise ConfigurationError(f"allow_private_webhooks={config.allow_private_webhooks!r} is neither True nor False")
     for path in config.exempt_paths:
         if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1]:
             raise ConfigurationError(f"exempt_paths: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")
@@ -202,11 +279,15 @@ def _check_texts(config: LockWatchConfig) -> None:
 
 def _check_names(options: Mapping[str, Any]) -> frozenset[str]:
     """The names of all options. Raises: ConfigurationError when one of `options` is not among them."""
-    known = frozenset(f.name for f in fields(LockWatchConfig)) - {"sources"}
+    known = _known()
     for name in options:
         if name not in known:
             raise ConfigurationError(f"unknown option {name!r}{_nearest(name, known)}")
     return known
+
+
+def _known() -> frozenset[str]:
+    return frozenset(f.name for f in fields(LockWatchConfig)) - {"sources"}
 
 
 def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[dict[str, Any], dict[str, str]]:
@@ -223,14 +304,23 @@ def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple
 
 
 def _convert(name: str, text: str, variable: str) -> Any:
-    if name in ("exempt_paths", "exempt_networks", "secret_key"):
+    if name in _LISTS:
         return _listed(text)
+    if name in _BOOLEANS:
+        return _flag(text, variable)
     if name not in _RANGES:
         return text
     try:
         return float(text) if name in _FLOATS else int(text)
     except ValueError:
         raise ConfigurationError(f"{variable}={text[:40]!r} is not a number") from None
+
+
+def _flag(text: str, variable: str) -> bool:
+    try:
+        return _FLAGS[text.strip().lower()]
+    except KeyError:
+        raise ConfigurationError(f"{variable}={text[:40]!r} is neither true nor false") from None
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from lockwatch.admission import Admission
+from lockwatch.anomaly.config import AnomalyConfig, settings_of
+from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
@@ -15,11 +18,18 @@ from lockwatch.limits import flows
 from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
 from lockwatch.limits.grammar import Limit
 from lockwatch.link import Link
+from lockwatch.pump import PERIOD, Consumer, Pump, weakly
+from lockwatch.stream import Stream
 
 if TYPE_CHECKING:
+    from lockwatch.alerts.dispatch import Alerts
+    from lockwatch.anomaly.bans import Bans
     from lockwatch.identity import Identity
+    from lockwatch.spool.directory import Directory
 
 logger = logging.getLogger("lockwatch")
+LEAVING: Final = 5.0
+"""Seconds that the end of an application waits for its events at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,7 @@ class Health:
         breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
         workers: how many processes share a quota when the store is down.
         worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
+        alerts: ``off``, ``ok``, or what keeps alerts from arriving.
     """
 
     status: str
@@ -51,6 +62,7 @@ class Health:
     breaker: str = "closed"
     workers: int = 1
     worker: str = "idle"
+    alerts: str = "off"
 
 
 class Engine:
@@ -58,18 +70,26 @@ class Engine:
 
     Args:
         config: validated settings.
+        blocking: requests are served by blocking code.
     """
 
-    def __init__(self, config: LockWatchConfig) -> None:
+    def __init__(self, config: LockWatchConfig, blocking: bool = False) -> None:
         self.config = config
         self.clients = Clients(trust(config.trusted_proxies), config.forwarded_header, config.ipv6_prefix)
         self.exempt = read_networks(config.exempt_networks, "exempt_networks")
         self.application = _application_limits(config)
         self.defaults = () if config.default_limits is None else (Declaration(config.default_limits),)
         self.warnings: list[str] = []
-        self.link = Link(config, self.warn)
+        self.link = Link(config, self.warn, blocking=blocking)
         self.admission = Admission(config, self.link)
+        self.stream: Stream | None = None
+        self.consumers: list[Consumer] = []
+        self._pump: Pump | None = None
         self.identity = _identity(config, self.link)
+        self.anomaly = settings_of(config)
+        self.bans = self._bans()
+        self.logins = Logins(self.anomaly, config.ipv6_prefix)
+        self.alerts = self._alerts()
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -86,6 +106,26 @@ class Engine:
         """Where buckets live, without credentials."""
         return self.link.name
 
+    def listen(self, consumer: Consumer, first: bool = False) -> Stream:
+        """Have `consumer` called with everything that happens, on the worker, in portions; before the others with `first`.
+
+        From then on the edges post what they see.
+        """
+        if self.stream is None:
+            self.stream = Stream(self.link.work)
+            self._pump = Pump(self.stream, self.consumers)
+            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.finish))
+        self.consumers.insert(0 if first else len(self.consumers), consumer)
+        return self.stream
+
+    async def flush(self, within: float = 10.0) -> bool:
+        """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
+        return self._pump is None or await self._pump.flush(within)
+
+    def flush_sync(self, within: float = 10.0) -> bool:
+        """`flush` for blocking code."""
+        return self._pump is None or self._pump.flush_sync(within)
+
     def warn(self, message: str) -> None:
         """Report a set-up problem: once in the log, always in `health()`."""
         if message not in self.warnings and len(self.warnings) < 100:
@@ -98,6 +138,8 @@ class Engine:
         error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
         if self.identity is not None:
             warnings += self.identity.complaints
+        alerts = () if self.alerts is None else self.alerts.complaints
+        warnings += alerts
         healthy = not error and not warnings and not link.memory.overflowed
         return Health(
             "ok" if healthy else "degraded",
@@ -111,22 +153,81 @@ class Engine:
             link.breaker.state,
             link.workers,
             link.worker,
+            "off" if self.alerts is None else "; ".join(alerts) or "ok",
         )
+
+    def _bans(self) -> Bans | None:
+        """Who is banned, where anybody may be."""
+        if self.anomaly is None and not self.config.bans:
+            return None
+        from lockwatch.anomaly.bans import Bans
+
+        settings = self.anomaly or AnomalyConfig(burst_threshold=0)
+        return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
 
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
-        origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
-        logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
+        self._say_where()
         if self.identity is not None:
             await self.identity.open()
         with suppress(StoreError):
             await self.link.buckets()
             await self.link.drive(flows.peek((), flows.Terms("")))  # loads the script
+            if self.bans is not None:
+                await self.bans.hear()
+
+    def open_sync(self) -> None:
+        """`open` for blocking code; the background begins."""
+        self._say_where()
+        self.link.sync_store()
+        if self.identity is not None:
+            self.identity.open_sync()
 
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
+        await self.flush(LEAVING)
+        if self.alerts is not None:
+            await self.alerts.aclose()
         await self.link.aclose()
+        if self.identity is not None:
+            await self.identity.aclose()
+        self._rest()
+
+    def _say_where(self) -> None:
+        origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
+        logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
+
+    def close(self) -> None:
+        """`aclose` for blocking code: its connections, and those of the background."""
+        self.admission.settlement.finish_sync()
+        self.flush_sync(LEAVING)
+        if self.alerts is not None:
+            self.alerts.close()
+        self.link.close()
+        self._rest()
+
+    def _rest(self) -> None:
+        if self.stream is not None:
+            self.stream.rest()
+
+    def _spools(self) -> Directory | None:
+        """Where this application keeps what must outlive the process."""
+        from lockwatch.spool.directory import Directory, default_place
+
+        place = self.config.spool_dir
+        return None if place is None else Directory(default_place() if place == "auto" else Path(place), self.config.namespace)
+
+    def _alerts(self) -> Alerts | None:
+        """Who is alerted, where anybody is; else nothing of it is imported."""
+        if not (self.config.webhook_urls or self.config.slack_urls or self.config.alerts):
+            return None
+        from lockwatch.alerts.setup import make_alerts
+
+        alerts = make_alerts(self.config, self._spools(), self.warn)
+        self.link.every(0.25, alerts.deliver, "alerts")
+        self.listen(alerts.watch)
+        return alerts
 
 
 def _identity(config: LockWatchConfig, link: Link) -> Identity | None:

@@ -9,6 +9,10 @@
      |       +- CallFailed     this call alone failed, the store works
      +- UnsafeStep             a step with signing keys that would break tokens still alive
      +- IssuerError            the keys of a third party could not be fetched
+     +- InvalidWebhook         401: a webhook was not signed with the secret, or not lately
+     +- SinkError              rows of the audit log could not be delivered; they are kept, and sent again
+     +- EvidenceError          checkpoints of the audit log contradict each other, or the log
+     +- CursorError            400: a cursor of the audit log is not one of ours (also a ValueError)
      +- TokenError             401: a token is not accepted (also a ValueError)
      |   +- InvalidRequest     400: credentials came twice, or are no bearer credentials
      |   +- InsufficientScope  403: the token is good, but not for this
@@ -23,6 +27,8 @@
      +- RequestRefused         a request lockwatch answers itself
          +- RateLimited        429: a quota is exhausted
          +- StoreUnavailable   503: the store is down and the policy says deny
+         +- Banned             403: the client is banned for a while
+         +- StepUpRequired     403: a login has to prove more than a password, because it is under attack
 
 `code` is stable and machine-readable; `status` is the HTTP status an error answers with. No message quotes a token.
 """
@@ -99,6 +105,33 @@ class IssuerError(LockwatchError):
 
     code = "issuer_error"
     status = 503
+
+
+class InvalidWebhook(LockwatchError):
+    """A webhook was not signed with any of the secrets, or not lately. Answer it with 401, and do nothing else."""
+
+    code = "invalid_webhook"
+    status = 401
+
+
+class SinkError(LockwatchError):
+    """A sink of the audit log took none, or not all, of some rows. They are kept and sent again; no row is stored twice."""
+
+    code = "sink_error"
+    status = 503
+
+
+class EvidenceError(LockwatchError):
+    """Checkpoints of the audit log contradict each other or the log, or are not signed with the key they should be."""
+
+    code = "evidence_error"
+
+
+class CursorError(LockwatchError, ValueError):
+    """A cursor of the audit log is not one that a query gave, or was changed: 400."""
+
+    code = "invalid_cursor"
+    status = 400
 
 
 TOKEN_FAULTS: Final = {
@@ -259,6 +292,60 @@ class StoreUnavailable(RequestRefused):
 
     code = "store_unavailable"
     status = 503
+
+
+class Banned(RequestRefused):
+    """The client is banned for a while: 403.
+
+    Attributes:
+        ban: id of the ban, as operators see it.
+        seconds: until it ends.
+    """
+
+    code = "banned"
+    status = 403
+
+    def __init__(self, ban: str, seconds: float) -> None:
+        self.ban = ban
+        self.seconds = seconds
+        super().__init__(())
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds until the ban ends."""
+        return self.seconds
+
+    @property
+    def decision_id(self) -> str:
+        """The id of the ban."""
+        return self.ban
+
+
+class StepUpRequired(RequestRefused):
+    """A login has to prove more than a password, because accounts are under attack from networks their users never came from: 403.
+
+    Attributes:
+        campaign: id of the attack.
+        reason: why, for programs: ``novel_network``.
+    """
+
+    code = "step_up_required"
+    status = 403
+
+    def __init__(self, campaign: str, reason: str = "novel_network") -> None:
+        self.campaign = campaign
+        self.reason = reason
+        super().__init__(())
+
+    @property
+    def retry_after(self) -> float | None:
+        """None: waiting does not help, proving more does."""
+        return None
+
+    @property
+    def decision_id(self) -> str:
+        """The id of the attack."""
+        return self.campaign
 
 
 def refusal(decisions: Sequence[Decision]) -> RequestRefused:

@@ -7,8 +7,8 @@ that the flow itself says what an outage means. This is the only module that kno
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from lockwatch.errors import StoreError
 
@@ -50,6 +50,8 @@ def words_of(reply: Reply) -> tuple[str, ...]:
 
 
 Flow: TypeAlias = Generator[Call, Reply, T]
+Steps: TypeAlias = "Generator[Call | Elsewhere | Awaitable[Any], Any, T]"
+"""A flow that also yields calls to another store, and what functions of the application return, where that has to be awaited."""
 
 
 class Store(Protocol):
@@ -66,13 +68,30 @@ class AsyncStore(Protocol):
         """Run one script atomically. The awaitable raises: StoreError."""
 
 
-def run(flow: Flow[T], store: Store, local: Store) -> T:
-    """Drive `flow` with blocking stores and return its result."""
+class Places(Protocol):
+    """One store in either colour."""
+
+    def async_store(self) -> AsyncStore:
+        """The store for event loops."""
+
+    def sync_store(self) -> Store:
+        """The store for blocking code."""
+
+
+class Elsewhere(NamedTuple):
+    """A call to another store than the driver's."""
+
+    places: Places
+    asked: Call
+
+
+def elsewhere(flow: Flow[T], places: Places) -> Generator[Elsewhere, Reply, T]:
+    """A flow whose calls go to the store at `places`."""
     try:
         call = next(flow)
         while True:
             try:
-                reply = (local if call.local else store).call(call)
+                reply = yield Elsewhere(places, call)
             except StoreError as error:
                 call = flow.throw(error)
             else:
@@ -82,13 +101,61 @@ def run(flow: Flow[T], store: Store, local: Store) -> T:
         return result
 
 
-async def run_async(flow: Flow[T], store: AsyncStore, local: Store) -> T:
+class Following(Call):
+    """A call with others that go ahead of it, in order; what they answer is of no interest."""
+
+    ahead: tuple[Call, ...] = ()
+
+    @classmethod
+    def of(cls, ahead: Iterable[Call], call: Call) -> Following:
+        """`call` behind others."""
+        following = cls(*call)
+        following.ahead = tuple(ahead)
+        return following
+
+
+def refuse(awaitable: Awaitable[Any]) -> Any:
+    """What blocking code does with what has to be awaited. Raises: TypeError."""
+    if isinstance(awaitable, Coroutine):
+        awaitable.close()
+    raise TypeError("a function is async, and blocking code cannot wait for it; give a plain one")
+
+
+def run(flow: Generator[Any, Any, T], store: Store, local: Store, wait: Callable[[Awaitable[Any]], Any] = refuse) -> T:
+    """Drive `flow` with blocking stores and return its result. `wait` waits for what is awaitable."""
+    try:
+        call = next(flow)
+        while True:
+            if not isinstance(call, Call) and not isinstance(call, Elsewhere):  # not a union: it would be made each time
+                call = flow.send(wait(call))
+                continue
+            try:
+                if isinstance(call, Call):
+                    reply = (local if call.local else store).call(call)
+                else:
+                    reply = call.places.sync_store().call(call.asked)
+            except StoreError as error:
+                call = flow.throw(error)
+            else:
+                call = flow.send(reply)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def run_async(flow: Generator[Any, Any, T], store: AsyncStore, local: Store) -> T:
     """Drive `flow` on an event loop and return its result."""
     try:
         call = next(flow)
         while True:
+            if not isinstance(call, Call) and not isinstance(call, Elsewhere):  # not a union: it would be made each time
+                call = flow.send(await call)
+                continue
             try:
-                reply = local.call(call) if call.local else await store.call(call)
+                if isinstance(call, Call):
+                    reply = local.call(call) if call.local else await store.call(call)
+                else:
+                    reply = await call.places.async_store().call(call.asked)
             except StoreError as error:
                 call = flow.throw(error)
             else:

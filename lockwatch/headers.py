@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any, Final, Literal, TypeAlias
 
-from lockwatch.errors import RateLimited, RequestRefused
+from lockwatch.errors import Banned, RateLimited, RequestRefused, StepUpRequired
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.grammar import Limit
 
@@ -74,7 +74,8 @@ def retry_after(refusal: RequestRefused) -> int | None:
 def problem(refusal: RequestRefused, dialect: str, now: float) -> tuple[int, RawHeaders, bytes]:
     """Status, headers and body of the answer to a refused request."""
     wait = retry_after(refusal)
-    body = json.dumps(_body(refusal, wait), separators=(",", ":")).encode()
+    forbidden = isinstance(refusal, Banned | StepUpRequired)
+    body = json.dumps(_forbidden(refusal, wait) if forbidden else _body(refusal, wait), separators=(",", ":")).encode()
     headers: RawHeaders = [
         (b"content-type", PROBLEM),
         (b"content-length", b"%d" % len(body)),
@@ -83,6 +84,18 @@ def problem(refusal: RequestRefused, dialect: str, now: float) -> tuple[int, Raw
     if wait is not None:
         headers.append((b"retry-after", b"%d" % wait))
     return refusal.status, headers + quota_headers(refusal.decisions, dialect, now), body
+
+
+def _forbidden(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
+    """What is said to whom no limit refuses. It does not say what the client did to deserve it."""
+    if isinstance(refusal, StepUpRequired):
+        title, detail = "Further proof of identity is required", "this login has to be confirmed by another factor"
+    else:
+        title, detail = "Forbidden", "requests of this client are refused for a while"
+    body = {"type": "about:blank", "title": title, "status": refusal.status, "detail": detail, "error": refusal.code}
+    if isinstance(refusal, StepUpRequired):
+        return body | {"reason": refusal.reason, "campaign": refusal.campaign}
+    return body | {"retry_after": wait, "decision": refusal.decision_id}
 
 
 def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:

@@ -6,14 +6,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from lockwatch import native
 from lockwatch.config import LockWatchConfig
-from lockwatch.errors import ConfigurationError, IssuerError, TokenError
+from lockwatch.errors import ConfigurationError, IssuerError, StoreError, TokenError
+from lockwatch.event import Event
 from lockwatch.flow import AsyncStore, Call, Flow, Store
-from lockwatch.limits.flows import Outcome, Terms
+from lockwatch.limits.flows import PLAIN, Outcome, Terms, peek
 from lockwatch.limits.policy import Charge
 from lockwatch.link import Link
 from lockwatch.tokens.claims import Claims
@@ -23,8 +26,10 @@ from lockwatch.tokens.entry import enter
 from lockwatch.tokens.issuers import Issuer
 from lockwatch.tokens.manager import JWTRotationManager
 from lockwatch.tokens.outcomes import Standing
+from lockwatch.tokens.sender import read_origins
 from lockwatch.tokens.trust import Trust
 from lockwatch.tokens.verify import Verifier
+from lockwatch.worker import shared
 
 if TYPE_CHECKING:
     import httpx
@@ -33,6 +38,8 @@ Entering: TypeAlias = Callable[[Sequence[Charge], Terms], Flow[tuple[Standing, O
 logger = logging.getLogger("lockwatch")
 LOOK: Final = 5.0
 """Seconds between two looks at the key file."""
+PATIENCE: Final = 5.0
+"""Seconds that the first request waits for the keys of third parties."""
 TICK: Final = 1.0
 """Seconds between two looks whether the keys of a third party are due."""
 
@@ -52,9 +59,18 @@ class Identity:
     Raises: ConfigurationError.
     """
 
-    def __init__(self, config: LockWatchConfig, link: Link, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: LockWatchConfig,
+        link: Link,
+        clock: Callable[[], float] = time.time,
+        tell: Callable[[Event], object] | None = None,
+    ) -> None:
         self.issuers, settings = _issuers(config.issuers), _settings(config)
-        self.manager = None if settings is None else _manager(config, settings, link, clock)
+        self.apart = config.token_redis_url is not None
+        self.link = Link(_of_tokens(config), _ignore, meter=link.meter) if self.apart else link
+        self.origins = read_origins(config.trusted_origins)
+        self.manager = None if settings is None else _manager(config, settings, self.link, clock, tell)
         self._own: Verifier | None = None if self.manager is None else self.manager.verifier
         self.leeway = settings.leeway_seconds if settings is not None else 30.0
         self.trust = Trust(self._own, self.issuers, leeway=self.leeway, remember=True)
@@ -71,7 +87,9 @@ class Identity:
     def complaints(self) -> tuple[str, ...]:
         """What is wrong now: a key file that cannot be read, issuers whose keys cannot be fetched."""
         problem = self.manager.problem if self.manager is not None else ""
-        return (*((problem,) if problem else ()), *self._failing.values())
+        down = self.link.notes.error if self.apart else ""
+        store = f"the store of sessions, {self.link.name}: {down}" if down else ""
+        return (*[one for one in (problem, store) if one], *self._failing.values())
 
     def now(self) -> float:
         """Epoch seconds."""
@@ -110,8 +128,34 @@ class Identity:
         return claims.subject if alone or self.is_own(claims) else f"{claims.issuer} {claims.subject}"
 
     async def open(self) -> None:
-        """Fetch the keys of third parties before the first request. A failure is in the log and in `complaints`."""
+        """Fetch the keys of third parties before the first request, and connect. A failure is in the log and in `complaints`."""
         await self.fetch()
+        if self.apart:
+            with suppress(StoreError):
+                await self.link.drive(peek((), PLAIN))  # loads the script
+
+    async def aclose(self) -> None:
+        """Close what is not closed with the engine's own store."""
+        if self.apart:
+            await self.link.aclose()
+
+    def open_sync(self) -> None:
+        """`open` for blocking code: the background fetches them, and is waited for."""
+        if not self.issuers:
+            return
+        done = native.lock()
+        done.acquire()
+
+        async def fetch() -> None:
+            try:
+                await self.fetch()
+            finally:
+                done.release()
+
+        if shared().post("the keys of issuers", fetch):
+            done.acquire(timeout=PATIENCE)
+        else:
+            asyncio.run(self.fetch())
 
     async def fetch(self) -> None:
         """Fetch the keys that are due, of all third parties at once."""
@@ -152,6 +196,7 @@ class Linked:
     def __init__(self, link: Link) -> None:
         self._link = link
         self.memory: Store = link.memory
+        self.split = link.split
 
     def waiting(self) -> AsyncStore:
         """The store for event loops."""
@@ -168,12 +213,24 @@ class Linked:
         """Nothing, likewise."""
 
 
-def _manager(config: LockWatchConfig, settings: JWTConfig, link: Link, clock: Callable[[], float]) -> JWTRotationManager:
+def _of_tokens(config: LockWatchConfig) -> LockWatchConfig:
+    """The settings of the store that sessions have for themselves."""
+    return replace(config, redis=None, redis_url=config.token_redis_url)
+
+
+def _ignore(message: str) -> None:
+    """What is wrong with the set-up of a second store was said of the first."""
+
+
+def _manager(
+    config: LockWatchConfig, settings: JWTConfig, link: Link, clock: Callable[[], float], tell: Callable[[Event], object] | None
+) -> JWTRotationManager:
     return JWTRotationManager(
         config=settings,
         secret_key=config.secret_key,
-        namespace=config.namespace,
+        namespace=config.token_namespace or config.namespace,
         load_claims=config.load_claims,
+        on_event=tell,
         store_timeout=config.store_timeout,
         clock=clock,
         stores=Linked(link),

@@ -214,6 +214,8 @@ def subject_of(key: object, value: object, client: Client) -> str:
 def visit_of(request: Any) -> Visit:
     """The visit of a request of either framework. Raises: LookupError when lockwatch has not seen the request."""
     scope = getattr(request, "scope", None)
+    if not isinstance(scope, dict):
+        scope = getattr(request, "environ", None)  # of a Flask request
     visit: Visit | None = scope.get("lockwatch") if isinstance(scope, dict) else getattr(request, "lockwatch", None)
     if visit is None:
         raise LookupError("this request did not pass lockwatch: call the key function from a limit, or install LockWatch(app)")

@@ -74,7 +74,7 @@ class RateLimiter:
     async def reset(self, key: Any) -> bool:
         """Forget what was charged for a key; whether there was anything. Raises: StoreError."""
         subject, buckets = await drive(self._subject(key)), self._of_tenant(await self.engine.link.buckets(), key)
-        return await self.engine.admission.reset(self._charges(buckets, subject, 0)) > 0
+        return await self.engine.link.drive(self.engine.admission.resetting(self._charges(buckets, subject, 0))) > 0
 
     def check_sync(self, key: Any, cost: int = 1) -> tuple[bool, RateLimitState]:
         """`check` for blocking code. A `key_func` that is async is a TypeError here."""

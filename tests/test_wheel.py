@@ -76,6 +76,7 @@ def test_an_installed_wheel_has_a_command(python: Path) -> None:
     assert "explain" in run(python.parent / "lockwatch", "limits", "--help", cwd=python.parent).stdout
 
 
+@pytest.mark.timing
 def test_importing_the_installed_wheel_takes_under_100_ms(python: Path) -> None:
     timed = "import time; t = time.perf_counter(); import lockwatch; print(time.perf_counter() - t)"
     assert any(float(run(python, "-c", timed, cwd=python.parent).stdout) < 0.1 for _ in range(30))

@@ -117,7 +117,7 @@ async def _forget(lockwatch: LockWatch) -> None:
     names, user = Names(lockwatch.config.namespace), tag_of(lockwatch.tokens.flows.session_of(USER, bytes(64)))
 
     def forgetting() -> Flow[None]:
-        for key in (names.origin, names.sessions(user or "")):
+        for key in (names.origin(""), names.sessions(user or "")):
             yield Call("reset", (key,), ())
 
     with suppress(StoreError):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
+from lockwatch.by_hand import charges_of, mark, overriding
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine, Health
 from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
@@ -20,8 +21,7 @@ from lockwatch.fastapi.operating import Operated
 from lockwatch.fastapi.plan import EXEMPT, MARK
 from lockwatch.fastapi.refusal import handle
 from lockwatch.limits.decision import Decision, tightest
-from lockwatch.limits.declaration import Declaration, Limits
-from lockwatch.limits.plan import make_plan
+from lockwatch.limits.declaration import Limits
 from lockwatch.limits.policy import Charge
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,11 +70,11 @@ class LockWatch(Operated):
         """Limit an endpoint: ``@lockwatch.limit("10/min")``, above or below the route decorator. Options as for `RateLimit`."""
         declaration = RateLimit(limits, **options)
 
-        def mark(endpoint: F) -> F:
-            _mark(endpoint, MARK, (declaration, *getattr(endpoint, MARK, ())))
+        def limited(endpoint: F) -> F:
+            mark(endpoint, MARK, (declaration, *getattr(endpoint, MARK, ())))
             return endpoint
 
-        return mark
+        return limited
 
     def shared_limit(self, limits: Any, shared: str, **options: Any) -> Callable[[F], F]:
         """Limit several endpoints together: they fill one bucket, `shared`."""
@@ -82,7 +82,7 @@ class LockWatch(Operated):
 
     def exempt(self, endpoint: F) -> F:
         """Exempt an endpoint from every limit, also those of its router and application."""
-        _mark(endpoint, EXEMPT, True)
+        mark(endpoint, EXEMPT, True)
         return endpoint
 
     async def take(self, name: str, subject: str, limits: Limits, cost: int = 1) -> Decision:
@@ -92,16 +92,18 @@ class LockWatch(Operated):
             name: the bucket's name, shared by all that use it.
             subject: whom to count.
         """
-        outcome = await self.engine.admission.take(await self._charges(name, subject, limits, cost))
+        outcome = await self.engine.link.drive(self.engine.admission.taking(await self._charges(name, subject, limits, cost)))
         return tightest(outcome.decisions)
 
     async def peek(self, name: str, subject: str, limits: Limits, cost: int = 1) -> Decision:
         """What `take` would decide, charging nothing. Raises: StoreError."""
-        return tightest(await self.engine.admission.peek(await self._charges(name, subject, limits, cost)))
+        return tightest(
+            await self.engine.link.drive(self.engine.admission.peeking(await self._charges(name, subject, limits, cost)))
+        )
 
     async def reset(self, name: str, subject: str, limits: Limits) -> bool:
         """Forget what `take` charged; whether there was anything. Raises: StoreError."""
-        return await self.engine.admission.reset(await self._charges(name, subject, limits, 1)) > 0
+        return await self.engine.link.drive(self.engine.admission.resetting(await self._charges(name, subject, limits, 1))) > 0
 
     def health(self) -> Health:
         """The state of this process's protections, as last seen."""
@@ -118,38 +120,11 @@ class LockWatch(Operated):
     @contextmanager
     def override(self, *, mode: str) -> Iterator[None]:
         """For tests: another mode while the block runs, in the whole process."""
-        LockWatchConfig(mode=mode)
-        admission = self.engine.admission
-        before, admission.mode = admission.mode, mode
-        try:
+        with overriding([self.engine], mode):
             yield
-        finally:
-            admission.mode = before
 
     async def _charges(self, name: str, subject: str, limits: Limits, cost: int) -> Sequence[Charge]:
-        if not isinstance(subject, str) or not subject:
-            raise ValueError("subject is empty; whom should be counted?")
-        if not isinstance(cost, int) or cost < 0:
-            raise ValueError(f"cost={cost!r} is not a whole number of at least 0")
-        if callable(limits):
-            raise ConfigurationError("limits is callable, but there is no request to call it with; give limits like '100/hour'")
-        declaration = Declaration(limits, shared=name)
-        if any(limit.concurrent for limit in declaration.limits):
-            raise ConfigurationError(
-                "a concurrent limit ends with its request; declare it on a route, like RateLimit('20 concurrent')"
-            )
-        plan = make_plan((declaration,), "GET", name, self.config.on_redis_failure)
-        buckets = await self.engine.link.buckets()
-        return [Charge(p, buckets.key(p, f"custom:{subject}"), cost) for step in plan.steps for p in step.policies]
-
-
-def _mark(endpoint: Any, name: str, value: object) -> None:
-    try:
-        setattr(endpoint, name, value)
-    except AttributeError:
-        raise ConfigurationError(
-            f"{endpoint!r} cannot be marked, because it is no function; decorate the function, for a method the one in its class"
-        ) from None
+        return charges_of(self.config, await self.engine.link.buckets(), name, subject, limits, cost)
 
 
 def _merge(config: LockWatchConfig | None, options: dict[str, Any]) -> LockWatchConfig:

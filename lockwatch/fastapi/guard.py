@@ -9,71 +9,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from starlette.routing import Host
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lockwatch import guard
 from lockwatch.engine import Engine
-from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
+from lockwatch.errors import RequestRefused
+from lockwatch.fastapi.banned import turn_away
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
 from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.shortcut import Shortcut, entry_of
 from lockwatch.fastapi.visit import STARTS, Visit, visit_in
+from lockwatch.fastapi.witness import Witness
+from lockwatch.guard import Refused, method_named
 from lockwatch.keys import BodyKey
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import EXEMPT, UNMATCHED, Plan, Step, make_plan
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "QUERY", "WEBSOCKET"})
 
-
-Refused: TypeAlias = RequestRefused | TokenError
-
-
-class Guard:
-    """The engine at one application's doors."""
+class Guard(guard.Guard):
+    """The engine at one ASGI application's doors."""
 
     def __init__(self, engine: Engine, app: Any = None) -> None:
-        self.engine = engine
+        super().__init__(engine)
         self.app = app
-        self.admission = engine.admission
-        self.general = bool(engine.application or engine.defaults)
         self.shortcut = Shortcut(self)
         self._counted = -1
         self._tables: tuple[list[Any], ...] = ()
         self.by_host = False  # then a path alone does not say which route is meant
-        exempt = engine.config.exempt_paths
-        self.exempts = bool(exempt)
-        self._exempt = frozenset(p for p in exempt if not p.endswith("*"))
-        self._exempt_prefixes = tuple([p[:-1] for p in exempt if p.endswith("*")])
 
     def is_exempt(self, scope: Scope) -> bool:
         """Whether the path, as the application knows it, is one of `exempt_paths`."""
         if not self.exempts:
             return False
         root = scope.get("app_root_path", scope.get("root_path", ""))
-        path = scope["path"].removeprefix(root) or "/"
-        return path in self._exempt or path.startswith(self._exempt_prefixes)
+        return self.is_exempt_path(scope["path"].removeprefix(root) or "/")
 
     def plan(self, seen: Seen | None, scope: Scope, prefix: str, overrides: Any) -> Plan:
         """What applies to a request on the route `seen`; default and application limits included."""
         found: tuple[Declaration, ...] | None = () if seen is None else declared(seen.dependant, seen.endpoint, overrides)
         access = () if seen is None else required(seen.dependant, overrides)
-        if access and self.engine.identity is None:
-            raise ConfigurationError(
-                "JWTAuth is declared, but nobody's tokens are believed; set jwt or issuers, like "
-                "LockWatch(app, jwt=JWTConfig(jwt_secret=...))"
-            )
-        if found is None:
-            return replace(EXEMPT, access=access) if access else EXEMPT
-        exempt = self.is_exempt(scope)
-        general = () if exempt else self.engine.application
-        defaults = () if found or exempt else self.engine.defaults
         template = UNMATCHED if seen is None else prefix + seen.path
-        plan = make_plan((*general, *found, *defaults), method_in(scope), template, self.engine.config.on_redis_failure)
-        return replace(plan, access=access) if access else plan
+        return self.compose(found, access, method_in(scope), template, self.is_exempt(scope))
 
     def plan_ungated(self, scope: Scope, visit: Visit) -> Plan:
         """What applies to a response no gate has seen: of a route added late, of none, or of a middleware outside of ours."""
@@ -89,10 +69,8 @@ class Guard:
 
     async def check(self, visit: Visit, plan: Plan) -> Refused | None:
         """Decide what `plan` says before the body is read, and record it on the visit; the refusal, when there is one."""
-        if self.engine.exempt and visit.comes_from(self.engine.exempt):
-            plan = EXEMPT
-        visit.plan = plan
-        return visit.record(await self.admission.decide(plan, visit)) if plan.steps else None
+        plan = self.applying(visit, plan)
+        return await self.engine.link.pursue(self.checking, visit, plan) if plan.steps or plan.access else None
 
     async def check_body(self, visit: Visit, plan: Plan, scope: Scope, reading: Reading) -> RequestRefused | None:
         """Decide what `plan` says with the body; a refusal gives back what was charged before it."""
@@ -108,13 +86,7 @@ class Guard:
         self, visit: Visit, plan: Plan, steps: Sequence[Step], subject: Callable[[Declaration], str]
     ) -> RequestRefused | None:
         """Decide some steps of `plan` for subjects that are known by now; a refusal gives back what was charged before it."""
-        before = visit.receipts
-        taken = [decision.policy for decision in visit.decisions]
-        refused = visit.record(await self.admission.decide_late(plan, steps, visit, subject, taken))
-        if refused is not None and before:
-            visit.receipts = ()
-            await self.admission.settlement.give_back(before)
-        return refused
+        return await self.engine.link.pursue(self.checking_later, visit, plan, steps, subject)
 
     async def attend(self, visit: Visit, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Run a WebSocket for as long as its token lives."""
@@ -122,6 +94,8 @@ class Guard:
 
     async def refuse(self, refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request; the entrance adds the quota headers."""
+        if (visit := visit_in(scope)) is not None:
+            visit.refusal = refused.code
         await answer(refused, scope, receive, send, self.app.exception_handlers)
 
     def place_gates(self) -> None:
@@ -171,14 +145,16 @@ class Gate:
             restore(self._seen.dependant)
         elif visit.plan is None and not is_preflight(scope):
             plan = self._plan(scope, visit.prefix)
-            refused = await self.guard.check(visit, plan)
+            doorkeeper = self.guard.doorkeeper
+            refused: Refused | None = None if doorkeeper is None else doorkeeper.user_turned_away(visit)
+            refused = refused or await self.guard.check(visit, plan)
             if refused is None and plan.later and plan.reads and visit.follows(plan):
                 reading = Reading(receive, plan.reads)
                 receive = reading.replay
                 refused = await self.guard.check_body(visit, plan, scope, reading)
             if refused is not None:
                 if not self.guard.by_host:
-                    self.guard.shortcut.learn(scope, visit.entry, plan)
+                    self.guard.shortcut.learn(visit.entry, plan)
                 await self.guard.refuse(refused, scope, receive, send)
                 return
             if plan.access and scope["type"] == "websocket":
@@ -194,7 +170,7 @@ class Gate:
             restore(self._seen.dependant)
             return self.guard.plan(self._seen, scope, prefix, self._seen.overrides.dependency_overrides)
         method = scope.get("method", "WEBSOCKET")
-        key = (method if method in _METHODS else "OTHER", prefix, self.guard.exempts and self.guard.is_exempt(scope))
+        key = (method_named(method), prefix, self.guard.exempts and self.guard.is_exempt(scope))
         return self._plans.get(key) or self._plans.setdefault(key, self.guard.plan(self._seen, scope, prefix, {}))
 
 
@@ -254,24 +230,49 @@ class Entrance:
             return
         guard = self.guard
         offended = bool(guard.admission.denied.known) and scope["type"] == "http"
-        if offended and guard.shortcut:
-            guard.place_gates()
-            answer = guard.shortcut.answer(scope)
-            if answer is not None:
-                await send(answer[0])
-                await send(answer[1])
-                return
-        visit = Visit(guard, scope)
+        visit = None if guard.doorkeeper is None else Visit(guard, scope)
+        banned = None if visit is None or guard.doorkeeper is None else guard.doorkeeper.turned_away(visit)
+        if offended and banned is None and await self._shorten(scope, send):
+            return
+        visit = visit or Visit(guard, scope)
+        witness = None
+        if (stream := guard.engine.stream) is not None:
+            witness = Witness(stream, visit, scope, receive, send)
+            receive, send = witness.receive, witness.send
         if offended:
             visit.entry = entry_of(scope)
-        if guard.admission.mode == "off":
+        try:
+            if banned is None:
+                self._prepare(visit)
+                await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
+            else:
+                visit.refusal = banned.code
+                await turn_away(banned, guard.app, scope, receive, send)
+        except BaseException as error:
+            if witness is not None:
+                witness.error = error
+            raise
+        finally:
+            if witness is not None:
+                witness.tell()
+            visit.end()
+
+    def _prepare(self, visit: Visit) -> None:
+        if self.guard.admission.mode == "off":
             visit.plan = EXEMPT
         else:
-            guard.place_gates()
-        try:
-            await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
-        finally:
-            visit.end()
+            self.guard.place_gates()
+
+    async def _shorten(self, scope: Scope, send: Send) -> bool:
+        """Answer a known offender; whether it is one."""
+        guard = self.guard
+        if not guard.shortcut:
+            return False
+        guard.place_gates()
+        messages = guard.shortcut.answer(scope)
+        for message in messages or ():
+            await send(message)
+        return messages is not None
 
 
 class Doorman:
@@ -318,8 +319,7 @@ class Doorman:
 
 def method_in(scope: Scope) -> str:
     """The method a bucket is named after: one of HTTP's, WEBSOCKET, or OTHER."""
-    method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
-    return method if method in _METHODS else "OTHER"
+    return "WEBSOCKET" if scope["type"] == "websocket" else method_named(scope["method"])
 
 
 def is_preflight(scope: Scope) -> bool:

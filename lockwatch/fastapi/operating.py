@@ -12,7 +12,9 @@ from starlette.responses import Response
 from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError
 from lockwatch.fastapi.guard import Guard
+from lockwatch.fastapi.login import LoginAttempt
 from lockwatch.fastapi.routes import routes_of
+from lockwatch.keys import visit_of
 from lockwatch.limiter import RateLimitConfig, RateLimiter
 from lockwatch.limits.explanation import Explanation
 from lockwatch.limits.survey import Usage
@@ -22,6 +24,8 @@ from lockwatch.tokens.access_cookie import drop, session_of
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from lockwatch.anomaly.bans import Bans
+    from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -44,6 +48,22 @@ class Operated:
             config=RateLimitConfig(on_store_error=self.engine.config.on_redis_failure or "allow"), engine=self.engine
         )
 
+    @cached_property
+    def anomaly(self) -> AnomalyDetector:
+        """Bursts, to be checked by hand, on the store and with the settings of this application."""
+        from lockwatch.anomaly.direct import AnomalyDetector
+
+        return AnomalyDetector(config=self.engine.anomaly, engine=self.engine)
+
+    @property
+    def bans(self) -> Bans:
+        """Who is banned: `add`, `lift`, `list`. Raises: ConfigurationError, where nobody may be."""
+        if self.engine.bans is None:
+            raise ConfigurationError(
+                "nobody is banned here; set bans=True, or anomaly, like LockWatch(app, anomaly=AnomalyConfig())"
+            )
+        return self.engine.bans
+
     @property
     def tokens(self) -> JWTRotationManager:
         """Issues, rotates, checks and revokes tokens, on the store and with the keys of this application.
@@ -54,6 +74,25 @@ class Operated:
         if identity is None or identity.manager is None:
             raise ConfigurationError("no tokens are issued here; set jwt, like LockWatch(app, jwt=JWTConfig(jwt_secret=...))")
         return identity.manager
+
+    async def login_failed(self, request: Any, *, username: str | None = None, reason: str = "") -> None:
+        """Say that a login failed: limits with ``count="failures"`` charge it whatever the status, and attacks are looked for.
+
+        Args:
+            username: who wanted to be logged in.
+            reason: why not, for the audit log, like ``bad_password`` or ``unknown_user``.
+
+        Raises: LookupError, for a request that did not pass lockwatch.
+        """
+        self.engine.logins.fail(visit_of(request), username, reason)  # type: ignore[arg-type]  # ours can be written to
+
+    async def login_succeeded(self, request: Any, *, username: str | None = None) -> None:
+        """Say that a login succeeded: the network becomes one the user is known in. Raises: as `login_failed`."""
+        self.engine.logins.succeed(visit_of(request), username)  # type: ignore[arg-type]
+
+    def login_attempt(self, request: Any, username: str, *, limits: Any = None) -> LoginAttempt:
+        """An attempt, for ``async with`` around the check of the password. The arguments are those of `LoginAttempt`."""
+        return LoginAttempt(self.engine, request, username, limits)
 
     def auth_router(self, **options: Any) -> APIRouter:
         """The endpoints of sessions, for `app.include_router`. The options are those of `lockwatch.fastapi.auth_router`.

@@ -75,6 +75,8 @@ async def handle(connection: HTTPConnection, refused: Exception) -> Any:
     """The exception handler for refusals raised where no gate answers them."""
     visit = connection.scope.get("lockwatch")
     entered = visit is not None and visit.guard.app is not None
+    if visit is not None:
+        visit.refusal = getattr(refused, "code", "")
     return Refusal(refused, "off" if entered else "both")  # type: ignore[arg-type]  # registered for RequestRefused alone
 
 

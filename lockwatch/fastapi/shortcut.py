@@ -1,118 +1,51 @@
-"""The shortcut for known offenders: a refusal before routing, without a question to anybody, and without writing it anew.
-
-It is taken on paths on which a request was refused already, when nothing but the address decides. Who is answered in another way
-(a browser within CORS, an application with a handler of its own, a limit that wants to be told) goes the long way.
+"""The shortcut for known offenders of an ASGI application. Who is answered in another way goes the long one: a browser within CORS,
+an application with a handler of its own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from math import ceil
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 from starlette.types import Message, Scope
 
+from lockwatch import shortcut
+from lockwatch.capture import Exchange
+from lockwatch.client import Client
 from lockwatch.errors import RateLimited, RequestRefused
+from lockwatch.event import HTTP
 from lockwatch.fastapi.refusal import handle
-from lockwatch.headers import RawHeaders, problem
-from lockwatch.limits.decision import Decision
-from lockwatch.limits.denied import Denial, aged
-from lockwatch.limits.plan import Plan
-from lockwatch.limits.policy import Charge
+from lockwatch.shortcut import Entry, Turned
 
 if TYPE_CHECKING:
     from lockwatch.fastapi.guard import Guard
 
-Entry: TypeAlias = tuple[str, str, str]
-_LEARNED: Final = 4096
-"""Paths whose plan is remembered."""
-_MAX_PATH: Final = 512
-"""Characters of such a path; who asks chooses how long a parameter is."""
-_WRITTEN: Final = 4096
-"""Answers that are kept for the second in which they are right."""
 
+class Shortcut(shortcut.Shortcut):
+    """What one application remembers of known offenders."""
 
-class Written(NamedTuple):
-    """An answer with room for the decision's id."""
-
-    denial: Denial
-    seconds: int
-    headers: RawHeaders
-    head: bytes
-    tail: bytes
-
-
-class Shortcut:
-    """What one application remembers of known offenders.
-
-    Args:
-        guard: whose requests are answered.
-    """
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._plans: dict[Entry, Plan] = {}
-        self._written: dict[str, Written] = {}
-
-    def __len__(self) -> int:
-        return len(self._plans)
-
-    def learn(self, scope: Scope, entry: Entry | None, plan: Plan) -> None:
-        """A request was refused: remember the plan of its path. Not of one that asks the request, or tells somebody."""
-        if entry is None or plan.fixed is None or len(entry[2]) > _MAX_PATH or any(p.on_breach for p, _ in plan.fixed):
-            return
-        if len(self._plans) >= _LEARNED:
-            self._plans.clear()
-        self._plans[entry] = plan
-
-    def forget(self) -> None:
-        """Routes have changed."""
-        self._plans.clear()
+    _guard: Guard
 
     def answer(self, scope: Scope) -> tuple[Message, Message] | None:
         """The start and the body of the refusal of a known offender; None for anybody else."""
-        plan = self._plans.get(entry_of(scope))
-        guard = self._guard
-        if plan is None or guard.engine.exempt or any(name == b"origin" for name, _ in scope["headers"]) or self._own_answer():
+        entry = entry_of(scope)
+        if not self.leads(entry) or any(name == b"origin" for name, _ in scope["headers"]) or self._own_answer():
             return None
         host, port = scope["client"] or (None, None)
-        subject = guard.engine.clients.resolve(host, scope["headers"], port == 0).subject
-        now = time.monotonic()
-        found = guard.admission.known(plan, subject, now)
-        return None if found is None else self._tell(*found, now, scope["method"])
+        guard = self._guard
+        client = guard.engine.clients.resolve(host, scope["headers"], port == 0)
+        turned = self.refusal(entry, client.subject)
+        if turned is None:
+            return None
+        if guard.engine.stream is not None:
+            guard.engine.stream.post(_noted(scope, client, turned))
+        start = {"type": "http.response.start", "status": 429, "headers": turned.headers}
+        return start, {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else turned.body}
 
     def _own_answer(self) -> bool:
         """Whether the application answers refusals in its own way."""
         handlers = self._guard.app.exception_handlers
         return handlers.get(RateLimited, handle) is not handle or handlers.get(RequestRefused, handle) is not handle
-
-    def _tell(self, charge: Charge, denial: Denial, now: float, method: str) -> tuple[Message, Message]:
-        admission = self._guard.admission
-        decision_id = admission.ids.next()
-        seconds = max(1, ceil(denial.until - now))
-        written = self._written.get(charge.key)
-        if written is None or written.denial is not denial or written.seconds != seconds:
-            written = self._write(charge, denial, now, seconds)
-        admission.count(_counted(denial, charge))
-        body = b"%b%b%b" % (written.head, decision_id.encode(), written.tail)
-        start = {
-            "type": "http.response.start",
-            "status": 429,
-            "headers": [*written.headers, (b"content-length", b"%d" % len(body))],
-        }
-        return start, {"type": "http.response.body", "body": b"" if method == "HEAD" else body}
-
-    def _write(self, charge: Charge, denial: Denial, now: float, seconds: int) -> Written:
-        place = "decision-id"
-        refused = RateLimited([aged(denial, charge, now, place)])
-        _, headers, body = problem(refused, self._guard.engine.config.headers, time.time())
-        head, _, tail = body.rpartition(place.encode())
-        written = Written(denial, seconds, [pair for pair in headers if pair[0] != b"content-length"], head, tail)
-        if len(self._written) >= _WRITTEN:
-            self._written.clear()
-        self._written[charge.key] = written
-        return written
 
 
 def entry_of(scope: Scope) -> Entry:
@@ -120,6 +53,22 @@ def entry_of(scope: Scope) -> Entry:
     return scope["method"], scope.get("root_path", ""), scope["path"]
 
 
-def _counted(denial: Denial, charge: Charge) -> Sequence[Decision]:
-    name = charge.policy.name
-    return (denial.decision if denial.decision.policy == name else denial.decision._replace(policy=name),)
+def _noted(scope: Scope, client: Client, turned: Turned) -> Exchange:
+    """Such a refusal for those that want events."""
+    return Exchange(
+        HTTP,
+        "request",
+        time.time_ns() // 1000,
+        int((time.monotonic() - turned.began) * 1e6),
+        client,
+        scope["method"],
+        turned.route,
+        scope["path"],
+        scope.get("query_string", b""),
+        scope["headers"],
+        RateLimited.status,
+        0 if scope["method"] == "HEAD" else len(turned.body),
+        turned.decisions,
+        turned.decision_id,
+        refusal=RateLimited.code,
+    )

@@ -57,6 +57,15 @@ class Buckets:
         hashed = self._hashed.get(subject) or self._hash(subject)
         return f"{self._namespace}:{SCHEMA}:{ALGORITHMS[policy.algorithm]}:{{{hashed}}}:{policy.bucket}"
 
+    def name(self, kind: str, subject: str, tail: str) -> str:
+        """The store key of something else that is kept of `subject`; all that is kept of it shares a slot of a cluster."""
+        hashed = self._hashed.get(subject) or self._hash(subject)
+        return f"{self._namespace}:{SCHEMA}:{kind}:{{{hashed}}}:{tail}"
+
+    def derived(self, purpose: str) -> bytes:
+        """A key for another purpose, the same in all processes of the namespace."""
+        return derive_key(self._key + self._namespace.encode(), purpose)
+
     def _hash(self, subject: str) -> str:
         digest = blake2s(self._prefix + subject.encode("utf-8", "surrogatepass"), key=self._key, digest_size=16).hexdigest()
         if len(subject) <= MAX_REMEMBERED:

@@ -9,7 +9,7 @@ from lockwatch.errors import ConfigurationError
 from lockwatch.keys import Key, by_ip, is_late
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.grammar import Limit, parse
-from lockwatch.limits.policy import Counts, Role, algorithm_for, check_on_store_error
+from lockwatch.limits.policy import Counts, Role, algorithm_for, check_on_store_error, is_failure
 
 Limits: TypeAlias = "str | Limit | Iterable[str | Limit]"
 DynamicLimits: TypeAlias = "Callable[[Any], Limits | Awaitable[Limits]]"
@@ -166,11 +166,7 @@ def _counts(count: object) -> Counts | None:
     if count == "all":
         return None
     if count == "failures":
-        return _failed
+        return is_failure
     if not callable(count):
         raise ConfigurationError(f"count={count!r} is not 'all', 'failures' or a callable taking the response status")
     return count
-
-
-def _failed(status: int) -> bool:
-    return status >= 400

@@ -46,7 +46,7 @@ class Denied:
             if denial is not None and _holds(denial, charge, charges):
                 if now < denial.until:
                     return charge, denial
-                del self.known[charge.key]
+                self.known.pop(charge.key, None)
         return None
 
     def note(self, charges: Sequence[Charge], decisions: Sequence[Decision], now: float) -> None:
@@ -55,9 +55,15 @@ class Denied:
             firm = decision.firm and not decision.degraded
             if firm and decision.retry_after is not None and not decision.shadow and charge.policy.counts is None:
                 if len(self.known) >= self._size:
-                    self.known.pop(next(iter(self.known)), None)
+                    self._forget_oldest()
                 until, reset = now + decision.retry_after, now + decision.reset_after
                 self.known[charge.key] = Denial(until, charge.cost, charge.policy.numbers, reset, decision)
+
+    def _forget_oldest(self) -> None:
+        try:
+            del self.known[next(iter(self.known))]
+        except (KeyError, RuntimeError, StopIteration):
+            pass  # another thread did
 
     def hear(self, epoch: int, now: float) -> None:
         """The store was heard, and this is its epoch."""

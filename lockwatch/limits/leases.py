@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lockwatch.limits.policy import HELD, Receipt
+from lockwatch.limits.policy import HELD, Receipt, is_failure
 
 
 class Leases:
@@ -33,7 +33,7 @@ class Leases:
 
 
 def conclusions(
-    receipts: Sequence[Receipt], status: int, ended: bool, actual: int | None
+    receipts: Sequence[Receipt], status: int, ended: bool, actual: int | None, failed: bool | None = None
 ) -> tuple[tuple[Receipt, ...], list[tuple[Receipt, int]]]:
     """What stays open after a response, and what is settled at which cost.
 
@@ -41,11 +41,12 @@ def conclusions(
         status: of the response; 500 for a request that ended without one.
         ended: whether the request has ended, so that it is not in flight any more.
         actual: what it cost really, None as long as nobody said so.
+        failed: whether the application said that a login failed, for limits that count failures; None leaves it to the status.
     """
     left: list[Receipt] = []
     items: list[tuple[Receipt, int]] = []
     for receipt in receipts:
-        cost = _concluded(receipt, status, ended, actual)
+        cost = _concluded(receipt, status, ended, actual, failed)
         if cost is not None:
             items.append((receipt, cost))
         elif in_flight(receipt) or receipt.charge.policy.settles:
@@ -53,12 +54,12 @@ def conclusions(
     return tuple(left), items
 
 
-def _concluded(receipt: Receipt, status: int, ended: bool, actual: int | None) -> int | None:
+def _concluded(receipt: Receipt, status: int, ended: bool, actual: int | None, failed: bool | None) -> int | None:
     """What a receipt turns out to be, None when that is not known yet. A receipt is settled once."""
     policy = receipt.charge.policy
     if in_flight(receipt):
         return 0 if ended else None
-    if policy.counts is not None and not policy.counts(status):
+    if policy.counts is not None and not (failed if failed is not None and policy.counts is is_failure else policy.counts(status)):
         return 0
     if not policy.settles:
         return receipt.charged if policy.counts is not None else None

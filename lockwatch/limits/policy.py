@@ -132,6 +132,11 @@ def numbers_of(limit: Limit, algorithm: str, amount: int | None = None) -> tuple
     return quota, limit.window_us, 0
 
 
+def is_failure(status: int) -> bool:
+    """Whether a response with that status is a failure, where nobody says otherwise."""
+    return status >= 400
+
+
 def algorithm_for(limit: Limit, wanted: str) -> str:
     """The algorithm that counts `limit`, where `wanted` was declared. Raises: ConfigurationError."""
     if wanted not in ALGORITHMS:

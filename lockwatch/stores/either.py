@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import threading
+import os
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from lockwatch.flow import AsyncStore, Call, Reply, Store
+from lockwatch import native
+from lockwatch.errors import StoreError
+from lockwatch.flow import AsyncStore, Store
+from lockwatch.notes import Notes
+from lockwatch.stores.breaker import Breaker, Guarded, Reporting
 from lockwatch.stores.memory import MemoryStore
+from lockwatch.stores.standins import Immediate
 
 
 class Either(Protocol):
     """A store in either colour, and this process's memory."""
+
+    @property
+    def split(self) -> bool:
+        """Whether keys may live on several servers."""
 
     @property
     def memory(self) -> Store:
@@ -32,38 +43,76 @@ class Either(Protocol):
 class Stores:
     """The store at `client`, a URL or a client of redis-py; this process's memory for None.
 
+    While the store does not answer, it is not asked: a call fails at once, but for one now and then that finds out.
+
+    Args:
+        client: where the store is.
+        timeout: seconds that a call may take.
+        clock: seconds; never steps back.
+
     Raises: ConfigurationError.
     """
 
-    def __init__(self, client: Any, timeout: float) -> None:
+    def __init__(self, client: Any, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
         from lockwatch.stores.connect import address_of
 
         self.memory: Store = MemoryStore()
         self._address = None if client is None or client == "memory://" else address_of(client)
-        self._timeout = timeout
+        self.split = self._address is not None and self._address.split
+        self.notes = Notes("memory" if self._address is None else str(self._address))
+        self._timeout, self._clock = timeout, clock
+        self._breaker = Breaker(timeout)
         self._waiting: AsyncStore | None = None
         self._blocking: Store | None = None
-        self._lock = threading.Lock()
+        self._lock, self.pid = native.lock(), os.getpid()
+        native.tell_of_forks(self)
 
     def waiting(self) -> AsyncStore:
         """For event loops."""
         if self._waiting is None:
-            from lockwatch.stores.redis_async import AsyncRedisStore
-
             with self._lock:
-                made = Immediate(self.memory) if self._address is None else AsyncRedisStore(self._address, self._timeout)
-                self._waiting = self._waiting or made
+                self._waiting = self._waiting or self._open()
         return self._waiting
 
     def blocking(self) -> Store:
         """For blocking code."""
         if self._blocking is None:
-            from lockwatch.stores.redis_sync import RedisStore
-
             with self._lock:
-                made = self.memory if self._address is None else RedisStore(self._address, self._timeout)
-                self._blocking = self._blocking or made
+                self._blocking = self._blocking or self._open_blocking()
         return self._blocking
+
+    def forked(self) -> None:
+        """Begin anew in a child process; the connections themselves know whose they are."""
+        self._lock, self.pid = native.lock(), os.getpid()
+        self._breaker.forked()
+        self.notes.forked()
+
+    def _open(self) -> AsyncStore:
+        if self._address is None:
+            return Immediate(self.memory)
+        from lockwatch.stores.redis_async import AsyncRedisStore
+
+        return Guarded(AsyncRedisStore(self._address, self._timeout, report=self._reporter()), self._breaker, self._clock)
+
+    def _open_blocking(self) -> Store:
+        if self._address is None:
+            return self.memory
+        from lockwatch.stores.redis_sync import RedisStore
+
+        store = RedisStore(self._address, self._timeout)
+        return Guarded(Reporting(store, self._reporter(), clock=self._clock), self._breaker, self._clock)
+
+    def _reporter(self) -> Callable[[StoreError | None], None]:
+        """Tells breaker and notes how a call ended. It does not know the stores, which nobody has to close."""
+        breaker, notes, clock, split = self._breaker, self.notes, self._clock, self.split
+
+        def report(failure: StoreError | None) -> None:
+            now = clock()
+            if not split:  # the nodes of a cluster have breakers of their own
+                breaker.heard(failure, now)
+            notes.heard(failure, now)
+
+        return report
 
     async def aclose(self) -> None:
         closed = getattr(self._waiting, "aclose", None)
@@ -74,14 +123,3 @@ class Stores:
         closed = getattr(self._blocking, "close", None)
         if closed is not None:
             closed()
-
-
-class Immediate:
-    """A blocking store that does not block, on an event loop."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def call(self, call: Call) -> Reply:
-        """Run one script at once."""
-        return self._store.call(call)

@@ -10,13 +10,17 @@ import time
 from collections.abc import Callable
 
 from lockwatch.flow import Call, Reply
+from lockwatch.stores.acquaintance import Acquaintance
+from lockwatch.stores.bans import Banned
 from lockwatch.stores.buckets import KINDS, MOST, Bucket, SortedSet, Verdict
 from lockwatch.stores.buckets.leases import Leases
+from lockwatch.stores.bursts import Bursts
 from lockwatch.stores.charges import FLAGS, HELD, LOOK, LOOSE, PENALTY, SHADOW, Charge, read_charges
 from lockwatch.stores.registry import Registry
 from lockwatch.stores.reservations import Reservation, Reservations
 from lockwatch.stores.sessions import LIVE, Sessions
 from lockwatch.stores.table import Table
+from lockwatch.stores.watch import Watch
 
 
 def monotonic_us() -> int:
@@ -40,6 +44,9 @@ class MemoryStore:
         self._own = self._buckets.own
         self._registry = Registry()
         self.sessions = Sessions(clock)
+        self.bursts = Bursts(clock)
+        guards = (self.bursts, Banned(clock), Acquaintance(clock), Watch(clock))
+        self._guards = {name: script for guard in guards for name, script in guard.scripts.items()}
         self._scripts = {
             "admit": self._admit,
             "peek": self._peek,
@@ -66,6 +73,9 @@ class MemoryStore:
             script = self._scripts.get(call.script)
             if script is not None:
                 return script(call.keys, call.args)
+            guard = self._guards.get(call.script)
+            if guard is not None:
+                return guard(call)
             return self._enter(call) if call.script == "enter" else self.sessions.call(call)
 
     def _admit(self, keys: tuple[str, ...], args: tuple[int, ...]) -> Reply:

@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from lockwatch.errors import StoreError, StoreTimeout
-from lockwatch.flow import Call, Reply
+from lockwatch.flow import Call, Following, Reply
 from lockwatch.stores import wire
 from lockwatch.stores.connect import Address, sync_pool
 
@@ -77,13 +77,14 @@ class Pool:
     def _exchange(self, connection: Any, call: Call) -> Reply | StoreError:
         if hung_up(connection):
             connection.disconnect()
-        connection.send_packed_command([wire.command([call])])
+        calls = (*call.ahead, call) if isinstance(call, Following) else (call,)
+        connection.send_packed_command([wire.command(calls)])
         try:
             text = connection.read_response(disable_decoding=True)
         except NoScriptError:
-            connection.send_packed_command([wire.command([call], whole=True)])
+            connection.send_packed_command([wire.command(calls, whole=True)])
             text = connection.read_response(disable_decoding=True)
-        return wire.replies(text, 1)[0]
+        return wire.replies(text, len(calls))[-1]
 
 
 def _replicas(connection: Any, milliseconds: int) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
 from lockwatch.errors import StoreError, StoreTimeout
-from lockwatch.flow import Call, Reply
+from lockwatch.flow import Call, Following, Reply
 from lockwatch.stores.address import Address, Node, SentinelAddress
 from lockwatch.stores.cluster import HOPS, Asking, Cluster, Redirect, groups_of, packed, replies, slot_of
 from lockwatch.stores.pool import Pool, hung_up
@@ -79,6 +80,10 @@ class NodePools:
 
     def call(self, call: Call) -> Reply:
         """Run one script where its keys are. Raises: StoreError, StoreTimeout."""
+        if isinstance(call, Following):  # each where its own keys are
+            for earlier in call.ahead:
+                with suppress(StoreError):
+                    self.call(earlier)
         slot = slot_of(call.keys)
         due = time.monotonic() + self._deadline
         node = self._cluster.node_of(slot)

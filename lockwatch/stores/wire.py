@@ -27,6 +27,7 @@ _ALGORITHMS: Final = ("sorted_set", "sliding_counter", "gcra", "fixed_window", "
 """By their numbers, from 1 on."""
 _CHARGES: Final = ("algorithms", "sliding_window", "open", "admit")
 _OTHERS: Final = ("settle", "keys")
+_GUARDS: Final = ("burst", "bans", "acquaintance", "watch")
 _WORDS: Final = re.compile("'[A-Za-z0-9_-]+(?: '[A-Za-z0-9_-]+)*").fullmatch
 
 
@@ -47,6 +48,7 @@ def source() -> bytes:
         "local sessions = {}\nlocal function load_standing()\n" + _joined(("standing",)) + "end\n",
         "local function load_sessions()\n" + _joined(("refresh",)),
         "function sessions.load_others()\n" + _joined(("session",)) + "end\nend\n",
+        "local guards = {}\nlocal function load_guards()\n" + _joined(_GUARDS) + "end\n",
         _joined(("dispatch",)),
     ]
     return "\n".join(parts).encode()

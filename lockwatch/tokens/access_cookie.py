@@ -8,15 +8,15 @@ has it). Where a browser says which origin a request comes from, that has to be 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from email.utils import formatdate
-from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Final
 
 from lockwatch.errors import CrossSite, InvalidRequest
 from lockwatch.limits.buckets import derive_key
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.encoding import encode
+from lockwatch.tokens.sender import Sender
 
 ACCESS: Final = "__Host-lockwatch-access"
 """The cookie with the token. Browsers take a name that begins so over TLS only, from this very host, for all of its paths."""
@@ -26,24 +26,6 @@ HEADER: Final = "X-CSRF-Token"
 """Where they send what they read."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
-
-
-class Sender(NamedTuple):
-    """What a request says of where it comes from. Headers that are missing are empty.
-
-    Attributes:
-        method: of HTTP, or ``WEBSOCKET``.
-        host: the header `Host`.
-        origin: the header `Origin`.
-        site: the header `Sec-Fetch-Site`.
-        shown: the header `X-CSRF-Token`.
-    """
-
-    method: str
-    host: str
-    origin: str
-    site: str
-    shown: str
 
 
 class AccessCookie:
@@ -67,18 +49,17 @@ class AccessCookie:
             f"{CSRF}={_signed(self._keys[0], session)}; Path=/; Expires={date}; Secure; SameSite=Strict",
         )
 
-    def check(self, session: str, sender: Sender) -> None:
-        """Whether a page of this site sent the cookie of a session. Raises: CrossSite.
+    def check(self, session: str, sender: Sender, trusted: Collection[str] = ()) -> None:
+        """Whether a page of this site, or of a trusted origin, sent the cookie of a session. Raises: CrossSite.
 
         A WebSocket cannot show a header, so the browser has to have said its origin.
         """
         if sender.method in _SAFE:
             return
-        told = sender.origin or sender.site
-        if told and not _is_own(sender):
+        if sender.told and not sender.is_own(trusted):
             raise CrossSite("csrf_origin")
         if sender.method == "WEBSOCKET":
-            if not told:
+            if not sender.told:
                 raise CrossSite("csrf_origin")
             return
         shown = sender.shown.encode("utf-8", "surrogatepass")
@@ -108,16 +89,3 @@ def token_in(cookies: Sequence[str]) -> str | None:
 
 def _signed(key: bytes, session: str) -> str:
     return encode(hmac.digest(key, session.encode("utf-8", "surrogatepass"), "sha256")).decode()
-
-
-def _is_own(sender: Sender) -> bool:
-    if sender.origin:
-        return bool(sender.host) and _place(sender.origin) == sender.host.lower()
-    return sender.site in ("same-origin", "none")
-
-
-def _place(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""

@@ -1,7 +1,8 @@
 """What a process remembers so that a store that lost its last writes cannot bring a revoked session back. Pure.
 
 Redis replicates after it answers: a replica that takes over may lack the last writes, and so may a server that restarts from its
-disk. The script `origin` notes in the store itself how often another server began to answer, and when that was noticed.
+disk. The script `origin` notes in the store itself how often another server began to answer, and when that was noticed. The nodes
+of a cluster fail one by one, so there is such a note for each group of slots.
 """
 
 from __future__ import annotations
@@ -128,3 +129,38 @@ class Watch:
     def heals(self, now: float) -> bool:
         """Whether the store may have lost a rotation: within two minutes of a change of servers, as we noticed it."""
         return self._changed_at is not None and now - self._changed_at <= LOST
+
+
+class Watches:
+    """What a process knows of every server behind its sessions, by the key under which each notes which one it is."""
+
+    def __init__(self) -> None:
+        self._watches: dict[str, Watch] = {}
+
+    def __getitem__(self, origin: str) -> Watch:
+        return self._watches.get(origin) or self._watches.setdefault(origin, Watch())
+
+    @property
+    def flushes(self) -> int:
+        """How often everything was gone, of all servers together."""
+        return sum(watch.flushes for watch in list(self._watches.values()))
+
+    @property
+    def failovers(self) -> int:
+        """How often another server began to answer, of all together."""
+        return sum(watch.failovers for watch in list(self._watches.values()))
+
+    def doubt(self) -> None:
+        """A call failed: any of them may be another one by now."""
+        for watch in list(self._watches.values()):
+            watch.doubt()
+
+    def learn(self, origin: str, reply: Reply, now: float) -> bool:
+        """Take in what `origin` answered; whether revocations have to be said again there. Where one changed, others may have."""
+        before, watch = self.flushes + self.failovers, self[origin]
+        again = watch.learn(reply, now)
+        if self.flushes + self.failovers > before:
+            for other in list(self._watches.values()):
+                if other is not watch:
+                    other.doubt()
+        return again

@@ -9,23 +9,21 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
 from lockwatch.errors import ConfigurationError, TokenError
+from lockwatch.event import Event
 from lockwatch.flow import Flow, run, run_async
 from lockwatch.stores.either import Either, Stores
 from lockwatch.tokens.access import subject_text
 from lockwatch.tokens.access_cookie import AccessCookie
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.config import JWTConfig
+from lockwatch.tokens.failover import Spool
+from lockwatch.tokens.happened import REFRESHED, REUSED
 from lockwatch.tokens.jwks import Document
-from lockwatch.tokens.keyfile import WatchedRing
 from lockwatch.tokens.names import Names
-from lockwatch.tokens.outcomes import Outcome, Revocation, Rotation, Session
-from lockwatch.tokens.pair import RANDOM, Issuing, TokenPair, session_policy
-from lockwatch.tokens.refresh import Format, Opaque
-from lockwatch.tokens.refresh_jwt import Signed
+from lockwatch.tokens.outcomes import Revocation, Rotation, Session
+from lockwatch.tokens.pair import RANDOM, TokenPair, session_policy
 from lockwatch.tokens.ring import KeyRing
-from lockwatch.tokens.roots import roots
-from lockwatch.tokens.sealing import Sealer
-from lockwatch.tokens.sessions import Sessions
+from lockwatch.tokens.signing import Signing
 from lockwatch.tokens.verify import Verifier
 
 T = TypeVar("T")
@@ -33,9 +31,8 @@ Device: TypeAlias = "Mapping[str, str] | None"
 Loaded: TypeAlias = "Mapping[str, Any] | None"
 Loader: TypeAlias = "Callable[[str], Loaded | Awaitable[Loaded]]"
 logger = logging.getLogger("lockwatch")
-_LOOK: Final = 5.0
-"""Seconds between two looks at the key file."""
-_TOLD: Final = {Outcome.REUSE: logging.WARNING, Outcome.HEALED: logging.WARNING, Outcome.THROTTLED: logging.WARNING}
+_SAID: Final = frozenset({"reuse", "healed", "throttled"})
+"""Outcomes of a refresh that the log tells of."""
 
 
 class JWTRotationManager:
@@ -55,14 +52,15 @@ class JWTRotationManager:
             more. Its session then ends.
         max_sessions: how many sessions a subject may have.
         when_full: ``evict`` the session unused longest, or ``refuse`` the login.
-        on_event: told of refreshes that did not go as they should: reuse, throttling, and rotations a store had lost.
+        on_event: told of everything that becomes of tokens, an `Event` each: ``token.issued``, ``token.refreshed``,
+            ``token.reused``, ``token.revoked``.
         store_timeout: seconds to wait for the store at most.
         clock: epoch seconds.
         stores: stores that somebody else opens and closes, instead of `redis_client`.
+        spool: where revocations wait to be said to a store that lost them; by default the memory of this process.
 
     Attributes:
         flows: the sessions, for whoever drives flows.
-        cookie: access tokens in cookies of browsers.
 
     Raises: ConfigurationError.
     """
@@ -77,20 +75,18 @@ class JWTRotationManager:
         load_claims: Loader | None = None,
         max_sessions: int = 100,
         when_full: str = "evict",
-        on_event: Callable[[Rotation], object] | None = None,
+        on_event: Callable[[Event], object] | None = None,
         store_timeout: float = 0.05,
         clock: Callable[[], float] = time.time,
         stores: Either | None = None,
+        spool: Spool | None = None,
     ) -> None:
         self.config = config or JWTConfig()
-        self._ring = WatchedRing(self.config)
-        self._looked = float("-inf")
-        self._secret_key, self._namespace, self._stray = secret_key, namespace, os.urandom(32)
-        sealer, form = self._sealing()
-        self.flows = Sessions(Names(namespace), sealer, form, session_policy(self.config, max_sessions, when_full))
-        self._issuing = Issuing(self.config, self._ring.ring, self.flows)
-        self._stores: Either = stores or Stores(redis_client, store_timeout)
-        self._load, self._on_event, self._clock, self._timeout = load_claims, on_event, clock, store_timeout
+        self._stores: Either = Stores(redis_client, store_timeout) if stores is None else stores
+        self._load, self._on_event, self._timeout = load_claims, on_event, store_timeout
+        policy, names = session_policy(self.config, max_sessions, when_full), Names(namespace, self._stores.split)
+        self._signing = Signing(self.config, policy, names, namespace, secret_key, clock, self._tell, spool)
+        self.flows, self._issuing = self._signing.flows, self._signing.issuing
 
     async def issue_token_pair(
         self, subject: object, claims: Mapping[str, Any] | None = None, *, device: Device = None
@@ -104,18 +100,18 @@ class JWTRotationManager:
 
         Raises: ConfigurationError for claims that are lockwatch's to set; SessionsFull; StoreError.
         """
-        return await self._run(self._issuing.issue(subject, claims, device, self._now(), os.urandom(RANDOM)))
+        return await self._run(self._issuing.issue(subject, claims, device, self._signing.now(), os.urandom(RANDOM)))
 
     def issue_token_pair_sync(
         self, subject: object, claims: Mapping[str, Any] | None = None, *, device: Device = None
     ) -> TokenPair:
         """`issue_token_pair` for blocking code."""
-        return self._run_sync(self._issuing.issue(subject, claims, device, self._now(), os.urandom(RANDOM)))
+        return self._run_sync(self._issuing.issue(subject, claims, device, self._signing.now(), os.urandom(RANDOM)))
 
     @property
     def jwks(self) -> Document:
         """What the world may know of the keys that sign."""
-        self._now()
+        self._signing.now()
         return self._issuing.ring.jwks
 
     async def rotate(self, refresh_token: str, *, device: Device = None, load_claims: Loader | None = None) -> TokenPair:
@@ -128,8 +124,8 @@ class JWTRotationManager:
 
         Raises: RefreshRefused (`code` says why); RefreshThrottled; StoreError.
         """
-        now, random = self._now(), os.urandom(RANDOM)
-        rotation = self._told(await self._run(self.flows.rotate(refresh_token, now, random, device)))
+        now, random = self._signing.now(), os.urandom(RANDOM)
+        rotation = await self._run(self._issuing.rotate(refresh_token, now, random, device))
         loaded = self._loaded(rotation, load_claims)
         claims = await loaded if isinstance(loaded, Awaitable) else loaded
         if claims is None:
@@ -138,8 +134,8 @@ class JWTRotationManager:
 
     def rotate_sync(self, refresh_token: str, *, device: Device = None, load_claims: Loader | None = None) -> TokenPair:
         """`rotate` for blocking code."""
-        now, random = self._now(), os.urandom(RANDOM)
-        rotation = self._told(self._run_sync(self.flows.rotate(refresh_token, now, random, device)))
+        now, random = self._signing.now(), os.urandom(RANDOM)
+        rotation = self._run_sync(self._issuing.rotate(refresh_token, now, random, device))
         claims = self._loaded(rotation, load_claims)
         if isinstance(claims, Awaitable):
             if isinstance(claims, Coroutine):
@@ -151,11 +147,11 @@ class JWTRotationManager:
 
     async def verify_access(self, token: object) -> Claims:
         """What an access token says, if it is believed and its session lives. Raises: TokenError; StoreError."""
-        return await self._run(self._issuing.verify(token, self._now()))
+        return await self._run(self._issuing.verify(token, self._signing.now()))
 
     def verify_access_sync(self, token: object) -> Claims:
         """`verify_access` for blocking code."""
-        return self._run_sync(self._issuing.verify(token, self._now()))
+        return self._run_sync(self._issuing.verify(token, self._signing.now()))
 
     async def blacklist(self, jti: str, *, wait: float = 0.0) -> Revocation:
         """Believe one access token no more.
@@ -166,54 +162,59 @@ class JWTRotationManager:
 
         Raises: StoreError.
         """
-        return await self._run(self._issuing.deny(jti, self._now(), self._waiting(wait)))
+        return await self._run(self._issuing.deny(jti, self._signing.now(), self._waiting(wait)))
 
     def blacklist_sync(self, jti: str, *, wait: float = 0.0) -> Revocation:
         """`blacklist` for blocking code."""
-        return self._run_sync(self._issuing.deny(jti, self._now(), self._waiting(wait)))
+        return self._run_sync(self._issuing.deny(jti, self._signing.now(), self._waiting(wait)))
 
     async def blacklist_access_token(self, token: object, *, wait: float = 0.0) -> Revocation:
         """Believe one access token no more, for as long as it lives. Raises: TokenError for one not believed now; StoreError."""
-        return await self._run(self._issuing.deny_token(token, self._now(), self._waiting(wait)))
+        return await self._run(self._issuing.deny_token(token, self._signing.now(), self._waiting(wait)))
 
     def blacklist_access_token_sync(self, token: object, *, wait: float = 0.0) -> Revocation:
         """`blacklist_access_token` for blocking code."""
-        return self._run_sync(self._issuing.deny_token(token, self._now(), self._waiting(wait)))
+        return self._run_sync(self._issuing.deny_token(token, self._signing.now(), self._waiting(wait)))
 
     async def revoke_token(self, refresh_token: str, *, wait: float = 0.0) -> Revocation:
         """Log out: end the session of a refresh token, used or not, and with it all its access tokens. Raises: StoreError."""
-        return await self._run(self.flows.revoke_token(refresh_token, self._now(), self._waiting(wait)))
+        return await self._run(self._issuing.revoke_token(refresh_token, self._signing.now(), self._waiting(wait)))
 
     def revoke_token_sync(self, refresh_token: str, *, wait: float = 0.0) -> Revocation:
         """`revoke_token` for blocking code."""
-        return self._run_sync(self.flows.revoke_token(refresh_token, self._now(), self._waiting(wait)))
+        return self._run_sync(self._issuing.revoke_token(refresh_token, self._signing.now(), self._waiting(wait)))
 
     async def revoke_family(self, session: str, *, wait: float = 0.0) -> Revocation:
         """End one session by its id: `Claims.family`, or `id` in the list of sessions. Raises: StoreError."""
-        return await self._run(self.flows.revoke(session, self._now(), wait=self._waiting(wait)))
+        return await self._run(self._issuing.revoke(session, self._signing.now(), self._waiting(wait)))
 
     def revoke_family_sync(self, session: str, *, wait: float = 0.0) -> Revocation:
         """`revoke_family` for blocking code."""
-        return self._run_sync(self.flows.revoke(session, self._now(), wait=self._waiting(wait)))
+        return self._run_sync(self._issuing.revoke(session, self._signing.now(), self._waiting(wait)))
 
     async def revoke_subject(self, subject: object, *, wait: float = 0.0) -> Revocation:
         """Log out everywhere: end all sessions of a subject. Raises: StoreError."""
-        return await self._run(self.flows.revoke_subject(subject_text(subject), self._now(), wait=self._waiting(wait)))
+        return await self._run(self._issuing.revoke_subject(subject, self._signing.now(), self._waiting(wait)))
 
     def revoke_subject_sync(self, subject: object, *, wait: float = 0.0) -> Revocation:
         """`revoke_subject` for blocking code."""
-        return self._run_sync(self.flows.revoke_subject(subject_text(subject), self._now(), wait=self._waiting(wait)))
+        return self._run_sync(self._issuing.revoke_subject(subject, self._signing.now(), self._waiting(wait)))
 
     async def sessions(self, subject: object) -> tuple[Session, ...]:
         """The sessions of a subject that live, the one unused longest first. Raises: StoreError."""
-        return await self._run(self.flows.listed(subject_text(subject), self._now()))
+        return await self._run(self.flows.listed(subject_text(subject), self._signing.now()))
 
     def sessions_sync(self, subject: object) -> tuple[Session, ...]:
         """`sessions` for blocking code."""
-        return self._run_sync(self.flows.listed(subject_text(subject), self._now()))
+        return self._run_sync(self.flows.listed(subject_text(subject), self._signing.now()))
 
     verify_access_token = verify_access
     verify_access_token_sync = verify_access_sync
+
+    @property
+    def cookie(self) -> AccessCookie:
+        """Access tokens in cookies of browsers."""
+        return self._signing.cookie
 
     @property
     def ring(self) -> KeyRing:
@@ -227,14 +228,14 @@ class JWTRotationManager:
 
     def read(self, token: object) -> Claims:
         """What an access token says; whether it was revoked is not asked. Raises: TokenError."""
-        return self._issuing.verifier.verify(token, self._now())
+        return self._issuing.verifier.verify(token, self._signing.now())
 
     def read_refresh(self, token: object) -> Claims:
         """Which session a refresh token belongs to: `family`, and `subject`, because the token names nobody. It is not used up.
 
         `expires_at` is when it ends at the latest. Raises: TokenError.
         """
-        now = self._now()
+        now = self._signing.now()
         found = self.flows.read(token, now)
         if found is None:
             raise TokenError("wrong_type")
@@ -244,13 +245,11 @@ class JWTRotationManager:
     @property
     def problem(self) -> str:
         """What is wrong with the key file, empty when nothing is; the keys read before it broke go on."""
-        return str(self._ring.problem or "")
+        return self._signing.problem
 
     def refresh_keys(self) -> None:
         """Look at the key file, and use its keys when it changed."""
-        if self._ring.refresh():
-            self._issuing.renew(self._ring.ring)
-            self.flows.renew(*self._sealing())
+        self._signing.refresh()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
@@ -266,22 +265,6 @@ class JWTRotationManager:
     def _run_sync(self, flow: Flow[T]) -> T:
         return run(flow, self._stores.blocking(), self._stores.memory)
 
-    def _now(self) -> float:
-        """The time; every few seconds also a look at the key file."""
-        now = self._clock()
-        if not 0 <= now - self._looked < _LOOK:
-            self._looked = now
-            self.refresh_keys()
-        return now
-
-    def _sealing(self) -> tuple[Sealer, Format]:
-        """What sessions are sealed with, and how refresh tokens are written."""
-        secrets = roots(self.config, self._secret_key, self._stray)
-        sealer, self.cookie = Sealer(secrets, self._namespace), AccessCookie(secrets, self._namespace)
-        if self.config.refresh_format == "jwt":
-            return sealer, Signed(self.config, self._ring.ring)
-        return sealer, Opaque(secrets, self._namespace)
-
     def _waiting(self, seconds: float) -> float:
         """For how long a replica may confirm: less than the store may take."""
         return min(seconds, self._timeout * 0.8)
@@ -293,17 +276,16 @@ class JWTRotationManager:
             return {}
         return load(rotation.grant.subject)
 
-    def _told(self, rotation: Rotation) -> Rotation:
-        if level := _TOLD.get(rotation.outcome):
-            logger.log(
-                level,
-                "lockwatch: refresh token %s, session %s, generation %d, %.1f s after the last rotation%s",
-                rotation.outcome.name.lower(),
-                rotation.session,
-                rotation.generation,
-                rotation.since,
-                f": {rotation.reason.name.lower()}, the session has ended" if rotation.reason else "",
+    def _tell(self, event: Event) -> None:
+        """Say what happened: in the log, where it should not have; and to whoever wants to hear everything."""
+        if event.action in (REFRESHED, REUSED) and event.details["outcome"] in _SAID:
+            logger.warning(
+                "lockwatch: refresh token %s, session %s, generation %d, %.1f s after the last rotation: %s",
+                event.details["outcome"],
+                event.session,
+                event.details["generation"],
+                event.details["seconds_since_rotation"],
+                "; ".join(event.reasons),
             )
-            if self._on_event is not None:
-                self._on_event(rotation)
-        return rotation
+        if self._on_event is not None:
+            self._on_event(event)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lockwatch.errors import RefreshRefused, RefreshThrottled, SessionsFull, TokenError
+from lockwatch.errors import RefreshRefused, RefreshThrottled, SessionsFull, StoreError, TokenError
+from lockwatch.event import Event
 from lockwatch.flow import Flow
+from lockwatch.tokens import happened
 from lockwatch.tokens.access import SignedToken, access_token, access_verifier, custom_claims, subject_text
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.config import DAY, JWTConfig
@@ -64,10 +66,11 @@ class Issuing:
         config: how tokens are signed.
         ring: the keys to do it with.
         sessions: what keeps them alive.
+        tell: told of everything that becomes of them.
     """
 
-    def __init__(self, config: JWTConfig, ring: KeyRing, sessions: Sessions) -> None:
-        self.config, self.sessions = config, sessions
+    def __init__(self, config: JWTConfig, ring: KeyRing, sessions: Sessions, tell: Callable[[Event], object]) -> None:
+        self.config, self.sessions, self._tell = config, sessions, tell
         self.renew(ring)
 
     def renew(self, ring: KeyRing) -> None:
@@ -82,9 +85,17 @@ class Issuing:
         # Signed first: claims that do not fit into a token begin no session.
         signed = self._signed(self.sessions.session_of(grant.subject, random[JTI:]), grant, now, random)
         issued = yield from self.sessions.issue(grant, now, random[JTI:], device)
+        self._tell(happened.issued(grant.subject, issued, now))
         if issued.outcome is Outcome.FULL:
             raise SessionsFull
         return _pair(signed, issued.refresh_token, now + issued.expires_in)
+
+    def rotate(self, text: str, now: float, random: bytes, device: Mapping[str, str] | None) -> Flow[Rotation]:
+        """Use a refresh token. Raises: StoreError."""
+        rotation = yield from self.sessions.rotate(text, now, random, device)
+        if (event := happened.refreshed(rotation, now)) is not None:
+            self._tell(event)
+        return rotation
 
     def renewed(self, rotation: Rotation, claims: Mapping[str, Any] | None, now: float, random: bytes) -> TokenPair:
         """The tokens of a refresh that worked; `claims` take the place of those of the login; None refuses.
@@ -113,17 +124,45 @@ class Issuing:
     def deny(self, jti: str, now: float, wait: float) -> Flow[Revocation]:
         """Believe an access token no more, whose end is not known."""
         lifetime = max(self.config.access_token_ttl_seconds, DAY) + self.config.leeway_seconds
-        return (yield from self.sessions.deny(jti, lifetime, now, wait))
+        return (yield from self._told(self.sessions.deny(jti, lifetime, now, wait), "access_token", jti, now))
 
     def deny_token(self, token: object, now: float, wait: float) -> Flow[Revocation]:
         """Believe an access token no more, until it ends. Raises: TokenError for one that is not believed now, StoreError."""
         claims = self.verifier.verify(token, now)
-        lifetime = claims.expires_at + self.config.leeway_seconds - now
-        return (yield from self.sessions.deny(claims.jti or "", lifetime, now, wait))
+        lifetime, jti = claims.expires_at + self.config.leeway_seconds - now, claims.jti or ""
+        return (yield from self._told(self.sessions.deny(jti, lifetime, now, wait), "access_token", jti, now))
+
+    def revoke_token(self, text: str, now: float, wait: float) -> Flow[Revocation]:
+        """End the session of a refresh token; nothing for one that is none of ours. Raises: StoreError."""
+        token = self.sessions.read(text, now)
+        return Revocation() if token is None else (yield from self.revoke(token.session, now, wait))
+
+    def revoke(self, session: str, now: float, wait: float) -> Flow[Revocation]:
+        """End one session. Raises: StoreError."""
+        return (yield from self._told(self.sessions.revoke(session, now, wait=wait), "session", session, now))
+
+    def revoke_subject(self, subject: object, now: float, wait: float) -> Flow[Revocation]:
+        """End all sessions of a subject. Raises: ConfigurationError, StoreError."""
+        user = subject_text(subject)
+        return (yield from self._told(self.sessions.revoke_subject(user, now, wait=wait), "subject", None, now, user))
 
     def disabled(self, rotation: Rotation, now: float) -> Flow[Revocation]:
         """End the session of a subject that may not log in any more. Raises: StoreError."""
-        return (yield from self.sessions.revoke(rotation.session, now, Reason.DISABLED))
+        user = None if rotation.grant is None else rotation.grant.subject
+        ending = self.sessions.revoke(rotation.session, now, Reason.DISABLED)
+        return (yield from self._told(ending, "session", rotation.session, now, user))
+
+    def _told(
+        self, revoking: Flow[Revocation], what: str, target: str | None, now: float, user: str | None = None
+    ) -> Flow[Revocation]:
+        """Revoke, and tell of it, also where the store did not answer. Raises: StoreError."""
+        try:
+            found = yield from revoking
+        except StoreError:
+            self._tell(happened.revoked(what, target, None, now, user=user))
+            raise
+        self._tell(happened.revoked(what, target, found, now, user=user))
+        return found
 
     def _signed(self, session: str, grant: Grant, now: float, random: bytes) -> SignedToken:
         return access_token(

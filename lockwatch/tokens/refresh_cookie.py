@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import formatdate
 from typing import Final
-from urllib.parse import urlsplit
 
 from lockwatch.errors import ConfigurationError
 from lockwatch.tokens.endpoints import Unreadable
 from lockwatch.tokens.pair import TokenPair
+from lockwatch.tokens.sender import Sender, canonical, read_origins
 
 NAME: Final = "__Secure-lockwatch-refresh"
 _SHOW: Final = "the cookie is taken from a page of this site only; send Sec-Fetch-Site: same-origin, or the Origin of this site"
@@ -27,13 +27,15 @@ class RefreshCookie:
     Args:
         path: what the paths of these endpoints begin with, as browsers see them.
         name: of the cookie; it begins with ``__Secure-``, so that browsers take it over TLS only.
+        trusted_origins: further origins whose pages may send it. They are on the same site, like ``https://app.example.com`` for
+            ``https://api.example.com``: browsers send the cookie from no other.
 
     Raises: ConfigurationError.
     """
 
-    __slots__ = ("_name", "_path")
+    __slots__ = ("_name", "_path", "_trusted")
 
-    def __init__(self, path: str = "/auth", name: str = NAME) -> None:
+    def __init__(self, path: str = "/auth", name: str = NAME, trusted_origins: Iterable[str] = ()) -> None:
         if not name.startswith("__Secure-") or not _TOKEN(name):
             raise ConfigurationError(
                 f"name={name!r} is no name of a cookie that begins with '__Secure-'; a correct one is {NAME!r}"
@@ -41,6 +43,7 @@ class RefreshCookie:
         if not _PATH(path):
             raise ConfigurationError(f"path={path!r} is not a path of letters, digits, '/', '.', '_', '~' and '-', like '/auth'")
         self._name, self._path = name, path
+        self._trusted = read_origins((trusted_origins,) if isinstance(trusted_origins, str) else trusted_origins)
 
     def check(self, prefix: str) -> None:
         """Whether browsers would send it to paths that begin with `prefix`. Raises: ConfigurationError.
@@ -59,7 +62,7 @@ class RefreshCookie:
         """
         parts = [part.strip().partition("=") for part in headers.get("cookie", "").split(";")]
         found = next((value for name, _, value in parts if name == self._name), None)
-        if found is not None and not _is_own(headers):
+        if found is not None and not self._is_own(headers):
             raise Unreadable(_SHOW, 403)
         return found
 
@@ -71,16 +74,12 @@ class RefreshCookie:
         """The value of `Set-Cookie` when the session is over."""
         return self._written("", 0)
 
+    def _is_own(self, headers: Mapping[str, str]) -> bool:
+        host, origin, site = [headers.get(name, "") for name in ("host", "origin", "sec-fetch-site")]
+        if site in ("same-origin", "same-site"):
+            return site == "same-origin" or canonical(origin) in self._trusted
+        return not site and bool(origin) and Sender("POST", host, origin, site, "").is_own(self._trusted)
+
     def _written(self, value: str, expires_at: int) -> str:
         date = formatdate(expires_at, usegmt=True)
         return f"{self._name}={value}; Path={self._path}; Expires={date}; Secure; HttpOnly; SameSite=Strict"
-
-
-def _is_own(headers: Mapping[str, str]) -> bool:
-    if "sec-fetch-site" in headers:
-        return headers["sec-fetch-site"] == "same-origin"
-    try:
-        origin = urlsplit(headers.get("origin", "")).netloc
-    except ValueError:
-        return False
-    return bool(origin) and origin.lower() == headers.get("host", "").lower()

@@ -15,8 +15,8 @@ from typing import Final
 
 from lockwatch.errors import StoreError
 from lockwatch.flow import Call, Flow, Reply, words_of
-from lockwatch.tokens.failover import Kept, RecentRevocations, Spool, Watch
-from lockwatch.tokens.names import TAG, Names, tag_of
+from lockwatch.tokens.failover import Kept, RecentRevocations, Spool, Watches
+from lockwatch.tokens.names import TAG, Names, tag_in, tag_of
 from lockwatch.tokens.outcomes import Grant, Issued, Outcome, Reason, Revocation, Rotation, Session, Standing
 from lockwatch.tokens.policy import SessionPolicy
 from lockwatch.tokens.refresh import NO_PARENT, PARENT, SECRET, Format, RefreshToken, hash_of
@@ -45,7 +45,7 @@ class Sessions:
 
     def __init__(self, names: Names, sealer: Sealer, format: Format, policy: SessionPolicy, spool: Spool | None = None) -> None:  # noqa: A002
         self.policy = policy
-        self.watch = Watch()
+        self.watch = Watches()
         self.spool: Spool = spool or RecentRevocations()
         self._names, self._sealer, self._format = names, sealer, format
         self._idle, self._absolute, self._grace = _us(policy.idle), _us(policy.absolute), _us(policy.grace)
@@ -62,9 +62,8 @@ class Sessions:
     def issue(self, grant: Grant, now: float, entropy: bytes, device: Mapping[str, str] | None = None) -> Flow[Issued]:
         """Begin a session. Raises: StoreError."""
         random, session = _Random(entropy, _FAMILY), self.session_of(grant.subject, entropy)
-        if self.watch.due(now):
-            yield from self._attend(now)
         tag, family = session[:TAG], session[TAG:]
+        yield from self._attend(self._names.origin(tag), now)
         text = self._format.write(RefreshToken(tag, family, 0, NO_PARENT, encoded(random.take(SECRET))), now)
         sealed = self._sealer.close_grant(grant, session, random.take(NONCE))
         words = (family, hash_of(text), sealed, self._sealer.close_device(device, session, random.take(NONCE)))
@@ -85,9 +84,8 @@ class Sessions:
         token = self._format.read(text, now)
         if token is None:
             return Rotation(Outcome.UNKNOWN)
-        random = _Random(entropy)
-        if self.watch.due(now):
-            yield from self._attend(now)
+        random, origin = _Random(entropy), self._names.origin(token.tag)
+        yield from self._attend(origin, now)
         own = hash_of(text)
         successor = self._format.write(
             token._replace(generation=token.generation + 1, parent=own[:PARENT], secret=encoded(random.take(SECRET))),
@@ -98,9 +96,9 @@ class Sessions:
         words = (token.family, own, token.parent, hash_of(successor), seal, seen)
         reply = yield from self._heard(self._rotate(token, words, _ASK))
         if reply[0] == Outcome.AHEAD:
-            self.watch.doubt()
-            yield from self._attend(now)
-            reply = yield from self._heard(self._rotate(token, words, _HEAL if self.watch.heals(now) else _NEVER))
+            self.watch[origin].doubt()
+            yield from self._attend(origin, now)
+            reply = yield from self._heard(self._rotate(token, words, _HEAL if self.watch[origin].heals(now) else _NEVER))
         return self._rotation(token, text, successor, reply)
 
     def standing(self, session: str | None, jti: str, on_store_error: str = "deny") -> Flow[Standing]:
@@ -236,7 +234,7 @@ class Sessions:
                 failure = error
                 continue
             self._settle(kept, reply)
-            found += [_tag_in(call.keys[0]) + family for family in words_of(reply)]
+            found += [tag_in(call.keys[0]) + family for family in words_of(reply)]
             if call.wait:
                 durable = durable is not False and reply[-1] > 0
         if failure is not None:
@@ -250,12 +248,15 @@ class Sessions:
         named = kept.call if kept.call.script == "deny" else kept.call._replace(words=families) if families else None
         self.spool.settle(kept, named and Kept(named, kept.at, True))
 
-    def _attend(self, now: float) -> Flow[None]:
-        """Every minute and after every failure: see whether the store is still the one it was, and if not, revoke again."""
-        reply = yield from self._heard(Call("origin", (self._names.origin,), (0, _ORIGIN_LIFETIME, int(now * _SECOND))))
-        if self.watch.learn(reply, now):
+    def _attend(self, origin: str, now: float) -> Flow[None]:
+        """Every minute and after every failure: see whether the server is still the one it was, and if not, revoke again."""
+        if not self.watch[origin].due(now):
+            return
+        reply = yield from self._heard(Call("origin", (origin,), (0, _ORIGIN_LIFETIME, int(now * _SECOND))))
+        if self.watch.learn(origin, reply, now):
             for kept in self.spool.due(now):
-                self._settle(kept, (yield from self._heard(kept.again(now))))
+                if self._origin(kept.call) == origin:
+                    self._settle(kept, (yield from self._heard(kept.again(now))))
 
     def _heard(self, call: Call) -> Flow[Reply]:
         try:
@@ -263,6 +264,9 @@ class Sessions:
         except StoreError:
             self.watch.doubt()
             raise
+
+    def _origin(self, call: Call) -> str:
+        return self._names.origin(tag_in(call.keys[0]))
 
 
 def read_standing(reply: Reply) -> Standing:
@@ -292,7 +296,3 @@ def _us(seconds: float) -> int:
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _tag_in(key: str) -> str:
-    return key.partition("{")[2].partition("}")[0]

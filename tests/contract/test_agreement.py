@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from lockwatch.flow import Call, Reply
@@ -142,7 +142,7 @@ def on_redis(line: Line, calls: Sequence[Call]) -> list[Reply]:
 
 
 @pytest.mark.parametrize("part", range(4))
-@settings(max_examples=2500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@settings(max_examples=2500, deadline=None, database=None)
 @given(HISTORIES)
 def test_memory_and_redis_agree_with_the_oracle(line: Line, part: int, steps: list[Step]) -> None:
     calls, wanted = calls_of(steps), list(expected(steps))
@@ -151,7 +151,7 @@ def test_memory_and_redis_agree_with_the_oracle(line: Line, part: int, steps: li
         assert found == wanted
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@settings(max_examples=150, deadline=None, database=None)
 @given(HISTORIES)
 def test_fakeredis_agrees_with_the_oracle(steps: list[Step]) -> None:
     store = RedisStore(address_of(fake("FakeRedis")), PATIENT)
@@ -183,19 +183,19 @@ def wild(keys: Sequence[str], pauses: Sequence[int]) -> st.SearchStrategy[list[C
     return st.lists(step, max_size=10).map(timed)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@settings(max_examples=600, deadline=None, database=None)
 @given(wild(KEYS, FORWARD))
 def test_memory_and_redis_agree_whatever_limits_do(line: Line, calls: list[Call]) -> None:
     assert in_memory(calls) == on_redis(line, calls)
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@settings(max_examples=600, deadline=None, database=None)
 @given(wild(KEYS[:1], FORWARD + BACKWARD))
 def test_memory_and_redis_agree_whatever_the_clock_does(line: Line, calls: list[Call]) -> None:
     assert in_memory(calls) == on_redis(line, calls)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@settings(max_examples=40, deadline=None, database=None)
 @given(st.integers(1, 60), st.lists(st.tuples(st.integers(1, 5), st.integers(0, SECOND // 4)), min_size=50, max_size=150))
 def test_memory_and_redis_agree_over_long_histories(line: Line, quota: int, steps: list[tuple[int, int]]) -> None:
     now, calls = START, []

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from lockwatch.errors import StoreError
@@ -18,7 +18,7 @@ from tests.contract.bench import COUNTER, FIXED, GCRA, NAMES, PATIENT, SET, WIND
 from tests.contract.histories import BACK, FORWARD, KEYS, QUOTAS, SPANS, History, Step, most
 
 EVERY = pytest.mark.parametrize("algorithm", range(6), ids=NAMES)
-QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture], "database": None}
+QUIET = {"deadline": None, "database": None}
 ALL = tuple([name for key in KEYS for name in (key, held_by(key))])
 
 

@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lockwatch.errors import StoreError
@@ -198,7 +198,7 @@ async def test_no_bucket_at_all_is_no_verdict(bench: Bench) -> None:
     assert await bench.peek_all() == []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0, 6 * SECOND)), max_size=12))
 async def test_buckets_never_affect_each_other(bench: Bench, steps: list[tuple[int, int, int]]) -> None:
     """A bucket among others answers what it answers alone."""
@@ -296,7 +296,7 @@ async def test_waiting_as_told_is_enough_for_more_than_one(bench: Bench, quota: 
     await check_retry(bench, quota, costs, asked)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None)
 @given(st.integers(1, 9), st.lists(st.integers(1, 4), max_size=8), st.integers(1, 9))
 async def test_waiting_as_told_is_always_enough(bench: Bench, quota: int, costs: list[int], asked: int) -> None:
     await bench.reset("k")

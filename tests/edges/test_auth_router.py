@@ -14,10 +14,9 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI, Header, HTTPException
 
-from lockwatch import Claims, ConfigurationError, Issuer, JWTAuth, JWTConfig, LockWatch, RateLimit
+from lockwatch import Claims, ConfigurationError, Issuer, JWTAuth, JWTConfig, LockWatch, RateLimit, RefreshCookie
 from lockwatch.tokens.keyfile import new_pem
 from lockwatch.tokens.pair import TokenPair
-from lockwatch.tokens.refresh_cookie import RefreshCookie
 from tests import servers
 from tests.tokens import forge
 
@@ -329,6 +328,8 @@ async def test_a_browser_refreshes_and_logs_out_with_its_cookie(shop: Shop) -> N
         ({"origin": "null"}, 403),
         ({"origin": "https://["}, 403),
         ({"origin": "https://shop.example"}, 200),
+        ({"origin": "http://shop.example"}, 403),
+        ({"origin": "https://app.shop.example", "sec-fetch-site": "same-site"}, 403),
         ({"origin": "https://SHOP.example", "sec-fetch-site": "same-origin"}, 200),
     ],
 )
@@ -343,6 +344,25 @@ async def test_a_cookie_is_taken_from_pages_of_this_site_only(headers: dict[str,
             http.cookies.clear()
     if status == 403:
         assert (await shop.tokens.verify_access(pair.access_token)).subject == "user:42"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "https://app.shop.example", "sec-fetch-site": "same-site"}, 200),
+        ({"origin": "https://app.shop.example"}, 200),
+        ({"origin": "https://app.shop.example", "sec-fetch-site": "cross-site"}, 403),
+        ({"origin": "https://other.shop.example", "sec-fetch-site": "same-site"}, 403),
+        ({"origin": "http://app.shop.example", "sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+    ],
+)
+async def test_pages_of_trusted_origins_send_the_cookie_too(headers: dict[str, str], status: int) -> None:
+    shop = Shop()
+    pair = await shop.tokens.issue_token_pair("user:42")
+    cookie = RefreshCookie(trusted_origins=["https://app.shop.example"])
+    async with shop.client(cookie=cookie) as http:
+        assert (await http.post("/auth/refresh", headers=kept(pair) | headers)).status_code == status
 
 
 async def test_no_cookie_goes_while_nothing_is_decided(redis_server: str) -> None:
@@ -384,8 +404,11 @@ async def test_a_cookie_is_not_looked_at_where_none_is_configured() -> None:
         assert (await http.post("/auth/logout", headers=kept(pair) | SAME)).status_code == 401
 
 
-@pytest.mark.parametrize("wrong", [{"name": "refresh"}, {"name": "__Secure-a b"}, {"path": "auth"}, {"path": "/a; Domain=evil"}])
-def test_a_cookie_that_would_not_be_safe_is_refused(wrong: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [{"name": "refresh"}, {"name": "__Secure-a b"}, {"path": "auth"}, {"path": "/a; Domain=evil"}, {"trusted_origins": ["*"]}],
+)
+def test_a_cookie_that_would_not_be_safe_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"correct one|like"):
         RefreshCookie(**wrong)
 

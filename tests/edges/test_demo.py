@@ -41,7 +41,7 @@ from lockwatch.cli import main
 try:
     main()
 finally:
-    end = time.monotonic() + 2
+    end = time.monotonic() + 20
     while threading.active_count() > 1 and time.monotonic() < end:
         time.sleep(0.01)  # the thread in the background ends by itself, nobody waits for it
     links = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{fd}")]
@@ -66,7 +66,7 @@ class Run:
         return self.stderr.read_text("utf-8")
 
     def wait(self) -> int:
-        return self.process.wait(60)
+        return self.process.wait(120)
 
 
 def start(root: Path, name: str, how: list[str], *arguments: str) -> Run:
@@ -201,7 +201,7 @@ def test_what_is_not_observed_is_said_and_exits_1(runs: dict[str, Run]) -> None:
 
 def address_served(run: Run) -> str:
     """The URL, once it is served."""
-    for _ in range(600):
+    for _ in range(1200):
         if found := re.search(r"Serving on (\S+) until", run.err):
             return found[1]
         assert run.process.poll() is None, run.err

@@ -8,7 +8,8 @@ from fastapi import Depends, FastAPI, Response, WebSocket, WebSocketDisconnect
 
 from lockwatch import Claims, JWTAuth, LockWatch, TokenError
 from lockwatch.fastapi.sockets import MOST, Socket, Watch
-from lockwatch.tokens.access_cookie import AccessCookie, Sender
+from lockwatch.tokens.access_cookie import AccessCookie
+from lockwatch.tokens.sender import Sender
 from tests.edges.asgi import http
 from tests.edges.test_fastapi_tokens import JWT, access, clocked, problem, shop
 from tests.tokens.forge import NOW
@@ -209,9 +210,9 @@ async def test_one_look_asks_for_a_bounded_number_of_sockets() -> None:
 COOKIES = JWTAuth(locations=("header", "cookie"))
 
 
-def site() -> tuple[FastAPI, LockWatch]:
+def site(**options: Any) -> tuple[FastAPI, LockWatch]:
     app = FastAPI()
-    lockwatch = LockWatch(app, jwt=JWT)
+    lockwatch = LockWatch(app, jwt=JWT, **options)
 
     @app.post("/login")
     async def login(response: Response) -> None:
@@ -276,7 +277,12 @@ async def test_a_cookie_reads_by_itself_and_changes_with_its_csrf_token_only() -
         ({"origin": "https://TEST"}, 200),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "https://test.evil.example"}, 403),
+        ({"origin": "https://test:443"}, 200),
         ({"origin": "https://test:8443"}, 403),
+        ({"origin": "http://test"}, 403),
+        ({"origin": "https://user@test"}, 403),
+        ({"origin": "https://test/path"}, 403),
+        ({"origin": "https://app.example.com"}, 403),
         ({"origin": "null"}, 403),
         ({"origin": "https://[bad"}, 403),
         ({"sec-fetch-site": "same-origin"}, 200),
@@ -293,6 +299,44 @@ async def test_a_page_of_another_origin_is_refused_even_with_the_csrf_token(send
     if status == 403:
         assert problem(seen)["error"] == "csrf_origin"
     assert (await http(app, "GET", "/me", headers=cookies | sender)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("sender", "status"),
+    [
+        ({"origin": "https://app.example.com"}, 200),
+        ({"origin": "https://APP.example.com:443", "sec-fetch-site": "same-site"}, 200),
+        ({"origin": "http://app.example.com"}, 403),
+        ({"origin": "https://www.app.example.com"}, 403),
+        ({"origin": "https://test"}, 200),
+    ],
+)
+async def test_further_origins_may_send_the_cookie_when_they_are_trusted(sender: dict[str, str], status: int) -> None:
+    app, _ = site(trusted_origins=["https://app.example.com"])
+    cookies, csrf = await signed_in(app)
+    assert (await http(app, "POST", "/me", headers=cookies | {"x-csrf-token": csrf} | sender)).status == status
+    assert (await http(app, "POST", "/me", headers=cookies | sender)).status == 403, "the CSRF token has to be shown all the same"
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "own"),
+    [
+        ("localhost:8000", "http://localhost:8000", True),
+        ("shop.localhost", "http://shop.localhost", True),
+        ("127.0.0.1:8000", "http://127.0.0.1:8000", True),
+        ("[::1]:8000", "http://[::1]:8000", True),
+        ("[::1]", "http://[::1]", True),
+        ("localhost:8000", "http://localhost:9000", False),
+        ("192.0.2.1", "http://192.0.2.1", False),
+        ("localhost.evil.example", "http://localhost.evil.example", False),
+        ("shop.example:443", "https://shop.example", True),
+        ("shop.example:80", "http://shop.example", False),
+        ("", "https://shop.example", False),
+        ("a b", "https://a b", False),
+    ],
+)
+def test_an_origin_without_tls_is_another_one_but_on_this_machine(host: str, origin: str, own: bool) -> None:
+    assert Sender("POST", host, origin, "", "").is_own() is own
 
 
 async def test_a_cookie_is_no_better_than_its_token() -> None:

@@ -40,7 +40,7 @@ async def ask(app: FastAPI, path: str, peer: str) -> int:
     return (await http(app, "GET", path, peer=peer)).status
 
 
-async def asked_until(app: FastAPI, true: Callable[[], bool], seconds: float = 15) -> bool:
+async def asked_until(app: FastAPI, true: Callable[[], bool], seconds: float = 60) -> bool:
     """Ask every now and then until something is true; a breaker may pause for five seconds."""
     ends = time.monotonic() + seconds
     while not true() and time.monotonic() < ends:

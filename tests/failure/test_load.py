@@ -19,7 +19,7 @@ from tests.failure.apps import DEADLINE, TICK, ask, asked_until, clock, heartbea
 
 STALL = 0.02
 CLIENTS = 10
-BLOCKED = 0.16
+BLOCKED = 0.4
 """Longer than the deadline of the same test; and both longer than a busy machine makes an answer take."""
 
 
@@ -46,6 +46,7 @@ async def best_of(rounds: int, measure: Callable[[], Awaitable[tuple[float, floa
 
 
 # ------------------------------------------------------------------ a pause of one second
+@pytest.mark.timing
 async def test_a_pause_of_a_second_holds_up_no_loop_and_no_request_past_its_deadline(server: servers.Proc) -> None:
     app, lockwatch = make(url(server), quota=10**6)
     admin = redis.Redis(port=server.port)
@@ -78,6 +79,7 @@ async def test_a_pause_of_a_second_holds_up_no_loop_and_no_request_past_its_dead
 
 
 # ------------------------------------------------------------------ while nobody answers
+@pytest.mark.timing
 async def test_a_dead_store_costs_requests_almost_nothing(server: servers.Proc) -> None:
     app, lockwatch = make(url(server))
     await ask(app, "/allow", "192.0.2.1")
@@ -131,13 +133,14 @@ def blocking(url: str) -> tuple[FastAPI, LockWatch]:
     return app, lockwatch
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("path", ["/allow", "/deny", "/local"])
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 async def test_a_handler_that_blocks_the_loop_does_not_let_anybody_through(server: servers.Proc, path: str, warm: bool) -> None:
     app, lockwatch = blocking(url(server))
     if warm:
         await ask(app, path, "192.0.2.9")
-    for number in range(5):
+    for number in range(3):
         peer = f"192.0.2.{10 + number}"
         asked = [asyncio.ensure_future(http(app, "GET", path, peer=peer)) for _ in range(12)]
         for _ in range(number):

@@ -9,8 +9,10 @@ import pytest
 from tests.failure.apps import PATHS, TICK, ask, asked_until, clock, heartbeat, make
 from tests.failure.faults import ANSWERING, FAULTS, PASSWORD, Fault
 
-DEADLINE = 0.15
+DEADLINE = 0.4
 """More than by default, for machines that are busy with other tests."""
+SLACK = 1.0
+"""What a busy machine may add, and far less than a client without a deadline waits."""
 QUOTA = 6
 DURING = {"/allow": [200] * 5, "/deny": [503] * 5, "/local": [200, 200, 429, 429, 429]}
 """Five requests of one client while nothing answers; three processes share the quota of six."""
@@ -43,12 +45,12 @@ async def test_each_policy_decides_while_the_store_fails_and_the_store_again_whe
             for wanted in expected[path]:
                 began = clock()
                 assert await ask(app, path, "192.0.2.1") == wanted, (path, lockwatch.health())
-                assert clock() - began < DEADLINE + TICK + 0.03 + stood_still()
+                assert clock() - began < DEADLINE + TICK + SLACK + stood_still()
     health = lockwatch.health()
     assert (health.status, health.store_ok) == ("degraded", False)
     assert health.store_error
     assert health.store == lockwatch.engine.store_name
-    opens = await asked_until(app, lambda: lockwatch.health().breaker != "closed", 0.2 if name in ANSWERING else 5)
+    opens = await asked_until(app, lambda: lockwatch.health().breaker != "closed", 0.2 if name in ANSWERING else 60)
     assert opens is (name not in ANSWERING)
 
     broken.end()

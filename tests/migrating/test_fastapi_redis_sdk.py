@@ -323,7 +323,7 @@ def invite(account: str, backend: SyncRateLimitBackendDep) -> bool:
     return backend.hit(account, limit=2, window=60, scope="invitations").allowed
 """
     app = application()
-    invitations = RateLimiter(redis_server, RateLimitConfig(requests_per_window=2, window_seconds=60))
+    invitations = RateLimiter(redis_server, RateLimitConfig(requests_per_window=2, window_seconds=60, store_timeout=5))
 
     @app.post("/invite/{account}")
     def invite(account: str) -> bool:
@@ -352,6 +352,7 @@ def test_a_redis_that_is_down(redis_sdk: Peer) -> None:
     assert statuses(one(redis_url=url, secret_key=key, on_redis_failure="local"), *[Ask("/a")] * 2) == [200, 429]
 
 
+@pytest.mark.timing
 def test_a_redis_that_hangs(redis_sdk: Peer, redis_server: str) -> None:
     timed = """
 import time
@@ -371,7 +372,7 @@ async def timing(request, call_next):
 """
     asks = [Ask("/a"), Ask("/pause"), Ask("/a")]
     found = redis_sdk.run(theirs(ONE.replace("1/minute", "9/minute") + timed, redis_server), *asks).seen
-    app = one("9/minute", redis_url=redis_server)
+    app = one("9/minute", redis_url=redis_server, store_timeout=0.05)
     exec(timed, {"app": app, "URL": redis_server})
     seen = run(app, asks)
     assert float(found[2].headers["took"]) > 0.7

@@ -447,6 +447,7 @@ async def a() -> None: ...
         assert statuses(app, Ask("/a"), Ask("/a")) == expected
 
 
+@pytest.mark.timing
 def test_the_event_loop_runs_on_while_redis_is_slow(slowapi: Peer, redis_server: str) -> None:
     pause = """
 import asyncio, time

@@ -161,7 +161,7 @@ def test_reset_asks_says_how_many_and_lets_in_again(run: Run, shop: TestClient) 
     assert ran(run("reset", "--app", "main:app", "--subject", SUBJECT, stdin="y\n")).endswith("5 forgotten.\n")
     began = time.monotonic()
     while shop.get("/items/1").status_code == 429:  # the application remembers offenders until it hears of the reset
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         time.sleep(0.02)
 
 

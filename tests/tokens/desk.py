@@ -24,9 +24,11 @@ STORES: Final = KINDS
 T = TypeVar("T")
 
 
-def make_sessions(policy: SessionPolicy | None = None, secrets: tuple[bytes, ...] = (SECRET,), namespace: str = "shop") -> Sessions:
+def make_sessions(
+    policy: SessionPolicy | None = None, secrets: tuple[bytes, ...] = (SECRET,), namespace: str = "shop", split: bool = False
+) -> Sessions:
     """Sessions of an application, as one process has them."""
-    return Sessions(Names(namespace), Sealer(secrets, namespace), Opaque(secrets, namespace), policy or SessionPolicy())
+    return Sessions(Names(namespace, split), Sealer(secrets, namespace), Opaque(secrets, namespace), policy or SessionPolicy())
 
 
 class Clocked:

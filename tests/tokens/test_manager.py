@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,12 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from lockwatch import ConfigurationError, JWTConfig, JWTRotationManager, StoreError, TokenError
+from lockwatch import ConfigurationError, JWTConfig, JWTRotationManager, StoreError, TokenError, TokenPair
 from lockwatch.errors import RefreshRefused, RefreshThrottled, SessionsFull
+from lockwatch.event import Event
 from lockwatch.tokens import rotation
 from lockwatch.tokens.keyfile import new_pem
-from lockwatch.tokens.outcomes import Outcome, Rotation
 from lockwatch.tokens.rotation import Entry, KeyFile
 from tests import servers
 
@@ -132,7 +131,7 @@ async def test_sessions_are_ended_one_by_one_or_all_together(both: Both) -> None
 # ------------------------------------------------------------ what is refused
 @pytest.mark.parametrize("form", ["opaque", "jwt"])
 async def test_why_a_refresh_is_refused(form: str) -> None:
-    told: list[Rotation] = []
+    told: list[Event] = []
     manager = manager_of(refresh_format=form, on_event=told.append, max_sessions=1)
     old = await manager.issue_token_pair("user:42")
     pair = await manager.issue_token_pair("user:42")
@@ -153,12 +152,13 @@ async def test_why_a_refresh_is_refused(form: str) -> None:
         assert (refused.value.status, refused.value.code) == (400, code)
     with pytest.raises(TokenError):
         await manager.verify_access(second.refresh_token)
-    assert [event.outcome for event in told] == [Outcome.THROTTLED]
+    outcomes = [event.details["outcome"] for event in told if event.action == "token.refreshed"]
+    assert outcomes == ["rotated", *["replay"] * 64, "throttled", "revoked"]
 
 
 @pytest.mark.parametrize("form", ["opaque", "jwt"])
 async def test_reuse_ends_the_session_and_is_told_and_logged_without_the_token(form: str, caplog: pytest.LogCaptureFixture) -> None:
-    told: list[Rotation] = []
+    told: list[Event] = []
     config = JWTConfig(rsa_private_key_pem=PEM, refresh_format=form, refresh_grace_seconds=0)
     manager = manager_of(config=config, on_event=told.append)
     pair = await manager.issue_token_pair("user:42", device={"agent": "phone"})
@@ -166,10 +166,8 @@ async def test_reuse_ends_the_session_and_is_told_and_logged_without_the_token(f
     with caplog.at_level(logging.WARNING), pytest.raises(RefreshRefused) as caught:
         await manager.rotate(pair.refresh_token)
     assert caught.value.code == "reused"
-    (event,) = told
-    assert event.outcome is Outcome.REUSE
-    assert event.grant is not None
-    assert (event.grant.subject, event.device) == ("user:42", {"agent": "phone"})
+    (event,) = [event for event in told if event.action == "token.reused"]
+    assert (event.user, event.details["last_device"]) == ("user:42", {"agent": "phone"})
     assert "the session has ended" in caplog.text
     assert not [word for word in ("user:42", pair.refresh_token, new.refresh_token) if word in caplog.text]
     with pytest.raises(TokenError):
@@ -208,6 +206,100 @@ async def test_an_outage_is_a_store_error_and_no_logout() -> None:
         manager.issue_token_pair_sync("user:42")
     with pytest.raises(RefreshRefused):
         await manager.rotate("lwr1_forged")
+    await manager.aclose()
+
+
+async def test_a_store_that_does_not_answer_is_asked_now_and_then_only_and_found_again(caplog: pytest.LogCaptureFixture) -> None:
+    server = servers.start_redis()
+    manager = JWTRotationManager(
+        f"redis://127.0.0.1:{server.port}/0", JWTConfig(rsa_private_key_pem=PEM), secret_key=SECRET, store_timeout=1.0
+    )
+    pair = await manager.issue_token_pair("user:42")
+    manager.sessions_sync("user:42")
+    server.popen.send_signal(signal.SIGSTOP)
+    said = [await failure(manager.rotate(pair.refresh_token)) for _ in range(6)]
+    assert "not asked" not in said[0]
+    assert "not asked" in said[-1]
+    with pytest.raises(StoreError, match="not asked"):
+        manager.rotate_sync(pair.refresh_token)
+    server.popen.send_signal(signal.SIGCONT)
+    ends = time.monotonic() + 30
+    while await failure(manager.rotate(pair.refresh_token)):
+        assert time.monotonic() < ends
+        await asyncio.sleep(0.05)
+    told = [record.levelname for record in caplog.records if "the store at" in record.message]
+    assert told in (["ERROR"], ["ERROR", "WARNING"])
+    await manager.aclose()
+    manager.close()
+    server.stop()
+
+
+async def failure(refresh: Awaitable[TokenPair]) -> str:
+    """What a refresh fails with; nothing where it does not."""
+    try:
+        await refresh
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+# ------------------------------------------------------------ what becomes of tokens
+async def test_everything_that_becomes_of_tokens_is_told_once_and_without_a_token(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Event] = []
+    now = [1_800_000_000.0]
+    config = JWTConfig(rsa_private_key_pem=PEM, refresh_grace_seconds=0)
+    manager = manager_of(config=config, on_event=told.append, clock=lambda: now[0])
+    pair = await manager.issue_token_pair("user:42", device={"agent": "phone"})
+    new = await manager.rotate(pair.refresh_token, device={"agent": "laptop"})
+    with pytest.raises(RefreshRefused):
+        await manager.rotate(pair.refresh_token)
+    with pytest.raises(RefreshRefused):
+        manager.rotate_sync(new.refresh_token)
+    with pytest.raises(RefreshRefused):
+        await manager.rotate("lwr1_forged")
+    session = told[0].session
+    assert [(e.action, e.outcome, e.user, e.session) for e in told] == [
+        ("token.issued", "success", "user:42", session),
+        ("token.refreshed", "success", "user:42", session),
+        ("token.reused", "refused", "user:42", session),
+        ("token.refreshed", "refused", None, session),
+    ]
+    assert {(e.kind, e.time_us) for e in told} == {("auth", 1_800_000_000_000_000)}
+    assert told[2].details["last_device"] == {"agent": "laptop"}
+    assert "two parties hold copies" in told[2].reasons[0]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert not [e for e in told if pair.refresh_token in repr(e) or new.refresh_token in repr(e)]
+
+
+async def test_revocations_are_told_with_what_they_ended() -> None:
+    told: list[Event] = []
+    manager = manager_of(on_event=told.append)
+    pairs = [await manager.issue_token_pair("user:42") for _ in range(3)]
+    claims = await manager.verify_access(pairs[0].access_token)
+    told.clear()
+    await manager.blacklist_access_token(pairs[0].access_token)
+    await manager.revoke_token(pairs[0].refresh_token, wait=0.01)
+    manager.revoke_family_sync((await manager.verify_access(pairs[1].access_token)).family or "")
+    await manager.revoke_subject("user:42")
+    await manager.revoke_token("lwr1_forged")
+    assert [(e.action, e.details["what"], len(e.details["ended"])) for e in told] == [
+        ("token.revoked", "access_token", 0),
+        ("token.revoked", "session", 1),
+        ("token.revoked", "session", 1),
+        ("token.revoked", "subject", 1),
+    ]
+    assert (told[0].target, told[1].session, told[3].user) == (claims.jti, claims.family, "user:42")
+    assert [e.details.get("durable", "not asked") for e in told] == ["not asked", False, "not asked", "not asked"]
+
+
+async def test_a_revocation_that_the_store_did_not_hear_is_told_as_a_failure() -> None:
+    told: list[Event] = []
+    manager = JWTRotationManager(
+        f"redis://127.0.0.1:{servers.free_port()}/0", JWTConfig(rsa_private_key_pem=PEM), on_event=told.append
+    )
+    with pytest.raises(StoreError):
+        await manager.revoke_subject("user:42")
+    assert [(e.action, e.outcome, e.user) for e in told] == [("token.revoked", "failure", "user:42")]
     await manager.aclose()
 
 
@@ -310,22 +402,6 @@ async def test_a_secret_signs_both_tokens() -> None:
     manager = JWTRotationManager(config=JWTConfig(jwt_secret=SECRET))
     pair = await manager.issue_token_pair("user:42")
     assert (await manager.verify_access((await manager.rotate(pair.refresh_token)).access_token)).subject == "user:42"
-
-
-async def test_the_lines_of_the_first_release_run(redis_server: str) -> None:
-    private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-    redis_client = redis.asyncio.Redis.from_url(redis_server)
-    manager = JWTRotationManager(redis_client=redis_client, config=JWTConfig(rsa_private_key_pem=pem, refresh_format="jwt"))
-    pair = await manager.issue_token_pair(subject="user:42", claims={"role": "admin"})
-    new_pair = await manager.rotate(pair.refresh_token)
-    assert pair.refresh_token.count(".") == new_pair.refresh_token.count(".") == 2
-    assert (await manager.verify_access(new_pair.access_token))["role"] == "admin"
-    positional = JWTRotationManager(redis_client, JWTConfig(rsa_private_key_pem=pem))
-    assert positional.verify_access_sync(new_pair.access_token)["sub"] == "user:42"
-    await manager.aclose()
-    positional.close()
-    await redis_client.aclose()
 
 
 async def test_no_repr_shows_a_token() -> None:

@@ -38,7 +38,7 @@ class Pair:
 
     def wait_until_linked(self) -> None:
         with redis.Redis.from_url(self.url(self.replica)) as client:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while client.info("replication")["master_link_status"] != "up":
                 assert time.monotonic() < end
                 time.sleep(0.02)

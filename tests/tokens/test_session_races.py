@@ -128,7 +128,7 @@ class Process:
 
     def lines(self, code: int = 0) -> list[list[str]]:
         """What it said, when it is over."""
-        out, error = self.popen.communicate(timeout=60)
+        out, error = self.popen.communicate(timeout=110)
         assert (self.popen.returncode, error) == (code, "")
         return [line.split() for line in out.splitlines()]
 

@@ -25,7 +25,7 @@ def other(request: Request) -> str:
 
 def make(url: str) -> tuple[FastAPI, LockWatch]:
     app = FastAPI()
-    lockwatch = LockWatch(app, redis_url=url, secret_key=SECRET, store_timeout=3.0)
+    lockwatch = LockWatch(app, redis_url=url, secret_key=SECRET, store_timeout=10.0)
 
     @app.get("/", dependencies=[Depends(RateLimit("one=5/minute", key=one)), Depends(RateLimit("other=3/minute", key=other))])
     async def root() -> str:
@@ -54,7 +54,7 @@ async def test_a_node_that_hangs_costs_its_own_subjects_no_waiting_and_the_other
     with sites.running(sites.start_cluster()) as site:
         for node in site.nodes:
             sites.ask(node.port, "CONFIG", "SET", "cluster-require-full-coverage", "no")
-        lockwatch = LockWatch(redis_url=site.url, secret_key=SECRET, store_timeout=0.2)
+        lockwatch = LockWatch(redis_url=site.url, secret_key=SECRET, store_timeout=1.0)
         subjects = [f"subject-{i}" for i in range(24)]
         for subject in subjects:
             assert not (await lockwatch.take("calls", subject, "100/minute")).degraded
@@ -66,6 +66,6 @@ async def test_a_node_that_hangs_costs_its_own_subjects_no_waiting_and_the_other
                 took = time.monotonic() - began
         assert len(set(rounds)) == 1, "who is degraded changes"
         assert 0 < rounds[0] < len(subjects)
-        assert took < 0.2 * rounds[0]
+        assert took < 1.0 * rounds[0]
         assert not lockwatch.health().store_ok
         await lockwatch.aclose()

@@ -49,8 +49,8 @@ async def test_a_killed_master_of_a_cluster_costs_its_slots_a_pause_and_the_othe
     lost = sites.node_of(replicated, slot)
     elsewhere = next(f"{{{i}}}" for i in range(100) if sites.node_of(replicated, slot_of((f"{{{i}}}",)) or 0) is not lost)
     reports: list[StoreError | None] = []
-    store = AsyncRedisStore(address_of(replicated.url), 2.0, report=reports.append)
-    blocking = RedisStore(address_of(replicated.url), 0.2)
+    store = AsyncRedisStore(address_of(replicated.url), 5.0, report=reports.append)
+    blocking = RedisStore(address_of(replicated.url), 2.0)
     assert blocking.call(admit(0, Ask("{failover}", 50, HOUR)))[1] == 49
     ended = asyncio.Event()
 
@@ -74,7 +74,7 @@ async def test_a_killed_master_of_a_cluster_costs_its_slots_a_pause_and_the_othe
 
 
 async def test_a_killed_master_of_sentinel_is_followed(watched: Site) -> None:
-    blocking = RedisStore(address_of(watched.url), 0.2)
+    blocking = RedisStore(address_of(watched.url), 2.0)
     assert blocking.call(admit(0, Ask("{failover}", 50, HOUR)))[1] == 49
     loss = told(await measure("sentinel: the master killed", watched, LOAD, kill_of_master(watched, LOAD.keys)))
     assert first_answer(blocking) == 48
@@ -87,7 +87,7 @@ async def test_a_killed_master_of_sentinel_is_followed(watched: Site) -> None:
 async def test_a_master_that_writes_with_its_replica_only_loses_nothing_when_it_is_switched() -> None:
     load = LOAD._replace(quota=1500, after=0.1)
     with sites.running(sites.start_sentinels(careful=True)) as site:
-        blocking = RedisStore(address_of(site.url), 0.2)
+        blocking = RedisStore(address_of(site.url), 2.0)
         assert blocking.call(admit(0, Ask("{failover}", 50, HOUR)))[1] == 49
         loss = told(await measure("sentinel: switched", site, load, switch_of_master(site, load.keys)))
         assert first_answer(blocking) == 48
@@ -102,7 +102,7 @@ async def test_a_copy_that_is_behind_loses_what_it_has_not_heard() -> None:
 
 
 async def test_a_master_that_hangs_is_left_and_counts_nothing_when_it_wakes(watched: Site) -> None:
-    store = AsyncRedisStore(address_of(watched.url), 0.4)
+    store = AsyncRedisStore(address_of(watched.url), 1.0)
     call = admit(0, Ask("k", 50, HOUR))
     assert (await store.call(call))[1] == 49
     sites.until(lambda: sites.ask(watched.replicas[0].port, "EXISTS", "k"), "a copy")
@@ -114,8 +114,8 @@ async def test_a_master_that_hangs_is_left_and_counts_nothing_when_it_wakes(watc
                 reply = await store.call(call)
                 break
             except StoreError:
-                assert time.monotonic() - asked < 2.0
-                assert time.monotonic() - began < 30
+                assert time.monotonic() - asked < 10
+                assert time.monotonic() - began < 60
                 await asyncio.sleep(0.02)
         assert reply[1] == 48
     assert [(await store.call(call))[1] for _ in range(3)] == [47, 46, 45]

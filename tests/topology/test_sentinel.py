@@ -27,8 +27,8 @@ from tests.topology import sites
 from tests.topology.sites import SERVICE, Site
 
 HOUR = 3600 * SECOND
-PATIENT = 2.0
-SOON = 1.0
+PATIENT = 20.0
+SOON = 15.0
 CALL = admit(0, Ask("k", 50, HOUR))
 
 
@@ -204,7 +204,8 @@ async def test_a_replica_is_not_taken_for_a_master(old: Proc, new: Proc, sentine
 # ----------------------------------------------------------------------- when to ask again
 async def asked_again(remaining: Remaining) -> int:
     """What is left, once the sentinels may be asked again."""
-    for _ in range(100):
+    ends = time.monotonic() + 20
+    while time.monotonic() < ends:
         with contextlib.suppress(StoreError):
             return await remaining()
         await asyncio.sleep(0.02)
@@ -223,23 +224,23 @@ async def test_a_master_that_was_replaced_while_it_was_well_is_left_within_a_sec
     old: Proc, new: Proc, sentinel: Making, open_store: Open
 ) -> None:
     """Nothing tells its clients: it goes on answering."""
-    known = sentinel(old.port)
+    known, first = sentinel(old.port), time.monotonic()
     remaining = open_store(url(known))
     assert await remaining() == 49
     known.master, known.epoch = new.port, 2
     began = time.monotonic()
     while sites.ask(new.port, "DBSIZE") == 0:
         assert await remaining() >= 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 20
         await asyncio.sleep(0.1)
-    assert time.monotonic() - began > 0.5
+    assert known.asked <= 2 + (time.monotonic() - first)  # no more often than once a second
 
 
 async def test_a_master_that_was_demoted_is_left_at_its_first_refusal(
     old: Proc, new: Proc, sentinel: Making, open_store: Open
 ) -> None:
     """Its connections stay open: what tells is READONLY, in the line of a call."""
-    known = sentinel(old.port)
+    known, began = sentinel(old.port), time.monotonic()
     remaining = open_store(url(known))
     assert await remaining() == 49
     await asyncio.sleep(0.3)
@@ -248,7 +249,7 @@ async def test_a_master_that_was_demoted_is_left_at_its_first_refusal(
     with pytest.raises(StoreError, match="READONLY"):
         await remaining()
     assert await remaining() == 49
-    assert known.asked == 2
+    assert 2 <= known.asked <= 2 + (time.monotonic() - began)
 
 
 async def test_a_master_that_may_not_write_alone_is_left(old: Proc, new: Proc, sentinel: Making, open_store: Open) -> None:

@@ -7,6 +7,8 @@ local ONE = '^(%l+) 1 (%d+) [01] (%d+) (%d+) 0 (%d+)$'
 -- What a call of these answers begins with "'". They read their arguments themselves.
 local SESSIONS = ' issue rotate revoke sessions standing enter deny origin '
 
+local GUARDS = ' burst told ban bans acquaint acquainted report publish '
+
 local function session_script(name)
   if not sessions[name] then
     if name == 'standing' or name == 'enter' then load_standing() elseif not sessions.rotate then load_sessions() end
@@ -25,6 +27,10 @@ local function run(text)
   local keys, numbers = {}, {}
   for i = 1, tonumber(count) do keys[i], taken = KEYS[taken + 1], taken + 1 end
   if string.find(SESSIONS, ' ' .. name .. ' ', 1, true) then return "'" .. session_script(name)(keys, rest) end
+  if string.find(GUARDS, ' ' .. name .. ' ', 1, true) then
+    if not guards.burst then load_guards() end
+    return "'" .. guards[name](keys, rest)
+  end
   for number in string.gmatch(rest, '%S+') do numbers[#numbers + 1] = tonumber(number) end
   if not scripts.admit then load_charges() end
   if not scripts[name] then scripts.others() end

@@ -1,0 +1,178 @@
+"""What processes tell each other about attacks: tallies to the one that judges, news from it to all. Pure.
+
+Every process leaves its tally in the store. One of them, under a lease, feeds the tallies to the detector in the order in which
+they came, one by one, so that another that goes on from its last state comes to the same changes. What it publishes has an id and
+becomes news once, however often it is published, and is kept until somebody has told it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+from lockwatch.anomaly.campaign import Change
+from lockwatch.anomaly.detector import Detector
+from lockwatch.anomaly.packing import bytes_of, word_of
+from lockwatch.anomaly.rules import Settings
+from lockwatch.anomaly.tally import Tally
+from lockwatch.flow import Call, Flow, words_of
+from lockwatch.limits.buckets import SCHEMA
+
+LEASE_US: Final = 3_000_000
+"""How long a silent judge is waited for."""
+KEPT: Final = 2000
+"""Tallies that wait at most."""
+AT_ONCE: Final = 50
+DUMP_EVERY: Final = 20.0
+"""Seconds between two states of the judge that are kept, while nothing changes."""
+NAMED: Final = 200
+"""Sources and targets of a campaign that are told."""
+_NUMBERS, _WORDS = 5, 6
+_PARTS: Final = ("inbox", "counters", "judge", "state", "news", "pending", "known")
+
+
+class Report(NamedTuple):
+    """What a process hears.
+
+    Attributes:
+        judges: whether this process judges.
+        fresh: whether that is new.
+        read: tallies read now.
+        waiting: how many wait yet.
+        heard: news heard now.
+        state: of the judge before, when judging is new; empty for none.
+        tallies: to be judged.
+        pending: published, and told by nobody yet, when judging is new: id and item.
+        news: items.
+    """
+
+    judges: bool
+    fresh: bool
+    read: int
+    waiting: int
+    heard: int
+    state: bytes
+    tallies: list[Tally]
+    pending: list[tuple[str, str]]
+    news: list[str]
+
+
+def keys_of(namespace: str) -> tuple[str, ...]:
+    """Where a namespace keeps all this; in one slot of a cluster."""
+    return tuple([f"{namespace}:{SCHEMA}:{{watch}}:{part}" for part in _PARTS])
+
+
+def report(keys: tuple[str, ...], me: int, read: int, heard: int, tally: Tally | None) -> Flow[Report]:
+    """Leave a tally, and hear what is new."""
+    numbers, words = tally.encode() if tally is not None else ([], [])
+    head = (0, me, LEASE_US, KEPT, read, heard, AT_ONCE)
+    reply = yield Call("report", keys, (*head, *numbers), words=tuple(words))
+    judges, fresh, read, waiting, heard, count, told, *rest = reply
+    left = list(words_of(reply))
+    state = bytes_of(left.pop(0)) if fresh else b""
+    found = [_tally(rest[i * _NUMBERS :][:_NUMBERS], left[i * _WORDS :][:_WORDS]) for i in range(count)]
+    left = left[count * _WORDS :]
+    pending = [(left[i * 2], left[i * 2 + 1]) for i in range(told)]
+    tallies = [each for each in found if each is not None]
+    return Report(judges == 1, fresh == 1, read, waiting, heard, state, tallies, pending, left[told * 2 :])
+
+
+def publish(
+    keys: tuple[str, ...], me: int, upto: int, state: bytes | None, items: Sequence[tuple[str, str]], told: Sequence[str] = ()
+) -> Flow[list[bool] | None]:
+    """Make items known; for each, whether it is new. None when another process judges by now.
+
+    Args:
+        upto: tallies that are in `state`; 0 when there is none.
+        told: ids of items that somebody has told.
+    """
+    words = [*([word_of(state)] if state is not None and upto else []), *[word for item in items for word in item], *told]
+    numbers = (0, me, upto if state is not None else 0, len(items), len(told))
+    reply = yield Call("publish", keys, numbers, words=tuple(words))
+    return [each == 1 for each in reply[1:]] if reply[0] == 1 else None
+
+
+def _tally(numbers: list[int], words: list[str]) -> Tally | None:
+    try:
+        return Tally.decode(numbers, words)
+    except (ValueError, UnicodeError):
+        return None  # of another release
+
+
+@dataclass
+class Judge:
+    """The detector, while this process is the one that judges.
+
+    Attributes:
+        read: tallies that were judged.
+        trouble: why a state could not be used; empty when it could.
+    """
+
+    settings: Settings
+    read: int = 0
+    trouble: str = ""
+    _detector: Detector | None = None
+    _dumped: float = field(default=float("-inf"))
+    _dirty: bool = False
+
+    def take(self, heard: Report, now_us: int) -> list[Change]:
+        """What the tallies of a report, and the time, bring to light."""
+        if heard.fresh or self._detector is None:
+            self._detector = self._begin(heard.state)
+        changes = [change for tally in heard.tallies for change in self._detector.feed(tally)]
+        if not heard.waiting:
+            changes += self._detector.tick(now_us)
+        self.read = heard.read
+        self._dirty = self._dirty or bool(heard.tallies)
+        return changes
+
+    def state(self, now: float, changed: bool) -> bytes | None:
+        """What to keep for whoever judges next; None while the last one will do."""
+        if self._detector is None or not (changed or (self._dirty and now - self._dumped >= DUMP_EVERY)):
+            return None
+        self._dumped, self._dirty = now, False
+        return self._detector.dump()
+
+    def rest(self) -> None:
+        """Another process judges."""
+        self._detector = None
+
+    def _begin(self, state: bytes) -> Detector:
+        detector = Detector(self.settings)
+        try:
+            if state:
+                detector.load(state)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            self.trouble = f"the state of the detector cannot be used, it learns anew: {type(error).__name__}"
+            return Detector(self.settings)
+        return detector
+
+
+def item_of(change: Change, response: str) -> tuple[str, dict[str, Any]]:
+    """The id of a change, the same whoever finds it, and what all processes have to know of it."""
+    campaign = change.campaign
+    minute = f"-{campaign.updated_us // 60_000_000}" if change.kind == "updated" else ""
+    challenges = [
+        [action.subject_hash.hex(), action.seconds]
+        for action in change.actions
+        if action.kind == "challenge" and response in ("challenge", "ban")
+    ]
+    return f"{campaign.id}-{change.kind}{minute}", {
+        "campaign": campaign.id,
+        "kind": change.kind,
+        "rule": campaign.rule,
+        "at": campaign.updated_us,
+        "reason": campaign.reason,
+        "dry_run": campaign.dry_run,
+        "started": campaign.started_us,
+        "sources": [key.hex() for key in campaign.sources[:NAMED]],
+        "source_count": campaign.source_count,
+        "targets": [key.hex() for key in campaign.targets[:NAMED]],
+        "target_count": campaign.target_count,
+        "attempts": campaign.attempts,
+        "compromised": len(campaign.compromised),
+        "evidence": [[e.signal, round(e.observed, 2), round(e.expected, 2), round(e.contribution, 2)] for e in campaign.evidence],
+        "examples": list(campaign.examples),
+        "challenges": challenges[:NAMED],
+    }

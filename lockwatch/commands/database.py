@@ -1,0 +1,73 @@
+"""What the commands on the audit database share: where it is, and errors as one line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lockwatch.audit.address import EXAMPLES
+from lockwatch.audit.connect import Database
+from lockwatch.commands.trouble import Unusable
+from lockwatch.errors import LockwatchError
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+VARIABLE = "LOCKWATCH_DATABASE_URL"
+
+
+def database(command: F) -> F:
+    """Give a command `--database`, as its argument `url`."""
+    found: F = click.option(
+        "--database", "url", metavar="URL", help=f"The audit database; {VARIABLE} or the file named by {VARIABLE}_FILE by default."
+    )(command)
+    return found
+
+
+def database_of(url: str | None) -> Database:
+    """The database a command is about. Raises: Unusable."""
+    try:
+        given = url or os.environ.get(VARIABLE) or _from_file()
+        if not given:
+            raise Unusable(f"no database: give --database or set {VARIABLE}, for example to {EXAMPLES}")
+        return Database.of(given)
+    except LockwatchError as error:
+        raise Unusable(str(error)) from None
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Do something with the database. Raises: Unusable, for what a user or a server can be the cause of."""
+    try:
+        return asyncio.run(work)
+    except LockwatchError as error:
+        raise Unusable(str(error)) from None
+    except BrokenPipeError:  # who read our output has gone
+        raise
+    except OSError as error:
+        raise Unusable(f"the database does not answer: {error.strerror or type(error).__name__}") from None
+    except Exception as error:
+        if not type(error).__module__.startswith(("asyncpg", "sqlalchemy", "alembic", "sqlite3", "aiosqlite")):
+            raise
+        raise Unusable(_first_line(error)) from None
+
+
+def _first_line(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error
+    text = str(cause).strip().partition("\n")[0].rpartition(">: ")[2]
+    missing = "does not exist" in text or "no such table" in text
+    return f"the database refuses: {text or type(cause).__name__}{'; run: lockwatch db upgrade' if missing else ''}"
+
+
+def _from_file() -> str | None:
+    path = os.environ.get(f"{VARIABLE}_FILE")
+    if not path:
+        return None
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise Unusable(f"{VARIABLE}_FILE names {path!r}, which cannot be read: {why}") from None

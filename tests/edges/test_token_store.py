@@ -1,0 +1,139 @@
+"""Sessions in a store of their own, and sessions that several applications share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any
+
+import pytest
+import redis
+from fastapi import Depends, FastAPI
+
+from lockwatch import Claims, ConfigurationError, JWTAuth, JWTConfig, LockWatch, RateLimit, TokenError, by_user
+from lockwatch.errors import RefreshRefused
+from tests import servers
+from tests.edges.asgi import http
+
+SECRET = "0123456789abcdef"
+JWT = JWTConfig(jwt_secret="a secret of at least 32 characters", issuer="shop", audience="shop-api")
+
+
+@pytest.fixture
+def other() -> Iterator[servers.Proc]:
+    """A Redis for sessions alone."""
+    process = servers.start_redis("--maxmemory-policy", "noeviction")
+    yield process
+    process.stop()
+
+
+def url(server: servers.Proc) -> str:
+    return f"redis://127.0.0.1:{server.port}/0"
+
+
+def make(**options: Any) -> tuple[FastAPI, LockWatch]:
+    app = FastAPI()
+    lockwatch = LockWatch(app, **{"jwt": JWT, "secret_key": SECRET, **options})
+
+    @app.get("/me", dependencies=[Depends(RateLimit("3/minute", key=by_user))])
+    async def me(claims: Annotated[Claims, Depends(JWTAuth())]) -> str:
+        return claims.subject
+
+    @app.get("/open", dependencies=[Depends(RateLimit("100/minute"))])
+    async def opened() -> None: ...
+
+    return app, lockwatch
+
+
+@pytest.fixture
+async def apart(redis_server: str, other: servers.Proc) -> AsyncIterator[tuple[FastAPI, LockWatch]]:
+    app, lockwatch = make(redis_url=redis_server, token_redis_url=url(other))
+    yield app, lockwatch
+    await lockwatch.aclose()
+
+
+def names(where: str) -> set[str]:
+    """The kinds of keys a server holds."""
+    with redis.Redis.from_url(where, decode_responses=True) as client:
+        return {key.split(":")[2] for key in client.scan_iter()} - {"workers"}
+
+
+async def test_sessions_and_buckets_are_kept_apart(
+    apart: tuple[FastAPI, LockWatch], redis_server: str, other: servers.Proc
+) -> None:
+    app, lockwatch = apart
+    pair = await lockwatch.tokens.issue_token_pair("alice")
+    pair = await lockwatch.tokens.rotate(pair.refresh_token)
+    bearer = {"authorization": f"Bearer {pair.access_token}"}
+    assert [(await http(app, "GET", "/me", headers=bearer)).status for _ in range(4)] == [200, 200, 200, 429]
+    assert names(redis_server) == {"sw"}
+    assert names(url(other)) == {"sessions", "seal", "origin"}
+
+
+async def test_a_revoked_token_never_touches_the_bucket_of_its_user(apart: tuple[FastAPI, LockWatch]) -> None:
+    app, lockwatch = apart
+    stolen, own = [await lockwatch.tokens.issue_token_pair("alice") for _ in range(2)]
+    await lockwatch.tokens.revoke_token(stolen.refresh_token)
+    for _ in range(3):
+        seen = await http(app, "GET", "/me", headers={"authorization": f"Bearer {stolen.access_token}"})
+        assert seen.status == 401
+    seen = await http(app, "GET", "/me", headers={"authorization": f"Bearer {own.access_token}"})
+    assert (seen.status, seen.header("x-ratelimit-remaining")) == (200, "2")
+
+
+async def test_when_the_store_of_sessions_is_down_tokens_are_not_believed_and_limits_go_on(
+    apart: tuple[FastAPI, LockWatch], other: servers.Proc
+) -> None:
+    app, lockwatch = apart
+    pair = await lockwatch.tokens.issue_token_pair("alice")
+    assert lockwatch.health().status == "ok"
+    other.stop()
+    seen = await http(app, "GET", "/me", headers={"authorization": f"Bearer {pair.access_token}"})
+    assert seen.status == 503
+    seen = await http(app, "GET", "/open")
+    assert (seen.status, seen.header("x-ratelimit-remaining")) == (200, "99")
+    health = lockwatch.health()
+    assert (health.status, health.store_ok) == ("degraded", True)
+    assert [warning for warning in health.warnings if f"the store of sessions, 127.0.0.1:{other.port}" in warning]
+
+
+async def test_when_only_the_buckets_are_down_tokens_are_still_asked_after(other: servers.Proc) -> None:
+    app, lockwatch = make(redis_url=f"redis://127.0.0.1:{servers.free_port()}/0", token_redis_url=url(other))
+    pair, ended = [await lockwatch.tokens.issue_token_pair("alice") for _ in range(2)]
+    await lockwatch.tokens.revoke_token(ended.refresh_token)
+    assert (await http(app, "GET", "/me", headers={"authorization": f"Bearer {pair.access_token}"})).status == 200
+    assert (await http(app, "GET", "/me", headers={"authorization": f"Bearer {ended.access_token}"})).status == 401
+    await lockwatch.aclose()
+
+
+async def test_applications_share_sessions_by_name_and_nothing_else(redis_server: str) -> None:
+    (_, shop), (_, admin), (_, stranger) = [
+        make(redis_url=redis_server, namespace=name, token_namespace=shared)
+        for name, shared in (("shop", "accounts"), ("admin", "accounts"), ("stranger", None))
+    ]
+    pair = await shop.tokens.issue_token_pair("alice")
+    new = await admin.tokens.rotate(pair.refresh_token)
+    assert (await shop.tokens.verify_access(new.access_token)).subject == "alice"
+    with pytest.raises(RefreshRefused):
+        await stranger.tokens.rotate(new.refresh_token)
+    await admin.tokens.revoke_subject("alice")
+    with pytest.raises(TokenError):
+        await shop.tokens.verify_access(new.access_token)
+    decisions = [await each.take("calls", "alice", "1/minute") for each in (shop, admin)]
+    assert [decision.allowed for decision in decisions] == [True, True], "limits are their own"
+    for each in (shop, admin, stranger):
+        await each.aclose()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"token_redis_url": ""}, "token_redis_url is empty"),
+        ({"token_redis_url": "ftp://localhost"}, "ftp"),
+        ({"token_namespace": "a b"}, "token_namespace='a b'"),
+        ({"trusted_origins": ["https://app.example.com/path"]}, "trusted_origins: 'https://app.example.com/path'"),
+        ({"trusted_origins": ["*"]}, "trusted_origins: '\\*'"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        make(**options)
