@@ -150,8 +150,10 @@ class Cases:
         case.new_sources, case.new_targets = [], []
         if rule.dry_run or not ((rule.ban and sources) or (rule.challenge and targets and rule.name.endswith(".account"))):
             return None
-        campaign = _campaign(case, rule, now_us, resolved=False)
-        return Change(campaign, "updated", tuple(_proposed(replace(campaign, sources=sources, targets=targets), rule)))
+        whole = _campaign(case, rule, now_us, resolved=False)
+        new = replace(whole, sources=sources, targets=targets)
+        told = replace(whole, sources=_before(sources, whole.sources), targets=_before(targets, whole.targets))
+        return Change(told, "updated", tuple(_proposed(new, rule)))
 
     def dump(self) -> list[object]:
         """Its state."""
@@ -210,6 +212,11 @@ def _campaign(case: Case, rule: Rule, now_us: int, *, resolved: bool) -> Campaig
 
 def _first(weights: dict[bytes, float]) -> tuple[bytes, ...]:
     return tuple(sorted(weights, key=weights.__getitem__, reverse=True))
+
+
+def _before(new: tuple[bytes, ...], known: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """`known` with what is new in front."""
+    return tuple(dict.fromkeys([*reversed(new), *known]))[:NAMED]
 
 
 def _proposed(campaign: Campaign, rule: Rule) -> list[Action]:

@@ -159,6 +159,7 @@ def test_what_joins_a_campaign_is_acted_on_at_once_and_told_later() -> None:
     assert [(change.kind, [action.kind for action in change.actions]) for change in then] == [("updated", ["ban"])]
     assert then[0].actions[0].subject_hash == NAMES.address("203.0.113.8")
     assert then[0].campaign.id == first[0].campaign.id
+    assert then[0].campaign.sources[0] == NAMES.address("203.0.113.8")
 
 
 def test_a_million_names_and_addresses_fill_bounded_tables() -> None:
