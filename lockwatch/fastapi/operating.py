@@ -25,9 +25,10 @@ from lockwatch.tokens.access_cookie import drop, session_of
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.direct import AnomalyDetector
-    from lockwatch.audit.trail import AuditTrail
+    from lockwatch.audit.logger import AuditLogger
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -67,9 +68,9 @@ class Operated:
         return self.engine.bans
 
     @property
-    def audit(self) -> AuditTrail:
+    def audit(self) -> AuditLogger:
         """The audit log: `record`, `query`, `flush`. Raises: ConfigurationError, where there is none."""
-        return self.engine.trail
+        return self.engine.audit
 
     @property
     def tokens(self) -> JWTRotationManager:
@@ -100,6 +101,16 @@ class Operated:
     def login_attempt(self, request: Any, username: str, *, limits: Any = None) -> LoginAttempt:
         """An attempt, for ``async with`` around the check of the password. The arguments are those of `LoginAttempt`."""
         return LoginAttempt(self.engine, request, username, limits)
+
+    @property
+    def alerts(self) -> Alerts:
+        """Tells operators: `raise_` takes an `Alert` of your own; it writes to a disk, so call it from a thread.
+
+        Raises: ConfigurationError, where nobody is to be told.
+        """
+        if self.engine.alerts is None:
+            raise ConfigurationError("nobody is alerted here; set webhook_urls, like ['https://hooks.example.com/lockwatch']")
+        return self.engine.alerts
 
     def auth_router(self, **options: Any) -> APIRouter:
         """The endpoints of sessions, for `app.include_router`. The options are those of `lockwatch.fastapi.auth_router`.
