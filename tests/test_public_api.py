@@ -25,6 +25,7 @@ NAMES = [
     "Limit",
     "LockWatch",
     "LockWatchConfig",
+    "LockWatchMiddleware",
     "LockwatchError",
     "RateLimit",
     "RateLimitConfig",
