@@ -113,6 +113,7 @@ class Exchange(NamedTuple):
             policies=policies,
             reasons=(self.refusal,) if self.refusal else (),
             details=_details(self.details, self.error, heads),
+            headers=self.headers,
         )
 
 

@@ -110,8 +110,8 @@ class Link:
 
     @property
     def working(self) -> bool:
-        """Whether what is done in the background has begun, in this process."""
-        return self._working and self.pid == os.getpid()
+        """Whether what is done in the background has begun."""
+        return self._working
 
     async def ready(self) -> tuple[Buckets, AsyncStore]:
         """Names and a store to go on with, whatever happens: a store that fails, when even the secret cannot be had."""

@@ -21,6 +21,7 @@ from lockwatch_flask.routes import routes_of
 if TYPE_CHECKING:
     from weakref import WeakKeyDictionary
 
+    from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.limits.buckets import Buckets
@@ -94,6 +95,16 @@ class Operated:
     def login_attempt(self, request: Any, username: str, *, limits: Any = None) -> LoginAttempt:
         """An attempt, for ``with`` around the check of the password. The arguments are those of `LoginAttempt`."""
         return LoginAttempt(self.engine, request, username, limits)
+
+    @property
+    def alerts(self) -> Alerts:
+        """Tells operators: `raise_` takes an `Alert` of your own.
+
+        Raises: ConfigurationError, where nobody is to be told.
+        """
+        if self.engine.alerts is None:
+            raise ConfigurationError("nobody is alerted here; set webhook_urls, like ['https://hooks.example.com/lockwatch']")
+        return self.engine.alerts
 
     def auth_blueprint(self, **options: Any) -> Blueprint:
         """The endpoints of sessions, for `app.register_blueprint`. The options are those of `lockwatch_flask.blueprint`."""

@@ -20,17 +20,17 @@ from typing import Any, Final
 import click
 
 from lockwatch.alerts.dispatch import Alerts
-from lockwatch.alerts.outbox import DEAD, DELIVERED, UNSURE, WAITING, Delivery
+from lockwatch.alerts.record import DEAD, DELIVERED, WAITING, Delivery
 from lockwatch.commands.application import OPTION, overview_of
 from lockwatch.commands.report import table
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
 _STATES: Final = {
-    "waiting": (WAITING, UNSURE),
+    "waiting": (WAITING,),
     "dead": (DEAD,),
     "delivered": (DELIVERED,),
-    "all": (WAITING, UNSURE, DEAD, DELIVERED),
+    "all": (WAITING, DEAD, DELIVERED),
 }
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

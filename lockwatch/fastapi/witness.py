@@ -62,6 +62,11 @@ class Witness:
         self._by = "server"
         self.error: BaseException | None = None
 
+    @property
+    def blocked(self) -> bool:
+        """Whether what happens cannot be recorded, and nothing may happen then."""
+        return bool(self._stream.blocked)
+
     async def receive(self) -> Message:
         """A message of the client's."""
         message = await self._receive()
