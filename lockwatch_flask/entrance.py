@@ -61,7 +61,7 @@ class Entrance:
         if turned is None:
             return None
         if guard.engine.stream is not None:
-            guard.engine.stream.post(noted(environ, client, turned))
+            guard.engine.stream.post(noted(environ, client, turned, guard))
         return texts(turned.headers), b"" if environ["REQUEST_METHOD"] == "HEAD" else turned.body
 
 

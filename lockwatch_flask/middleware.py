@@ -9,20 +9,19 @@ from typing import Any, TypeVar
 
 from flask import Response, g, request
 
-from lockwatch import guard, native
+from lockwatch import native
 from lockwatch.errors import MissingToken, RevocationUnknown, StoreError, TokenError
 from lockwatch.first_release import engine_of
 from lockwatch.guard import Refused
-from lockwatch.limits.plan import EXEMPT, UNMATCHED, Plan
+from lockwatch.limits.plan import EXEMPT, UNMATCHED
 from lockwatch.tokens.bearer import bearer_token
 from lockwatch.tokens.manager import JWTRotationManager
+from lockwatch_flask.blocking import Blocking
 from lockwatch_flask.entrance import Application, Doorman, Environ, StartResponse, is_preflight, status_line
-from lockwatch_flask.guard import wait
 from lockwatch_flask.refusal import rendered
 from lockwatch_flask.visit import Visit
 from lockwatch_flask.witness import Witness
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -53,7 +52,7 @@ class LockWatchFlaskMiddleware:
         if not self._opened:
             self._open()
         before, stream = environ.get("lockwatch"), self.engine.stream
-        visit = Visit(self.guard, environ)  # type: ignore[arg-type]  # of an application that is not Flask's
+        visit = Visit(self.guard, environ)
         doorman = Doorman(visit, environ, start_response, None if stream is None else Witness(stream, visit, environ))
         try:
             refused = self._check(visit, environ)
@@ -86,20 +85,12 @@ class LockWatchFlaskMiddleware:
         if banned is not None or is_preflight(environ) or self.engine.mode == "off":
             return banned
         exempt = self.guard.is_exempt_path(environ.get("PATH_INFO") or "/")
-        method = guard.method_named(environ["REQUEST_METHOD"])
+        method = self.guard.method_of(environ)
         return self.guard.check(visit, EXEMPT if exempt else self.guard.compose((), (), method, UNMATCHED, False))
 
 
-class _Guard(guard.Guard):
+class _Guard(Blocking):
     """The engine at the doors of an application of any kind."""
-
-    def check(self, visit: Visit, plan: Plan) -> Refused | None:
-        plan = self.applying(visit, plan)
-        return self.pursue(self.checking, visit, plan) if plan.steps else None
-
-    def pursue(self, steps: Callable[..., Any], *args: Any) -> Any:
-        """Run a flow that names buckets."""
-        return self.engine.link.pursue_sync(steps, *args, wait=wait)
 
     @property
     def app(self) -> _Requests:
