@@ -16,6 +16,7 @@ _LATE: Final = {
     "export": "lockwatch.commands.audit_export",
     "prune": "lockwatch.commands.audit_prune",
     "query": "lockwatch.commands.audit_query",
+    "score": "lockwatch.commands.audit_score",
     "stats": "lockwatch.commands.audit_prune",
     "tail": "lockwatch.commands.audit_query",
     "verify": "lockwatch.commands.evidence",
