@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.direct import AnomalyDetector
+    from lockwatch.audit.logger import AuditLogger
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -67,6 +68,11 @@ class Operated:
         from lockwatch.anomaly.direct import AnomalyDetector
 
         return AnomalyDetector(config=self.engine.anomaly, engine=self.engine)
+
+    @property
+    def audit(self) -> AuditLogger:
+        """The audit log: in Flask, `record_sync`, `query_sync`, `flush_sync`. Raises: ConfigurationError, where there is none."""
+        return self.engine.audit
 
     @property
     def bans(self) -> Bans:
