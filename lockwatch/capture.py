@@ -22,6 +22,7 @@ DISCONNECTED: Final = "disconnected"
 CLOSED_REQUEST: Final = 499
 """The status of a request whose client has gone before there was an answer, as nginx counts it."""
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_READ: Final = frozenset({b"user-agent", b"x-request-id", b"traceparent", b"host", b"origin", b"sec-fetch-site"})
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@#-]{0,127}")
 _TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
@@ -107,7 +108,7 @@ class Exchange(NamedTuple):
             decision=decision,
             policies=policies,
             reasons=(self.refusal,) if self.refusal else (),
-            details=_details(self.details, self.error),
+            details=_details(self.details, self.error, heads),
             headers=self.headers,
         )
 
@@ -126,6 +127,13 @@ def outcome_of(seen: Exchange, decision: str | None) -> str:
     return SUCCESS if status < 400 else REFUSED if status in (401, 403, 429) else FAILURE
 
 
+def is_cross_site(site: str | None, origin: str | None, host: str | None) -> bool:
+    """Whether another site made the browser send this: by `Sec-Fetch-Site`, else because `Origin` is not `Host`."""
+    if site is not None:
+        return site == "cross-site"
+    return origin is not None and origin.partition("://")[2] != host
+
+
 def request_id_of(value: str | None) -> str | None:
     """The id a client gave its request, when it is sane: at most 128 letters, digits and ``. _ : / + = @ # -``."""
     return value if value is not None and _SANE.fullmatch(value) else None
@@ -140,7 +148,7 @@ def trace_id_of(value: str | None) -> str | None:
 def _heads(headers: Headers) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for name, value in headers:
-        if name in (b"user-agent", b"x-request-id", b"traceparent") and name not in found:
+        if name in _READ and name not in found:
             found[name] = value.decode("latin-1")
     return found
 
@@ -160,5 +168,9 @@ def _same(peer: str, address: str) -> bool:
     return peer == address or str(read_address(peer)) == address
 
 
-def _details(details: Mapping[str, Any], error: str | None) -> Mapping[str, Any]:
-    return details if error is None else {**details, "exception": error}
+def _details(details: Mapping[str, Any], error: str | None, heads: Mapping[bytes, str]) -> Mapping[str, Any]:
+    if error is not None:
+        details = {**details, "exception": error}
+    if is_cross_site(heads.get(b"sec-fetch-site"), heads.get(b"origin"), heads.get(b"host")):
+        details = {**details, "cross_site": True}
+    return details

@@ -141,3 +141,18 @@ def settings_of(config: LockWatchConfig) -> AnomalyConfig | None:
         return None
     changes: dict[str, Any] = {"burst_threshold": threshold, "burst_window_seconds": window}
     return replace(settings or AnomalyConfig(), **{name: value for name, value in changes.items() if value is not None})
+
+
+def alerting(config: LockWatchConfig, settings: AnomalyConfig | None) -> LockWatchConfig:
+    """The settings of an application, with the receivers of alerts that `settings` names. Raises: ConfigurationError."""
+    if settings is None or not settings.webhook_urls:
+        return config
+    if config.webhook_urls and tuple(config.webhook_urls) != settings.webhook_urls:
+        raise ConfigurationError("webhook_urls is set twice, as an option and in anomaly; keep one")
+    private = config.allow_private_webhooks or settings.allow_private_webhooks
+    return replace(
+        config,
+        webhook_urls=tuple(settings.webhook_urls),
+        webhook_secrets=settings.webhook_secrets or config.webhook_secrets,
+        allow_private_webhooks=private,
+    )
