@@ -100,7 +100,7 @@ class Engine:
         self.stream: Stream | None = None
         self.consumers: list[Consumer] = []
         self._pump: Pump | None = None
-        self.identity = _identity(config, self.link)
+        self.identity = self._identity()
         self.anomaly = settings_of(config)
         self.bans = self._bans()
         self.logins = Logins(self.anomaly, config.ipv6_prefix)
@@ -181,6 +181,14 @@ class Engine:
             "off" if self.alerts is None else "; ".join(alerts) or "ok",
             audit,
         )
+
+    def _identity(self) -> Identity | None:
+        """Who is believed, where tokens are; else nothing of them is imported."""
+        if not self.config.has_tokens:
+            return None
+        from lockwatch.identity import Identity
+
+        return Identity(self.config, self.link, tell=self.post, spools=self._spools())
 
     def _bans(self) -> Bans | None:
         """Who is banned, where anybody may be."""
@@ -264,6 +272,8 @@ class Engine:
         if self.alerts is not None:
             self.alerts.close()
         self.link.close()
+        if self.identity is not None:
+            self.identity.close()
 
     def _streaming(self) -> tuple[Stream, Pump]:
         if self.stream is None or self._pump is None:
@@ -309,15 +319,6 @@ class Engine:
         self.link.every(0.25, alerts.deliver, "alerts")
         self.listen(alerts.watch)
         return alerts
-
-
-def _identity(config: LockWatchConfig, link: Link) -> Identity | None:
-    """Who is believed, where tokens are; else nothing of them is imported."""
-    if not config.has_tokens:
-        return None
-    from lockwatch.identity import Identity
-
-    return Identity(config, link)
 
 
 def _application_limits(config: LockWatchConfig) -> tuple[Declaration, ...]:

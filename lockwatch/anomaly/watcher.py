@@ -174,6 +174,8 @@ class Watcher:
             await self._learn((await self._report(None)).news, buckets)
 
     def _tell_of(self, name: str, item: Mapping[str, Any]) -> None:
+        if item["silent"]:
+            return
         shown = {
             key: item[key] for key in ("campaign", "rule", "reason", "attempts", "source_count", "target_count", "compromised")
         }
