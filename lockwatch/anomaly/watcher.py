@@ -87,6 +87,7 @@ class Watcher:
         self._judge = Judge(settings.detection)
         self._campaigns = Campaigns()
         self._heard = 0
+        self._begun = False
         self._box: Box | None = None
         link.every(INTERVAL, self.flush, "attacks")
 
@@ -125,7 +126,8 @@ class Watcher:
             self._again(tally)
             return
         self._open_box(buckets)
-        await self._learn(heard.news, buckets)
+        await self._learn(heard.news, buckets, old=not self._begun)
+        self._begun = True
         if not heard.judges:
             self._judge.rest()
             return
@@ -192,13 +194,14 @@ class Watcher:
         if self.settings.allows("alert") and not item["dry_run"]:
             self._tell(f"lockwatch.attack.{CHANGES[item['kind']]}", name, item["at"], {**details, "started_us": item["started"]})
 
-    async def _learn(self, news: Iterable[str], buckets: Buckets) -> None:
-        """Take up what the judge made known."""
+    async def _learn(self, news: Iterable[str], buckets: Buckets, old: bool = False) -> None:
+        """Take up what the judge made known. What is `old` bans nobody: somebody may have lifted the ban since."""
         for word in news:
             if (item := self._unsealed(word)) is not None:
                 self._campaigns.learn(item)
                 self._challenge(item)
-                await self._ban(item, buckets)
+                if not old:
+                    await self._ban(item, buckets)
 
     def _challenge(self, item: Mapping[str, Any]) -> None:
         challenges = self._logins.challenges
@@ -209,7 +212,7 @@ class Watcher:
         age = time.time() - item["at"] / 1e6
         for key, seconds in item["challenges"]:
             if seconds > age:
-                challenges.put(bytes.fromhex(key), self._clock() + seconds - age, item["campaign"])
+                challenges.put(bytes.fromhex(key), self._clock() + seconds - age, item["campaign"], self._clock())
 
     async def _ban(self, item: Mapping[str, Any], buckets: Buckets) -> None:
         """Ban the sources of a campaign that this process knows by name."""
