@@ -11,14 +11,21 @@ from typing import Any
 
 import pytest
 
-from lockwatch import AnomalyConfig
+from lockwatch import AnomalyConfig, StoreError
+from lockwatch.anomaly.ban_flows import keys_of_bans
 from lockwatch.anomaly.bans import Bans
+from lockwatch.anomaly.burst import keys_of_burst
+from lockwatch.anomaly.challenge import acquainted, known_key
+from lockwatch.anomaly.exchange import keys_of
 from lockwatch.anomaly.logins import Logins
+from lockwatch.anomaly.packing import word_of
 from lockwatch.anomaly.watcher import Watcher
 from lockwatch.client import Client, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.event import AUTH, HTTP, Event
+from lockwatch.limits.buckets import Buckets
 from lockwatch.link import Link
+from lockwatch.stores.cluster import slot_of
 
 SECRET = "0123456789abcdef0123456789abcdef"
 ATTACKER = "203.0.113.7"
@@ -174,9 +181,6 @@ async def test_a_login_makes_its_network_known_and_a_failed_one_does_not() -> No
         [Event(outcome="success", ip="203.0.113.7", **login), Event(outcome="failure", ip="198.51.100.7", **login)]
     )
     names = process.logins.names(buckets)
-    from lockwatch.anomaly.challenge import acquainted, known_key
-    from lockwatch.anomaly.packing import word_of
-
     found = [
         await process.link.drive(acquainted(known_key(buckets, "alice"), word_of(names.network(ip))))
         for ip in ("203.0.113.99", "198.51.100.7")
@@ -230,8 +234,6 @@ class Away:
     """A store that does not answer."""
 
     async def call(self, call: Any) -> Any:
-        from lockwatch import StoreError
-
         raise StoreError("away")
 
 
@@ -261,3 +263,9 @@ async def test_a_flood_of_addresses_stays_within_bounds() -> None:
     await process.watcher.flush()
     assert process.watcher.lost >= 20_000
     await process.link.aclose()
+
+
+def test_the_keys_of_one_call_share_a_slot_of_a_cluster() -> None:
+    buckets = Buckets("test", SECRET.encode())
+    for keys in (keys_of("test"), keys_of_bans("test"), keys_of_burst(buckets, f"ip:{ATTACKER}", AnomalyConfig())):
+        assert slot_of(keys) is not None
