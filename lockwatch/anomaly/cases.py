@@ -133,6 +133,11 @@ class Cases:
         campaign = _campaign(case, rule, now_us, resolved=kind == "resolved")
         return Change(campaign, kind, _actions(campaign, rule, kind))
 
+    def campaigns(self, now_us: int) -> list[Campaign]:
+        """The open campaigns that were told, as they are known now."""
+        cases = [case for case in self._open.values() if case.told_us]
+        return [_campaign(case, self._settings.rules[case.rule], now_us, resolved=False) for case in cases]
+
     def dump(self) -> list[object]:
         """Its state."""
         return [self._number, [_fields(case) for case in self._open.values()]]

@@ -126,6 +126,20 @@ async def test_a_campaign_is_told_once_known_to_all_and_its_source_banned_everyw
     assert [(event.anomaly, event.campaign) for event in later] == [(True, data["campaign"]), (False, None)]
 
 
+async def test_who_joins_a_campaign_is_banned_too_and_who_was_let_in_again_is_not(processes: list[Process]) -> None:
+    one, other = processes
+    await one.watcher.consume(scan())
+    await rounds(processes)
+    assert one.banned()
+    await one.bans.lift(ATTACKER)
+    await other.watcher.consume(scan("203.0.113.8"))
+    await rounds(processes)
+    assert all(process.banned("203.0.113.8") for process in processes)
+    assert not any(process.banned() for process in processes)
+    unique = {id(p): p for p in processes}.values()
+    assert len([entry for p in unique for entry in p.told]) == 1
+
+
 async def test_what_another_site_makes_browsers_send_bans_nobody(processes: list[Process]) -> None:
     one, _ = processes
     await one.watcher.consume(scan(details={"cross_site": True}))
