@@ -173,6 +173,8 @@ class Engine:
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         self._say_where()
+        if self.stream is not None:
+            self.stream.wake()
         if self.identity is not None:
             await self.identity.open()
         with suppress(StoreError):
@@ -184,6 +186,8 @@ class Engine:
     def open_sync(self) -> None:
         """`open` for blocking code; the background begins."""
         self._say_where()
+        if self.stream is not None:
+            self.stream.wake()
         self.link.sync_store()
         if self.identity is not None:
             self.identity.open_sync()
