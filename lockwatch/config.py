@@ -108,6 +108,9 @@ class LockWatchConfig:
         audit_synchronous: ``normal``, or ``full``: what is in the spool survives a power cut too.
         audit_spool_megabytes: how much of what no sink has taken yet is kept on the disk, for each process.
         on_audit_failure: ``allow``, or ``deny``: requests are refused with 503 while events cannot be kept.
+        token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
+        token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
+        trusted_origins: further origins whose pages may send the access cookie, like ``https://app.example.com``.
         anomaly: an `AnomalyConfig`: how attacks are noticed, and that they are.
         bans: whether anybody may be banned; on with `anomaly`.
         burst_threshold: the same as `AnomalyConfig(burst_threshold=...)`; 0 is off.
@@ -121,9 +124,6 @@ class LockWatchConfig:
         alerts_per_hour: how many alerts one process sends one by one; more are told in a digest.
         spool_dir: where that is kept which has to outlive the process: a directory on a local disk; ``auto`` is one of the user's
             own; None (``none`` in the environment) keeps nothing on disk.
-        token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
-        token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
-        trusted_origins: further origins whose pages may send the access cookie, like ``https://app.example.com``.
         sources: where each value came from (filled in; not a setting).
     """
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.admission import Admission
-from lockwatch.anomaly.config import AnomalyConfig, settings_of
+from lockwatch.anomaly.config import AnomalyConfig, alerting, settings_of
 from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
+from lockwatch.event import Event
 from lockwatch.limits import flows
 from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
 from lockwatch.limits.grammar import Limit
@@ -25,12 +28,19 @@ from lockwatch.stream import Stream
 if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
+    from lockwatch.anomaly.watcher import Watcher
     from lockwatch.audit.health import AuditHealth
     from lockwatch.audit.recorder import Recorder
     from lockwatch.identity import Identity
     from lockwatch.spool.directory import Directory
 
 logger = logging.getLogger("lockwatch")
+_OF_BANS: Final = {
+    "ban.added": "lockwatch.ban.created",
+    "ban.lifted": "lockwatch.ban.removed",
+    "ban.expired": "lockwatch.ban.expired",
+}
+"""What is told of what becomes of bans."""
 LEAVING: Final = 5.0
 """Seconds that the end of an application waits for its events at most."""
 
@@ -90,12 +100,16 @@ class Engine:
         self.stream: Stream | None = None
         self.consumers: list[Consumer] = []
         self._pump: Pump | None = None
-        self.identity = _identity(config, self.link)
+        self.identity = self._identity()
         self.anomaly = settings_of(config)
         self.bans = self._bans()
         self.logins = Logins(self.anomaly, config.ipv6_prefix)
         self.alerts = self._alerts()
         self.recorder = self._recording()
+        self.watcher = self._watcher()
+        self.logins.report = self.post
+        if self.bans is not None:
+            self.bans.report = self.changed
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -121,6 +135,11 @@ class Engine:
         self.consumers.insert(0 if first else len(self.consumers), consumer)
         return stream
 
+    def post(self, event: Event) -> None:
+        """Tell whoever wants events of one; from any thread."""
+        if self.stream is not None:
+            self.stream.post(event)
+
     async def flush(self, within: float = 10.0) -> bool:
         """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
         return self._pump is None or await self._pump.flush(within)
@@ -141,6 +160,8 @@ class Engine:
         error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
         if self.identity is not None:
             warnings += self.identity.complaints
+        if self.watcher is not None:
+            warnings += self.watcher.complaints
         alerts = () if self.alerts is None else self.alerts.complaints
         warnings += alerts
         audit = None if self.recorder is None else self.recorder.health()
@@ -161,6 +182,14 @@ class Engine:
             audit,
         )
 
+    def _identity(self) -> Identity | None:
+        """Who is believed, where tokens are; else nothing of them is imported."""
+        if not self.config.has_tokens:
+            return None
+        from lockwatch.identity import Identity
+
+        return Identity(self.config, self.link, tell=self.post, spools=self._spools())
+
     def _bans(self) -> Bans | None:
         """Who is banned, where anybody may be."""
         if self.anomaly is None and not self.config.bans:
@@ -170,11 +199,39 @@ class Engine:
         settings = self.anomaly or AnomalyConfig(burst_threshold=0)
         return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
 
+    def _watcher(self) -> Watcher | None:
+        """Who watches for attacks, where that is wanted."""
+        if self.anomaly is None or self.bans is None:
+            return None
+        from lockwatch.anomaly.watcher import Watcher
+
+        watcher = Watcher(self.anomaly, self.config.namespace, self.link, self.logins, self.bans, self.tell, self.post)
+        self.listen(watcher.consume, first=True)
+        return watcher
+
+    def tell(self, kind: str, name: str, at_us: int, data: Mapping[str, Any]) -> None:
+        """Alert people, or where nobody is to be alerted, the log."""
+        if self.alerts is None:
+            logger.warning("lockwatch: %s: %s", kind, data.get("reason") or f"see {name}")
+            return
+        from lockwatch.alerts.alert import Alert
+
+        self.alerts.raise_(Alert(name, kind, at_us, data))
+
+    def changed(self, event: Event) -> None:
+        """A ban was made, lifted, or is over."""
+        self.post(event)
+        if self.alerts is not None and (kind := _OF_BANS.get(event.action)) is not None:
+            data = {"subject": event.target, "by": event.actor, "reason": "; ".join(event.reasons), **event.details}
+            self.tell(kind, secrets.token_hex(12), event.time_us, data)
+
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         self._say_where()
         if self.stream is not None:
             self.stream.wake()
+        if self.alerts is not None:
+            self.alerts.begin()
         if self.identity is not None:
             await self.identity.open()
         with suppress(StoreError):
@@ -188,6 +245,8 @@ class Engine:
         self._say_where()
         if self.stream is not None:
             self.stream.wake()
+        if self.alerts is not None:
+            self.alerts.begin()
         self.link.sync_store()
         if self.identity is not None:
             self.identity.open_sync()
@@ -217,6 +276,8 @@ class Engine:
         if self.alerts is not None:
             self.alerts.close()
         self.link.close()
+        if self.identity is not None:
+            self.identity.close()
 
     def _streaming(self) -> tuple[Stream, Pump]:
         if self.stream is None or self._pump is None:
@@ -238,6 +299,8 @@ class Engine:
         pump.chores.append(recorder.settle)
         pump.finishers.append(recorder.finish)
         pump.endings.append(recorder.close)
+        if self.alerts is not None:
+            self.alerts.audit = lambda: recorder.health().problems
         return recorder
 
     def _spools(self) -> Directory | None:
@@ -251,23 +314,15 @@ class Engine:
 
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""
-        if not (self.config.webhook_urls or self.config.slack_urls or self.config.alerts):
+        config = alerting(self.config, self.anomaly)
+        if not (config.webhook_urls or config.slack_urls or config.alerts):
             return None
         from lockwatch.alerts.setup import make_alerts
 
-        alerts = make_alerts(self.config, self._spools(), self.warn)
+        alerts = make_alerts(config, self._spools(), self.warn)
         self.link.every(0.25, alerts.deliver, "alerts")
         self.listen(alerts.watch)
         return alerts
-
-
-def _identity(config: LockWatchConfig, link: Link) -> Identity | None:
-    """Who is believed, where tokens are; else nothing of them is imported."""
-    if not config.has_tokens:
-        return None
-    from lockwatch.identity import Identity
-
-    return Identity(config, link)
 
 
 def _application_limits(config: LockWatchConfig) -> tuple[Declaration, ...]:

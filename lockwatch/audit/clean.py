@@ -67,7 +67,7 @@ def digest(text: str) -> str:
 
 def listed(texts: tuple[str, ...] | list[str]) -> str | None:
     """A JSON list of texts, None for none."""
-    return _JSON.encode([plain(text) for text in texts[:MOST_ITEMS]]) if texts else None
+    return _JSON.encode([plain(text[:MOST_TEXT]) for text in texts[:MOST_ITEMS]]) if texts else None
 
 
 def encoded(details: Mapping[str, Any], flags: list[str]) -> str | None:

@@ -10,7 +10,7 @@ from typing import Final
 from lockwatch.audit.backlog import Damage
 from lockwatch.audit.pack import told_by, unpacked
 from lockwatch.audit.row import Row
-from lockwatch.spool.database import Database
+from lockwatch.spool.database import Database, is_damage
 from lockwatch.spool.directory import Claim, Directory, SpoolError
 from lockwatch.spool.journal import Journal, Record
 
@@ -117,6 +117,9 @@ class Orphanage:
         try:
             self._current = Orphan(claim, self._readers, self._damaged)
         except SpoolError as error:
+            if not is_damage(error):
+                claim.release()  # somebody looks at it, or the disk is full: later
+                return
             aside = claim.path.with_suffix(".damaged")
             logger.error("lockwatch: the audit spool %s cannot be read (%s); it is kept as %s", claim.path.name, error, aside.name)
             claim.path.replace(aside)

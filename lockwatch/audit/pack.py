@@ -20,6 +20,8 @@ def packed(rows: Sequence[Row]) -> bytes:
 def unpacked(body: bytes) -> list[Row]:
     """The rows of a record; columns this version does not know are left out. Raises: ValueError."""
     found: dict[str, Any] = json.loads(body.decode("utf-8", "surrogatepass"))
+    if tuple(found["columns"]) == COLUMNS:  # nearly always, and several times faster
+        return [Row._make([*values, bytes.fromhex(chain)]) for *values, chain in found["rows"]]
     return [_row(dict(zip(found["columns"], values, strict=True))) for values in found["rows"]]
 
 

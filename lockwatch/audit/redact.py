@@ -41,11 +41,13 @@ SECRET_WORDS: Final = (
 )
 """A name that has one of these among its words is a secret's: ``access_token``, ``X-Api-Key``, ``newPassword``."""
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_TOKEN = re.compile(
-    r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*|(?:Bearer|Basic)(?: |\+|%20)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE
-)
+_RUN = re.compile(r"[A-Za-z0-9_.-]{22,}+")
+_CREDENTIALS = re.compile(r"(?:Bearer|Basic)(?: |\+|%20)[A-Za-z0-9._~+/=-]{8,}+", re.IGNORECASE)
 _ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
 _REMEMBERED: Final = 4096
+MOST_QUERY: Final = 8192
+"""Characters of a query string that are looked at; fewer are kept."""
+CUT: Final = "[cut]"
 
 
 class Redactor:
@@ -74,11 +76,14 @@ class Redactor:
 
     def query(self, text: str) -> str:
         """A query string with the values of secrets, and what looks like a token, taken out."""
-        return "&".join([self._pair(pair) for pair in text.split("&")])
+        found = "&".join([self._pair(pair) for pair in text[:MOST_QUERY].split("&")])
+        return found if len(text) <= MOST_QUERY else found + CUT
 
     def value(self, text: str) -> str:
         """A text with what looks like a token taken out."""
-        return _TOKEN.sub(REDACTED, text) if len(text) >= 12 else text
+        if "eyJ" in text:
+            text = _RUN.sub(_without_token, text)
+        return _CREDENTIALS.sub(REDACTED, text) if len(text) >= 12 else text
 
     def headers(self, headers: Iterable[tuple[bytes, bytes]], kept: frozenset[bytes]) -> dict[str, str]:
         """The headers that are kept, those that hold secrets without their values."""
@@ -108,6 +113,16 @@ class Redactor:
         if equals and self.is_secret(_ESCAPED.sub(_unescaped, name)):
             return f"{name}={REDACTED}"
         return name + equals + self.value(value)
+
+
+def _without_token(run: re.Match[str]) -> str:
+    """A run of letters and dots without what begins as a JWT does. Linear, whatever somebody sends."""
+    parts = run[0].split(".")
+    for number, part in enumerate(parts[:-2]):
+        at = part.find("eyJ")
+        if at >= 0 and len(part) - at >= 11 and len(parts[number + 1]) >= 8:
+            return ".".join([*parts[:number], part[:at] + REDACTED])
+    return run[0]
 
 
 def _unescaped(found: re.Match[str]) -> str:

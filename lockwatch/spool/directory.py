@@ -172,6 +172,15 @@ def default_place() -> Path:
     return state if above != Path("/") and os.access(above, os.W_OK) else Path(tempfile.gettempdir())
 
 
+def directory_at(option: str | os.PathLike[str] | None, namespace: str) -> Directory | None:
+    """The directory that the option `spool_dir` names: ``auto`` is `default_place()`, None is none. Nor is there one on Windows,
+    whose locks do not end with their process.
+    """
+    if option is None or sys.platform == "win32":
+        return None
+    return Directory(default_place() if option == "auto" else Path(option).expanduser(), namespace)
+
+
 def file_system(path: Path) -> str:
     """The type of the file system a path is on, as Linux names it; empty where nobody says."""
     best, kind = -1, ""
