@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import secrets
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +18,7 @@ from lockwatch.anomaly.config import AnomalyConfig, alerting, settings_of
 from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
-from lockwatch.errors import StoreError
+from lockwatch.errors import ConfigurationError, StoreError
 from lockwatch.event import Event
 from lockwatch.limits import flows
 from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from lockwatch.anomaly.watcher import Watcher
     from lockwatch.audit.health import AuditHealth
     from lockwatch.audit.recorder import Recorder
+    from lockwatch.audit.trail import AuditTrail
     from lockwatch.identity import Identity
     from lockwatch.spool.directory import Directory
 
@@ -139,6 +142,20 @@ class Engine:
         """Tell whoever wants events of one; from any thread."""
         if self.stream is not None:
             self.stream.post(event)
+
+    def report(self, kind: str, action: str, **fields: Any) -> None:
+        """Tell those that want events what somebody did; `fields` are those of `Event`."""
+        if self.stream is not None:
+            self.stream.post(Event(time_us=time.time_ns() // 1000, kind=kind, action=action, **fields))
+
+    @cached_property
+    def trail(self) -> AuditTrail:
+        """The audit log, for the application itself. Raises: ConfigurationError, where there is none."""
+        if self.recorder is None:
+            raise ConfigurationError("there is no audit log; set audit_database_url, like 'sqlite+aiosqlite:///audit.db'")
+        from lockwatch.audit.trail import AuditTrail
+
+        return AuditTrail(self)
 
     async def flush(self, within: float = 10.0) -> bool:
         """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
@@ -259,6 +276,8 @@ class Engine:
             await self._pump.flush(LEAVING, end=True)
         if self.alerts is not None:
             await self.alerts.aclose()
+        if "trail" in self.__dict__:
+            await self.trail.aclose()
         await self.link.aclose()
         if self.identity is not None:
             await self.identity.aclose()
