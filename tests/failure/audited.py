@@ -28,7 +28,18 @@ from tests.audit.tampering import command, sql, summary
 NAMESPACE = "shop"
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["tests.failure.audited", "uvicorn", "fastapi", "lockwatch.fastapi", "lockwatch.audit.recorder", "asyncpg"]
+    [
+        "tests.failure.audited",
+        "uvicorn.protocols.http.auto",
+        "uvicorn.lifespan.on",
+        "h11",
+        "fastapi",
+        "pydantic.v1",
+        "lockwatch.fastapi",
+        "lockwatch.audit.recorder",
+        "lockwatch.audit.sinks.postgres",
+        "asyncpg",
+    ]
 )
 
 
