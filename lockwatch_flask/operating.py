@@ -79,11 +79,6 @@ class Operated:
         return AnomalyDetector(config=self.engine.anomaly, engine=self.engine)
 
     @property
-    def audit(self) -> AuditLogger:
-        """The audit log: in Flask, `record_sync`, `query_sync`, `flush_sync`. Raises: ConfigurationError, where there is none."""
-        return self.engine.audit
-
-    @property
     def bans(self) -> Bans:
         """Who is banned: in Flask, use the methods that end in ``_sync``. Raises: ConfigurationError, where nobody may be."""
         if self.engine.bans is None:

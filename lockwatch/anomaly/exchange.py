@@ -171,20 +171,21 @@ def item_of(change: Change) -> tuple[str, dict[str, Any]]:
     """The id of a change, the same whoever finds it, and what all processes have to know of it."""
     minute = f"-{change.campaign.updated_us // 60_000_000}" if change.kind == "updated" else ""
     challenges = [[a.subject_hash.hex(), a.seconds] for a in change.actions if a.kind == "challenge"]
-    return f"{change.campaign.id}-{change.kind}{minute}", _said(change.campaign, change.kind, challenges[:NAMED])
+    silent = not change.campaign.dry_run and all(action.kind != "alert" for action in change.actions)
+    return f"{change.campaign.id}-{change.kind}{minute}", _said(change.campaign, change.kind, challenges[:NAMED], silent)
 
 
 def item_of_joined(campaign: Campaign) -> tuple[str, dict[str, Any]]:
     """The same of sources that joined a campaign. Nobody is told of these."""
     keys = blake2s(b"".join(sorted(campaign.sources)), digest_size=8).hexdigest()
-    return f"{campaign.id}-joined-{keys}", _said(campaign, JOINED, [])
+    return f"{campaign.id}-joined-{keys}", _said(campaign, JOINED, [], True)
 
 
 def _without(keys: Sequence[bytes], known: frozenset[bytes]) -> tuple[bytes, ...]:
     return tuple([key for key in keys if key not in known])
 
 
-def _said(campaign: Campaign, kind: str, challenges: list[list[Any]]) -> dict[str, Any]:
+def _said(campaign: Campaign, kind: str, challenges: list[list[Any]], silent: bool) -> dict[str, Any]:
     return {
         "campaign": campaign.id,
         "kind": kind,
@@ -192,7 +193,7 @@ def _said(campaign: Campaign, kind: str, challenges: list[list[Any]]) -> dict[st
         "at": campaign.updated_us,
         "reason": campaign.reason,
         "dry_run": campaign.dry_run,
-        "silent": not campaign.dry_run and all(action.kind != "alert" for action in change.actions),
+        "silent": silent,
         "started": campaign.started_us,
         "sources": [key.hex() for key in campaign.sources[:NAMED]],
         "source_count": campaign.source_count,
