@@ -20,6 +20,7 @@ _LATE: Final = {
     "db": "lockwatch.commands.db",
     "keys": "lockwatch.commands.keys",
     "limits": "lockwatch.commands.limits",
+    "replay": "lockwatch.commands.replay",
 }
 _OF_DEMO: Final = frozenset({"fastapi", "starlette", "pydantic", "uvicorn"})
 

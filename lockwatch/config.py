@@ -82,9 +82,6 @@ class LockWatchConfig:
         access_token_ttl: seconds that an access token lives; the same as `JWTConfig(access_token_ttl=...)`.
         issuers: third parties whose access tokens are believed, each an `Issuer`.
         load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
-        token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
-        token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
-        trusted_origins: further origins whose pages may send the access cookie, like ``https://app.example.com``.
         anomaly: an `AnomalyConfig`: how attacks are noticed, and that they are.
         bans: whether anybody may be banned; on with `anomaly`.
         burst_threshold: the same as `AnomalyConfig(burst_threshold=...)`; 0 is off.
@@ -98,6 +95,9 @@ class LockWatchConfig:
         alerts_per_hour: how many alerts one process sends one by one; more are told in a digest.
         spool_dir: where that is kept which has to outlive the process: a directory on a local disk; ``auto`` is one of the user's
             own; None keeps nothing on disk.
+        token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
+        token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
+        trusted_origins: further origins whose pages may send the access cookie, like ``https://app.example.com``.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -130,9 +130,6 @@ class LockWatchConfig:
     access_token_ttl: float | None = None
     issuers: Any = ()
     load_claims: Callable[[str], Any] | None = None
-    token_redis_url: str | None = field(default=None, repr=False)
-    token_namespace: str | None = None
-    trusted_origins: str | tuple[str, ...] = ()
     anomaly: Any = None
     bans: bool = False
     burst_threshold: int | None = None
@@ -145,6 +142,9 @@ class LockWatchConfig:
     allow_private_webhooks: bool = False
     alerts_per_hour: int = 60
     spool_dir: str | None = "auto"
+    token_redis_url: str | None = field(default=None, repr=False)
+    token_namespace: str | None = None
+    trusted_origins: str | tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:

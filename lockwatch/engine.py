@@ -181,8 +181,7 @@ class Engine:
 
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
-        origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
-        logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
+        self._say_where()
         if self.identity is not None:
             await self.identity.open()
         with suppress(StoreError):
@@ -190,6 +189,13 @@ class Engine:
             await self.link.drive(flows.peek((), flows.Terms("")))  # loads the script
             if self.bans is not None:
                 await self.bans.hear()
+
+    def open_sync(self) -> None:
+        """`open` for blocking code; the background begins."""
+        self._say_where()
+        self.link.sync_store()
+        if self.identity is not None:
+            self.identity.open_sync()
 
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
@@ -201,6 +207,10 @@ class Engine:
         if self.identity is not None:
             await self.identity.aclose()
         self._rest()
+
+    def _say_where(self) -> None:
+        origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
+        logger.info("lockwatch: store %s, mode %s%s", self.store_name, self.mode, f"; {origins}" if origins else "")
 
     def close(self) -> None:
         """`aclose` for blocking code: its connections, and those of the background."""

@@ -11,10 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from lockwatch import native
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, IssuerError, StoreError, TokenError
 from lockwatch.event import Event
-from lockwatch.flow import AsyncStore, Call, Elsewhere, Flow, Store
+from lockwatch.flow import AsyncStore, Call, Flow, Store
 from lockwatch.limits.flows import PLAIN, Outcome, Terms, peek
 from lockwatch.limits.policy import Charge
 from lockwatch.link import Link
@@ -28,6 +29,7 @@ from lockwatch.tokens.outcomes import Standing
 from lockwatch.tokens.sender import read_origins
 from lockwatch.tokens.trust import Trust
 from lockwatch.tokens.verify import Verifier
+from lockwatch.worker import shared
 
 if TYPE_CHECKING:
     import httpx
@@ -40,6 +42,8 @@ Entering: TypeAlias = Callable[[Sequence[Charge], Terms], Flow[tuple[Standing, O
 logger = logging.getLogger("lockwatch")
 LOOK: Final = 5.0
 """Seconds between two looks at the key file."""
+PATIENCE: Final = 5.0
+"""Seconds that the first request waits for the keys of third parties."""
 TICK: Final = 1.0
 """Seconds between two looks whether the keys of a third party are due."""
 
@@ -116,11 +120,11 @@ class Identity:
         asked = self.manager.flows.standing_call(claims.family if self.is_own(claims) else None, claims.jti or "")
         if asked is None:
             raise TokenError("unknown_session")
-        return Elsewhere.at(Linked(self.link), asked) if self.apart else asked
+        return asked
 
     def entering(self, asked: Call, on_store_error: str) -> Entering:
         """A flow that asks a `question` together with the limits of a route."""
-        return partial(enter, asked=asked, on_store_error=on_store_error, apart=self.apart)
+        return partial(enter, asked=asked, on_store_error=on_store_error)
 
     def is_own(self, claims: Claims) -> bool:
         """Whether we signed the token ourselves."""
@@ -151,6 +155,24 @@ class Identity:
             self.link.close()
         if self.spool is not None:
             self.spool.close()
+
+    def open_sync(self) -> None:
+        """`open` for blocking code: the background fetches them, and is waited for."""
+        if not self.issuers:
+            return
+        done = native.lock()
+        done.acquire()
+
+        async def fetch() -> None:
+            try:
+                await self.fetch()
+            finally:
+                done.release()
+
+        if shared().post("the keys of issuers", fetch):
+            done.acquire(timeout=PATIENCE)
+        else:
+            asyncio.run(self.fetch())
 
     async def fetch(self) -> None:
         """Fetch the keys that are due, of all third parties at once."""

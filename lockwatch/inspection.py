@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError, MissingToken, RequestRefused, RevocationUnknown, StoreError, TokenError
-from lockwatch.flow import Call, Flow, Steps
+from lockwatch.flow import Call, Steps, elsewhere
 from lockwatch.limits.buckets import Buckets
 from lockwatch.limits.flows import PLAIN
 from lockwatch.limits.plan import Plan
@@ -53,9 +53,10 @@ class Inspector:
         policies = {r.on_store_error for r, claims in found.items() if claims is not None}
         on_store_error = "allow" if policies == {"allow"} else "deny"
         try:
-            for question in asked[1:]:
+            together = 0 if self.identity.apart else 1  # of what is asked, as many go with the limits
+            for question in asked[together:]:
                 yield from self.standing(question, on_store_error)
-            refused = yield from self._entering(visit, plan, buckets, asked, on_store_error)
+            refused = yield from self._entering(visit, plan, buckets, asked[:together], on_store_error)
         except RevocationUnknown as error:
             return error  # not the client's fault
         except TokenError as error:
@@ -63,7 +64,7 @@ class Inspector:
         visit.believed = found
         return refused or self._lacking(plan, found)
 
-    def checking_alone(self, visit: Visit, requirement: Requirement) -> Flow[None]:
+    def checking_alone(self, visit: Visit, requirement: Requirement) -> Steps[None]:
         """Check one token where no plan did. Raises: TokenError."""
         claims = self.claims(visit, requirement)
         for question in self.questions([claims]):
@@ -72,10 +73,11 @@ class Inspector:
             visit.trust(claims)
         visit.believed = {**visit.believed, requirement: claims}
 
-    def standing(self, question: Call, on_store_error: str) -> Flow[None]:
+    def standing(self, question: Call, on_store_error: str) -> Steps[None]:
         """Whether a token was revoked, alone. Raises: TokenError."""
+        entering = self.identity.entering(question, on_store_error)((), PLAIN)
         try:
-            standing, _ = yield from self.identity.entering(question, on_store_error)((), PLAIN)
+            standing, _ = yield from (elsewhere(entering, self.identity.link) if self.identity.apart else entering)
         except StoreError:
             raise RevocationUnknown from None
         if not standing.live:

@@ -43,8 +43,8 @@ class Link:
         warn: told of set-up problems.
         clock: seconds; never steps back.
         works: do things in the background; a command that asks once and ends does not.
-        meter: of another link of the same application.
         blocking: requests are served by blocking code.
+        meter: of another link of the same application.
 
     Attributes:
         memory: buckets of this process, for local decisions or for all of them.
@@ -73,8 +73,8 @@ class Link:
         warn: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         works: bool = True,
-        meter: Meter | None = None,
         blocking: bool = False,
+        meter: Meter | None = None,
     ) -> None:
         self.memory = MemoryStore(config.max_buckets)
         self.at_hand = Immediate(self.memory)
@@ -132,11 +132,11 @@ class Link:
         """`buckets` for blocking code. Raises: StoreError."""
         return self.named or self._keep_secret(run(_shared_secret(self._config.namespace), self.sync_store(), self.memory))
 
-    async def drive(self, flow: Flow[T]) -> T:
+    async def drive(self, flow: Flow[T] | Steps[T]) -> T:
         """Run a flow on this link."""
         return await run_async(flow, self.async_store(), self.memory)
 
-    def drive_sync(self, flow: Flow[T]) -> T:
+    def drive_sync(self, flow: Flow[T] | Steps[T]) -> T:
         """`drive` for blocking code."""
         return run(flow, self.sync_store(), self.memory)
 

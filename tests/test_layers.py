@@ -32,6 +32,7 @@ PURE = [
     "audit/formats.py",
     "audit/parking.py",
     "audit/query.py",
+    "audit/roles.py",
     "audit/row.py",
     "audit/chain.py",
     "audit/merkle.py",

@@ -7,7 +7,7 @@ from typing import Any, Final
 from lockwatch.anomaly.campaign import Evidence
 from lockwatch.anomaly.cases import Cases
 from lockwatch.anomaly.packing import NO_KEY
-from lockwatch.anomaly.pairs import DEVICE_WEIGHT, Sight
+from lockwatch.anomaly.pairs import Sight
 from lockwatch.anomaly.rules import Settings
 from lockwatch.anomaly.signals import Fading, Table
 from lockwatch.anomaly.tally import Login
@@ -18,6 +18,8 @@ _LEAST: Final = 6
 """Different networks, whatever their weight."""
 _GUESSED: Final = 0.1
 """Weight of a failure with software the user is known by."""
+_ROAMING: Final = 0.2
+"""Weight of a new network with software the user is known by: a phone that travels with a stale password."""
 _RELIEF: Final = 0.2
 """What a success from the same network leaves of the failures."""
 
@@ -73,7 +75,7 @@ class Accounts:
         networks = account.networks.read(login.at_us, spread.window)
         recent = _split(account.recent)
         if login.network[:_SHORT] not in recent:
-            networks = account.networks.add(DEVICE_WEIGHT if sight.device else 1.0, login.at_us, spread.window)
+            networks = account.networks.add(_ROAMING if sight.device else 1.0, login.at_us, spread.window)
             account.recent = b"".join([*recent, login.network[:_SHORT]][-_REMEMBERED:])
         seen = len(account.recent) // _SHORT
         if networks >= spread.threshold and seen >= _LEAST:

@@ -196,8 +196,18 @@ def _actions(campaign: Campaign, rule: Rule, kind: str) -> tuple[Action, ...]:
     if rule.dry_run:
         return ()
     alert = Action("alert", "everyone", EVERYONE, 0, campaign.reason)
-    if not rule.challenge or kind == "resolved":
-        return (alert,)
-    accounts = campaign.targets if rule.name.endswith(".account") else (EVERYONE,)
-    about: Literal["user", "everyone"] = "user" if rule.name.endswith(".account") else "everyone"
-    return (alert, *[Action("challenge", about, key, rule.challenge, campaign.reason) for key in accounts])
+    return (alert,) if kind == "resolved" else (alert, *_challenges(campaign, rule), *_bans(campaign, rule))
+
+
+def _challenges(campaign: Campaign, rule: Rule) -> list[Action]:
+    if not rule.challenge:
+        return []
+    if rule.name.endswith(".account"):
+        return [Action("challenge", "user", key, rule.challenge, campaign.reason) for key in campaign.targets]
+    return [Action("challenge", "everyone", EVERYONE, rule.challenge, campaign.reason)]
+
+
+def _bans(campaign: Campaign, rule: Rule) -> list[Action]:
+    if not rule.ban or not rule.name.endswith(".address"):
+        return []
+    return [Action("ban", "address", key, rule.ban, campaign.reason) for key in campaign.sources]

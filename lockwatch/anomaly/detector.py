@@ -56,6 +56,8 @@ class Detector:
 
     def _login(self, login: Login) -> None:
         sight = self._pairs.look(login)
+        if sight.device and self._tools.is_common(login.agent, login.at_us):
+            sight = sight._replace(device=False)
         if login.failures or login.probes or login.successes:
             fans_out = self._sources.login(login, sight, outage=self._site.outage, ready=self._site.ready)
             if fans_out:

@@ -26,6 +26,7 @@ class Rule:
         quiet: seconds without a sign after which a campaign is over.
         false_alarms: campaigns in 30 benign days, as the simulator measured them (docs/detection.md).
         challenge: proposes step-up for novel pairs, for this many seconds; 0 proposes nothing.
+        ban: proposes a ban of each source of a rule about addresses, for this many seconds. No rule does until told to.
         dry_run: campaigns are told, nothing is proposed.
         reason: for people; ``{observed}``, ``{expected}``, ``{sources}``, ``{targets}`` are filled in.
     """
@@ -39,6 +40,7 @@ class Rule:
     quiet: float = 6 * HOUR
     false_alarms: float = 0.0
     challenge: int = 0
+    ban: int = 0
     dry_run: bool = False
 
 
@@ -95,7 +97,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "spray",
         "change of the number of addresses with several failing users and no success",
-        12,
+        16,
         DAY,
         "more addresses than usual try several users each ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,
@@ -104,7 +106,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "stuffing.distributed",
         "change of the number of novel (user, network) pairs that fail, by hour of the week",
-        12,
+        16,
         DAY,
         "more users than usual fail from networks they never used ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,
@@ -157,7 +159,8 @@ class Settings:
 
     Attributes:
         rules: by name; `ruled` makes a changed set.
-        off: names of rules that are not run.
+        off: names of rules that are not run; also of a channel of the site (``fresh``, ``settled``, ``cold``, ``fanout``), or
+            ``activity``: what is usual then takes no account of how busy the site is.
         sources, accounts, networks: most entries of each table; the least recently used make room and are counted.
         known_bytes: of one generation of the memory of known pairs.
         known_days: how long at least a pair stays known.

@@ -33,7 +33,7 @@ CAUTION: Final = {"fresh": 1.75, "settled": 1.0, "cold": 1.0, "fanout": 1.0}
 FLOOR: Final = 1 / 24
 """The least an hour usually brings: one a day."""
 _CUT: Final = 1.5
-_LEAST: Final = 6.0
+_LEAST: Final = 8.0
 """Signs since the change, whatever the evidence."""
 _KEPT: Final = 4096
 _STEP_US: Final = STEP * SECOND
@@ -97,7 +97,7 @@ class Site:
         self.recent.extend(settled)
         for name, channel in self.channels.items():
             late = name in ("settled", "cold")
-            factor = self.activity.lagging if late else self.activity.factor
+            factor = 1.0 if "activity" in self._off else self.activity.lagging if late else self.activity.factor
             self._judge(name, channel, at_us - PATIENCE_US if late else at_us, factor)
         self._go_on(settled)
 
@@ -105,7 +105,7 @@ class Site:
         rule = self._rules[RULES_OF[name]]
         case = self._cases.get(rule.name)
         channel.step(at_us, STEP, factor, FLOOR, learn=case is None or at_us - case.detected_us > _LONGEST_US)
-        if case is None and channel.evidence >= CAUTION[name] * rule.threshold and rule.name not in self._off:
+        if case is None and channel.evidence >= CAUTION[name] * rule.threshold and not {name, rule.name} & self._off:
             best = channel.cusum.best
             if channel.cusum.observed[best] >= _LEAST and channel.cells.hours >= READY:
                 self._open(rule.name, at_us + _STEP_US, channel.cusum.since_us[best])

@@ -22,6 +22,8 @@ TRAVELLER_AGAIN: Final = 0.04
 FAMILIAR: Final = 0.5
 GOOD: Final = -2.9
 GOOD_AGAIN: Final = -0.3
+CROWD: Final = 24
+"""Users who succeeded from one address, from which on it is an office: the registers no longer tell a new one from a known."""
 FANOUT: Final = 3
 """Users that failed from one address without one success, which make it a fan-out."""
 
@@ -95,7 +97,7 @@ class Sources:
         source.good = good = source.good or Registers(32)
         known = len(good)
         good.add(login.user)
-        weight = GOOD if len(good) > known else GOOD_AGAIN
+        weight = GOOD if len(good) > known or known >= CROWD else GOOD_AGAIN
         span = self._rules["failures.address"].window
         source.evidence.value = max(0.0, source.evidence.add(weight, login.at_us, span))
 

@@ -19,30 +19,34 @@ _LEAST_USUAL: Final = 0.03
 _MOST_USUAL: Final = 0.5
 _LEAST: Final = 5
 """Different networks, and users."""
+_COMMON: Final = 0.35
+"""Share of a site's logins from which on a client software says nothing about who uses it."""
+_ENOUGH: Final = 50
+"""Logins in a week, before that is judged."""
 _WEEK: Final = 7 * 86_400.0
 
 
 class Tool:
-    """One user agent: the case against it, and whom it tried from where."""
+    """One user agent: the case against it, whom it tried from where, and how many people use it."""
 
-    __slots__ = ("evidence", "networks", "users")
+    __slots__ = ("evidence", "networks", "used", "users")
 
     def __init__(self) -> None:
-        self.evidence = Fading()
+        self.evidence, self.used = Fading(), Fading()
         self.networks: Registers | None = None
         self.users: Registers | None = None
 
     def dump(self) -> list[Any]:
         """Its state."""
         sketches = [each and each.dump() for each in (self.networks, self.users)]
-        return [self.evidence.value, self.evidence.at_us, *sketches]
+        return [self.evidence.value, self.evidence.at_us, self.used.value, self.used.at_us, *sketches]
 
 
 def tool_of(state: list[Any]) -> Tool:
     """The tool that `Tool.dump` gave."""
     tool = Tool()
-    tool.evidence = Fading(*state[:2])
-    tool.networks, tool.users = [raw and Registers(raw=raw) for raw in state[2:]]
+    tool.evidence, tool.used = Fading(*state[:2]), Fading(*state[2:4])
+    tool.networks, tool.users = [raw and Registers(raw=raw) for raw in state[4:]]
     return tool
 
 
@@ -67,6 +71,12 @@ class Tools:
             tool = self.table.touch(agent)
             good = log((1 - _ATTACKER) / (1 - self._usual(at_us)))
             tool.evidence.value = max(0.0, tool.evidence.add(good, at_us, self._rule.window))
+            tool.used.add(1, at_us, _WEEK)
+
+    def is_common(self, agent: bytes, now_us: int) -> bool:
+        """Whether so many people use it that it tells nobody apart."""
+        tool, total = self.table.get(agent), self._succeeded.read(now_us, _WEEK)
+        return tool is not None and total >= _ENOUGH and tool.used.read(now_us, _WEEK) >= _COMMON * total
 
     def fail(self, failing: Failing, now_us: int) -> None:
         """A novel pair failed with it, for good."""

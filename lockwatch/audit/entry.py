@@ -81,9 +81,27 @@ class AuditLogEntry:
         latency = values.pop("latency_us")
         values["timestamp"] = instant(row.timestamp)
         values["latency_ms"] = None if latency is None else latency / 1000
-        values["reasons"], values["flags"] = (tuple(json.loads(text or "[]")) for text in (row.reasons, row.flags))
-        values["details"] = MappingProxyType(json.loads(row.details or "{}"))
+        values["reasons"], values["flags"] = map(texts, (row.reasons, row.flags))
+        values["details"] = MappingProxyType(_object(row.details))
         return cls(**values, cursor=cursor)
+
+
+def texts(stored: str | None) -> tuple[str, ...]:
+    """Texts of a stored list. One that somebody broke is shown as it is."""
+    found = _json(stored or "[]")
+    return tuple(map(str, found)) if isinstance(found, list) else (str(stored),)
+
+
+def _object(stored: str | None) -> dict[str, Any]:
+    found = _json(stored or "{}")
+    return found if isinstance(found, dict) else {"unreadable": stored}
+
+
+def _json(stored: str) -> Any:
+    try:
+        return json.loads(stored)
+    except (ValueError, RecursionError):
+        return None
 
 
 def instant(time_us: int) -> datetime:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from lockwatch.audit.entry import instant, microseconds
+from lockwatch.audit.entry import AuditLogEntry, instant, microseconds, texts
 from lockwatch.audit.row import COLUMNS, Row
 
 _JSON: Final = frozenset({"reasons", "flags", "details"})
+_UNSEEN: Final = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+"""What steers terminals or cannot be encoded: spelled as escapes of JSON."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet takes for the beginning of a formula, or of the next cell."""
 
@@ -26,11 +29,21 @@ def json_line(row: Row) -> str:
     """A row as one JSON object on one line, without what it does not have. `row_of` reads it again, to the byte."""
     parts: list[str] = []
     special = {"timestamp": f'"{moment(row.timestamp)}"', "chain": f'"{row.chain.hex()}"'}
-    special |= {"reasons": row.reasons or "", "flags": row.flags or "", "details": row.details or ""}
+    special |= {name: _UNSEEN.sub(_escaped, getattr(row, name) or "") for name in _JSON}
     for name, value in zip(COLUMNS, row, strict=True):
         if value is not None:
             parts.append(f'"{name}":{special[name] if name in special else json.dumps(value)}')
     return f"{{{','.join(parts)}}}"
+
+
+def json_row(row: Row) -> str:
+    """The line with its end."""
+    return f"{json_line(row)}\n"
+
+
+def ecs_row(row: Row) -> str:
+    """The same as ECS."""
+    return f"{ecs(row)}\n"
 
 
 def row_of(line: str) -> Row:
@@ -75,7 +88,7 @@ def ecs(row: Row) -> str:
         "event.type": _type(row),
         "event.action": row.action,
         "event.outcome": {"success": "success", "disconnected": "unknown"}.get(row.outcome, "failure"),
-        "event.reason": "; ".join(json.loads(row.reasons)) if row.reasons else None,
+        "event.reason": "; ".join(texts(row.reasons)) or None,
         "event.sequence": row.seq,
         "event.duration": None if row.latency_us is None else row.latency_us * 1000,
         "event.dataset": "lockwatch.audit",
@@ -106,7 +119,7 @@ def ecs(row: Row) -> str:
         "rate_limit_hit": row.rate_limit_hit,
         "campaign_id": row.campaign_id,
         "count": row.count,
-        "details": None if row.details is None else json.loads(row.details),
+        "details": row.details and dict(AuditLogEntry.of(row).details),
         "chain": row.chain.hex() or None,
     }
     nested: dict[str, Any] = {"lockwatch": {name: value for name, value in own.items() if value is not None}}
@@ -139,6 +152,10 @@ def _put(nested: dict[str, Any], path: str, value: Any) -> None:
     for name in outer:
         nested = nested.setdefault(name, {})
     nested[last] = value
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _cell(value: object) -> str:

@@ -7,9 +7,15 @@ from typing import Final
 
 import click
 
-_LATE: Final[dict[str, str]] = {
+_LATE: Final = {
     "checkpoint": "lockwatch.commands.evidence",
+    "export": "lockwatch.commands.audit_export",
+    "prune": "lockwatch.commands.audit_prune",
+    "query": "lockwatch.commands.audit_query",
+    "stats": "lockwatch.commands.audit_prune",
+    "tail": "lockwatch.commands.audit_query",
     "verify": "lockwatch.commands.evidence",
+    "who": "lockwatch.commands.audit_who",
 }
 
 

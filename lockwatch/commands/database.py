@@ -45,6 +45,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except LockwatchError as error:
         raise Unusable(str(error)) from None
+    except BrokenPipeError:  # who read our output has gone
+        raise
     except OSError as error:
         raise Unusable(f"the database does not answer: {error.strerror or type(error).__name__}") from None
     except Exception as error:
@@ -55,8 +57,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 def _first_line(error: BaseException) -> str:
     cause = getattr(error, "orig", None) or error
-    text = str(cause).strip().partition("\n")[0]
-    return f"the database refuses: {text.rpartition('>: ')[2] or type(cause).__name__}"
+    text = str(cause).strip().partition("\n")[0].rpartition(">: ")[2]
+    missing = "does not exist" in text or "no such table" in text
+    return f"the database refuses: {text or type(cause).__name__}{'; run: lockwatch db upgrade' if missing else ''}"
 
 
 def _from_file() -> str | None:

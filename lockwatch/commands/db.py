@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lockwatch.audit import upgrades
+from lockwatch.commands import db_postgres
 from lockwatch.commands.database import database, database_of, run
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
@@ -64,3 +65,7 @@ def current(url: str | None) -> None:
 
 def _named(revision: str | None) -> str:
     return revision or "no tables"
+
+
+db.add_command(db_postgres.partitions)
+db.add_command(db_postgres.roles)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from lockwatch.errors import LockwatchError, MissingToken, RefreshRefused, TokenError
+from lockwatch.errors import LockwatchError
 from lockwatch.fastapi.auth import JWTAuth
 from lockwatch.fastapi.auth_models import FORM_BODY, JSON_BODY, Introspection, KeySet, ListedSessions, answers
 from lockwatch.fastapi.body import Reading
-from lockwatch.tokens import access_cookie, endpoints
-from lockwatch.tokens.bearer import bearer_token
+from lockwatch.tokens import endpoints
 from lockwatch.tokens.claims import Claims
-from lockwatch.tokens.endpoints import Answer, Unreadable
+from lockwatch.tokens.endpoints import Answer
 from lockwatch.tokens.manager import JWTRotationManager, Loader
 from lockwatch.tokens.pair import TokenPair
 from lockwatch.tokens.refresh_cookie import RefreshCookie
+from lockwatch.tokens.serving import Asked, Endpoints, Serving
 
 WELL_KNOWN: Final = "/.well-known/jwks.json"
 
@@ -88,131 +88,69 @@ def auth_router(
 
 
 class _Serving:
-    """The endpoints. They read and ask; what is answered is decided in `lockwatch.tokens.endpoints`."""
+    """The endpoints. They read and ask; what is asked and answered is decided in `lockwatch.tokens.serving`."""
 
     def __init__(
         self, tokens: JWTRotationManager, load_claims: Loader | None, cookie: RefreshCookie | None, access_cookies: bool
     ) -> None:
-        self._tokens, self._load, self._cookie, self._access_cookies = tokens, load_claims, cookie, access_cookies
+        self._tokens = tokens
+        self._endpoints = Endpoints(lambda: tokens, load_claims, cookie, access_cookies)
 
     async def refresh(self, request: Request) -> Response:
         """The next tokens of a session, for its refresh token."""
-        return await _answered(self._refresh(request))
+        return await self._answer(self._endpoints.refresh(await _asked(request)))
 
     async def logout(self, request: Request) -> Response:
         """End the session of a refresh token; without one, that of the access token."""
-        return await _answered(self._logout(request))
+        return await self._answer(self._endpoints.logout(await _asked(request)))
 
     async def logout_all(self, claims: Claims | None) -> Response:
         """End every session of who asks."""
-        return await _answered(self._logout_all(claims))
+        return await self._answer(self._endpoints.logout_all(claims))
 
     async def revoke(self, request: Request) -> Response:
         """End the session of a refresh token, or believe an access token no more (RFC 7009)."""
-        return await _answered(self._revoke(request))
+        return await self._answer(self._endpoints.revoke(await _asked(request)))
 
     async def sessions(self, claims: Claims | None) -> Response:
         """The sessions of who asks."""
-        return await _answered(self._sessions(claims))
+        return await self._answer(self._endpoints.sessions(claims))
 
     async def introspect(self, request: Request) -> Response:
         """What an access token says, if it is believed now (RFC 7662)."""
-        return await _answered(self._introspect(request))
+        return await self._answer(self._endpoints.introspect(await _asked(request)))
 
     async def jwks(self, request: Request) -> Response:
         """The keys with which access tokens are verified."""
         status, headers, body = self._tokens.jwks.answer(", ".join(request.headers.getlist("if-none-match")) or None)
         return _response(status, body, [(name.decode(), value.decode()) for name, value in headers])
 
-    async def _refresh(self, request: Request) -> Answer:
-        token = endpoints.token_in_json(*await _body(request))
-        if token is not None:
-            return endpoints.issued(await self._rotated(token))
-        if self._cookie is None or (kept := self._cookie.read(request.headers)) is None:
-            raise Unreadable(endpoints.WRITE_JSON)
+    async def _answer(self, serving: Serving) -> Response:
         try:
-            pair = await self._rotated(kept)
-        except RefreshRefused as error:
+            answer = await self._drive(serving)
+        except LockwatchError as error:
             answer = endpoints.refused(error)
-            return answer.setting(self._dropped()) if answer.status == 400 else answer
-        return endpoints.issued(pair, [self._cookie.keep(pair), *self._access(pair)])
+        return _response(answer.status, answer.body, answer.all_headers())
 
-    async def _logout(self, request: Request) -> Answer:
-        token = endpoints.token_in_json(*await _body(request))
-        kept = self._cookie.read(request.headers) if token is None and self._cookie is not None else None
-        if token is None and kept is None:
-            claims = await self._claims(request)
-            await self._tokens.revoke_family(claims.family or "")
-        else:
-            await self._tokens.revoke_token(token or kept or "")
-        return endpoints.ended() if kept is None else endpoints.ended().setting(self._dropped())
-
-    async def _rotated(self, token: str) -> TokenPair:
-        return await self._tokens.rotate(token, load_claims=self._load)
-
-    def _access(self, pair: TokenPair) -> Sequence[str]:
-        """The cookies for an access token, where pages have it there."""
-        if not self._access_cookies:
-            return ()
-        session = access_cookie.session_of(self._tokens.read(pair.access_token))
-        return self._tokens.cookie.keep(pair.access_token, session, pair.access_expires_at)
-
-    def _dropped(self) -> Sequence[str]:
-        own = () if self._cookie is None else (self._cookie.drop(),)
-        return (*own, *access_cookie.drop()) if self._access_cookies else own
-
-    async def _logout_all(self, claims: Claims | None) -> Answer:
-        await self._tokens.revoke_subject(self._own(claims).subject)
-        return endpoints.ended().setting(self._dropped())
-
-    async def _revoke(self, request: Request) -> Answer:
-        token = endpoints.token_in_form(*await _body(request))
+    async def _drive(self, serving: Serving) -> Answer:
         try:
-            await self._tokens.blacklist_access_token(token)
-        except TokenError:
-            await self._tokens.revoke_token(token)
-        return endpoints.revoked()
-
-    async def _sessions(self, claims: Claims | None) -> Answer:
-        own = self._own(claims)
-        return endpoints.listed(await self._tokens.sessions(own.subject), own.family)
-
-    async def _introspect(self, request: Request) -> Answer:
-        token = endpoints.token_in_form(*await _body(request))
-        try:
-            return endpoints.introspected(await self._tokens.verify_access(token))
-        except TokenError:
-            return endpoints.introspected(None)
-
-    def _own(self, claims: Claims | None) -> Claims:
-        """Claims of ours: a third party may call somebody else by the same name. Raises: TokenError."""
-        if claims is None:
-            raise MissingToken
-        if claims.issuer != self._tokens.config.issuer:
-            raise TokenError("wrong_issuer")
-        return claims
-
-    async def _claims(self, request: Request) -> Claims:
-        token = bearer_token(request.headers.getlist("authorization"))
-        if token is None:
-            raise MissingToken
-        return await self._tokens.verify_access(token)
+            ask = next(serving)
+            while True:
+                try:
+                    said = await getattr(self._tokens, ask.method)(ask.argument, **ask.options)
+                except LockwatchError as error:
+                    ask = serving.throw(error)
+                else:
+                    ask = serving.send(said)
+        except StopIteration as stop:
+            answer: Answer = stop.value
+            return answer
 
 
-async def _body(request: Request) -> tuple[bytes, str]:
-    """The body and its type. Raises: Unreadable for one that is too long, before it is read."""
+async def _asked(request: Request) -> Asked:
+    """The request, no more of its body read than an endpoint takes."""
     body, too_long = await Reading(request.receive, endpoints.MAX_BODY).read(request.scope)
-    if too_long:
-        raise Unreadable(f"the body is longer than {endpoints.MAX_BODY} bytes", 413)
-    return body, request.headers.get("content-type", "")
-
-
-async def _answered(deciding: Awaitable[Answer]) -> Response:
-    try:
-        answer = await deciding
-    except LockwatchError as error:
-        answer = endpoints.refused(error)
-    return _response(answer.status, answer.body, answer.all_headers())
+    return Asked(request.headers, request.headers.getlist("authorization"), body, too_long)
 
 
 def _response(status: int, body: bytes, headers: list[tuple[str, str]]) -> Response:

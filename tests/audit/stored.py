@@ -25,14 +25,16 @@ def fetch(url: str, statement: str) -> list[tuple[Any, ...]]:
     """The rows a statement gives."""
     if url.startswith("sqlite"):
         file = sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///"), isolation_level=None)
-        found = file.execute(statement).fetchall()
-        file.close()
-        return found
+        try:
+            return file.execute(statement).fetchall()
+        finally:
+            file.close()
 
     async def ask() -> list[tuple[Any, ...]]:
         connection = await asyncpg.connect(url)
-        found = await connection.fetch(statement)
-        await connection.close()
-        return [tuple(row) for row in found]
+        try:
+            return [tuple(row) for row in await connection.fetch(statement)]
+        finally:
+            await connection.close()
 
     return asyncio.run(ask())

@@ -1,0 +1,171 @@
+"""The outside of a WSGI application: begins a visit, puts quota headers on whatever is answered, and settles when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from lockwatch.guard import Refused
+from lockwatch.limits.plan import EXEMPT, UNMATCHED, make_plan
+from lockwatch_flask.refusal import rendered
+from lockwatch_flask.visit import Visit, forwarded
+
+if TYPE_CHECKING:
+    from lockwatch_flask.guard import Guard
+
+Environ: TypeAlias = dict[str, Any]
+Headers: TypeAlias = list[tuple[str, str]]
+StartResponse: TypeAlias = Callable[..., Callable[[bytes], object]]
+Application: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class Entrance:
+    """A WSGI application behind a guard."""
+
+    def __init__(self, app: Application, guard: Guard) -> None:
+        self.app = app
+        self.guard = guard
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        guard = self.guard
+        if not guard.placed:
+            guard.place()
+        if guard.admission.denied.known and (known := self._known(environ)) is not None:
+            headers, body = known
+            start_response(_line(429), headers)
+            return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+        visit = Visit(guard, environ)
+        if guard.admission.mode == "off":
+            visit.plan = EXEMPT
+        doorman = Doorman(visit, environ, start_response)
+        try:
+            return doorman.body(self.app(environ, doorman.start))
+        except BaseException:
+            visit.end()
+            raise
+
+    def _known(self, environ: Environ) -> tuple[Headers, bytes] | None:
+        """The refusal of a known offender, where nobody has to add anything to it."""
+        guard = self.guard
+        entry = entry_of(environ)
+        if "HTTP_ORIGIN" in environ or guard.own_answer or not guard.shortcut.leads(entry):
+            return None
+        subject = guard.engine.clients.resolve(environ.get("REMOTE_ADDR") or None, forwarded(environ)).subject
+        found = guard.shortcut.refusal(entry, subject)
+        return None if found is None else (texts(found[0]), found[1])
+
+
+class Doorman:
+    """The way out of one request: what starts before any plan was decided is charged first, and replaced when refused."""
+
+    __slots__ = ("_environ", "_refusal", "_start", "_visit")
+
+    def __init__(self, visit: Visit, environ: Environ, start: StartResponse) -> None:
+        self._visit = visit
+        self._environ = environ
+        self._start = start
+        self._refusal: bytes | None = None
+
+    def start(self, status: str, headers: Headers, *exc_info: Any) -> Callable[[bytes], object]:
+        """`start_response` for the application."""
+        visit = self._visit
+        if visit.plan is None and visit.guard.engine.application:
+            refused = self._charge()
+            if refused is not None:
+                code, headers, self._refusal = refused
+                status = _line(code)
+        visit.started(int(status[:3]))
+        write = self._start(status, visit.announce(headers), *exc_info)
+        return write if self._refusal is None else _discard
+
+    def body(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """The body of the response, the request settled when it has ended."""
+        files = self._environ.get("wsgi.file_wrapper")
+        if isinstance(files, type) and isinstance(body, files) and self._refusal is None:
+            self._visit.end()  # the server sends the file itself, and tells nobody when it has
+            return body
+        return Ending(body, self, self._visit)
+
+    @property
+    def refusal(self) -> bytes | None:
+        """What is sent instead of the application's body."""
+        return b"" if self._refusal and self._environ["REQUEST_METHOD"] == "HEAD" else self._refusal
+
+    def _charge(self) -> tuple[int, Headers, bytes] | None:
+        """Charge the application's limits for an answer that no route gave."""
+        visit, guard = self._visit, self._visit.guard
+        if is_preflight(self._environ):
+            return None
+        general = () if guard.is_exempt_path(self._environ.get("PATH_INFO") or "/") else guard.engine.application
+        plan = make_plan(general, guard.method_of(self._environ), UNMATCHED, guard.engine.config.on_redis_failure)
+        refused: Refused | None = guard.check(visit, plan)
+        if refused is None:
+            return None
+        status, headers, body = rendered(refused, "off")
+        return status, headers, body
+
+
+class Ending:
+    """A response's body that tells when it has ended."""
+
+    def __init__(self, body: Iterable[bytes], doorman: Doorman, visit: Visit) -> None:
+        self._body = body
+        self._parts = iter(body)
+        self._doorman = doorman
+        self._visit = visit
+        self._over = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        """The next part."""
+        doorman = self._doorman
+        try:
+            part = next(self._parts) if doorman.refusal is None else b""
+        except StopIteration:
+            if doorman.refusal is None:
+                self._visit.end()
+                raise
+            part = b""
+        if doorman.refusal is None:
+            return part
+        if self._over:  # an application may start its response when its body is asked for
+            self._visit.end()
+            raise StopIteration
+        self._over = True
+        return doorman.refusal
+
+    def close(self) -> None:
+        """The response has been sent, or the client has gone."""
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._visit.end()
+
+
+def entry_of(environ: Environ) -> tuple[str, str, str]:
+    """Method and path as they came in."""
+    return environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
+
+
+def is_preflight(environ: Environ) -> bool:
+    """Whether the request is a CORS preflight, which is never limited."""
+    return environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+
+
+def texts(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers as WSGI wants them."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+def _line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def _discard(data: bytes) -> None:
+    """What the application writes of a response that was replaced."""

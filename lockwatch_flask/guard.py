@@ -1,0 +1,181 @@
+"""Where a request of a Flask application meets its plan: in `before_request`, after routing, before the body is read.
+
+What asks nothing of the application is decided before its own `before_request` functions run, everything else after them: they may
+say who the user is.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+from flask import Flask, current_app, g, has_app_context, request
+
+from lockwatch import guard, native
+from lockwatch.engine import Engine
+from lockwatch.errors import RequestRefused
+from lockwatch.flow import Steps
+from lockwatch.guard import Refused, method_named
+from lockwatch.keys import BodyKey, by_ip, by_user, is_prefixed
+from lockwatch.limits.declaration import Declaration
+from lockwatch.limits.plan import UNMATCHED, Plan, Step
+from lockwatch.shortcut import Shortcut
+from lockwatch_flask import marks
+from lockwatch_flask.body import fields_of
+from lockwatch_flask.entrance import Environ, entry_of, is_preflight
+from lockwatch_flask.refusal import own_answers
+from lockwatch_flask.visit import Visit, visit_in
+
+T = TypeVar("T")
+
+
+class Guard(guard.Guard):
+    """The engine at one Flask application's doors.
+
+    Attributes:
+        placed: whether its functions stand among the application's.
+        own_answer: whether the application answers a 429 in its own way.
+    """
+
+    def __init__(self, engine: Engine, app: Flask) -> None:
+        super().__init__(engine)
+        self.shortcut = Shortcut(self)
+        self.placed = self.own_answer = False
+        self._app = weakref.ref(app)
+        self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._lock = native.lock()
+
+    @property
+    def app(self) -> Flask:
+        """Whose requests these are."""
+        found = self._app()
+        assert found is not None, "the application has gone"  # noqa: S101  # it serves this very request
+        return found
+
+    def place(self) -> None:
+        """Put our functions before and after those of the application; at its first request, when no more can come."""
+        with self._lock:
+            if self.placed:
+                return
+            app = self.app
+            app.before_request_funcs.setdefault(None, []).insert(0, self._first)
+            for name in (None, *app.blueprints):
+                app.before_request_funcs.setdefault(name, []).append(partial(self._last, name))
+            self.own_answer = own_answers(app)
+            self.engine.open_sync()
+            self.placed = True
+
+    def plan_of(self, environ: Environ) -> Plan:
+        """What applies to the request that Flask works on."""
+        rule, method = request.url_rule, self.method_of(environ)
+        exempt = self.exempts and self.is_exempt_path(environ.get("PATH_INFO") or "/")
+        view = None if rule is None else current_app.view_functions.get(rule.endpoint)
+        key = (method, exempt) if rule is None else (rule.rule, rule.host, rule.subdomain, rule.endpoint, view, method, exempt)
+        found = self._plans.get(key)
+        if found is None:
+            automatic = method == "OPTIONS" and getattr(rule, "provide_automatic_options", False)
+            blueprints = () if automatic else request.blueprints
+            found = self.plan(None if automatic else view, blueprints, method, template_of(rule), exempt)
+            self._plans[key] = found
+        return found
+
+    def plan(self, view: Callable[..., Any] | None, blueprints: Sequence[str], method: str, template: str, exempt: bool) -> Plan:
+        """What applies to a method of a view; default and application limits included."""
+        stack = () if view is None else tuple(marks.holders(self.app, blueprints, view, method))
+        declared, lifted = marks.declared(stack), marks.lifts_outer(stack)
+        return self.compose(declared, marks.required(stack), method, template, exempt or lifted)
+
+    def check(self, visit: Visit, plan: Plan) -> Refused | None:
+        """Decide what `plan` says before the body is read, and record it on the visit; the refusal, when there is one."""
+        plan = self.applying(visit, plan)
+        return self.pursue(self.checking, visit, plan) if plan.steps or plan.access else None
+
+    def check_body(self, visit: Visit, plan: Plan) -> RequestRefused | None:
+        """Decide what `plan` says with the body; a refusal gives back what was charged before it."""
+        found = {
+            step.declaration: step.declaration.key.subject(fields_of(step.declaration.key, plan.reads), visit.client)
+            for step in plan.later
+            if isinstance(step.declaration.key, BodyKey)
+        }
+        return self.pursue(self.checking_later, visit, plan, plan.later, found.__getitem__)
+
+    def pursue(self, steps: Callable[..., Steps[T]], *args: Any) -> T:
+        """Run a flow that names buckets."""
+        return self.engine.link.pursue_sync(steps, *args, wait=wait)
+
+    def method_of(self, environ: Environ) -> str:
+        """The method a bucket is named after."""
+        return method_named(environ["REQUEST_METHOD"])
+
+    def _first(self) -> None:
+        """Before every function of the application's. Raises: RequestRefused, TokenError."""
+        environ = request.environ
+        visit = visit_in(environ)
+        if visit is None or visit.guard is not self:
+            return
+        g.lockwatch = visit
+        if is_preflight(environ):
+            return
+        plan = self.plan_of(environ)
+        if visit.plan is not None:  # mode off, which speaks of limits, never of tokens
+            plan = replace(visit.plan, access=plan.access)
+        if asks_application(plan, self.engine):
+            visit.waiting = plan
+        else:
+            self._enforce(visit, plan)
+
+    def _last(self, blueprint: str | None) -> None:
+        """After them. Raises: RequestRefused, TokenError."""
+        visit = visit_in(request.environ)
+        if visit is not None and visit.waiting is not None and blueprint == request.blueprint:
+            plan, visit.waiting = visit.waiting, None
+            self._enforce(visit, plan)
+
+    def _enforce(self, visit: Visit, plan: Plan) -> None:
+        refused = self.check(visit, plan)
+        if refused is None and plan.later and visit.follows(plan):
+            refused = self.check_body(visit, plan)
+        if refused is not None:
+            if self.admission.denied.known:
+                self.shortcut.learn(entry_of(request.environ), plan)
+            raise refused
+        if plan.access:
+            g.jwt_claims = next((claims for claims in visit.believed.values() if claims is not None), None)
+
+
+def template_of(rule: Any) -> str:
+    """The template of a route, with its host where it has one."""
+    return UNMATCHED if rule is None else f"{rule.host or rule.subdomain or ''}{rule.rule}"
+
+
+def asks_application(plan: Plan, engine: Engine) -> bool:
+    """Whether deciding a plan runs functions of the application, or looks at what they note."""
+    if plan.fixed is not None and engine.config.tenant is None:
+        return False
+    if engine.config.tenant is not None or engine.config.user is not None:
+        return True
+    known = any(not access.requirement.optional for access in plan.access)
+    return any(_asks(step, known) for step in (*plan.steps, *plan.later))
+
+
+def _asks(step: Step, known: bool) -> bool:
+    d: Declaration = step.declaration
+    if d.exempt_when is not None or d.dynamic is not None or callable(d.cost) or d.tier is not None:
+        return True
+    return not (d.key is by_ip or isinstance(d.key, BodyKey) or (d.key is by_user and known)) or not is_prefixed(d.key)
+
+
+def wait(awaitable: Awaitable[Any]) -> Any:
+    """Wait for what an async function of the application returned, as Flask does for async views."""
+    if not has_app_context():
+        import asyncio
+
+        return asyncio.run(_awaited(awaitable))
+    return current_app.async_to_sync(_awaited)(awaitable)
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

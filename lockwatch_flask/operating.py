@@ -1,0 +1,114 @@
+"""What operators ask of a running application, in blocking code: who used what, why a request is refused, and to let it through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Flask, Response, current_app
+
+from lockwatch.engine import Engine
+from lockwatch.errors import ConfigurationError
+from lockwatch.limiter import RateLimitConfig, RateLimiter
+from lockwatch.limits.explanation import Explanation
+from lockwatch.limits.survey import Usage
+from lockwatch.overview import Overview
+from lockwatch.tokens.access_cookie import drop, session_of
+from lockwatch_flask.routes import routes_of
+
+if TYPE_CHECKING:
+    from weakref import WeakKeyDictionary
+
+    from lockwatch.limits.buckets import Buckets
+    from lockwatch.tokens.manager import JWTRotationManager
+    from lockwatch.tokens.pair import TokenPair
+
+
+class Operated:
+    """The part of `LockWatch` that operators use, from code or through ``flask lockwatch limits``.
+
+    A *subject* is ``ip:203.0.113.7``, ``user:alice``, ``key:...`` or ``custom:...`` (what a key function of yours returns), or a
+    sequence of them: the address of a request, and its user. A *route* is method and template, ``GET /items/<int:id>``.
+    """
+
+    _engines: WeakKeyDictionary[Flask, Engine]
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the current application."""
+        raise NotImplementedError
+
+    @property
+    def limiter(self) -> RateLimiter:
+        """The application limits, to be checked by hand; 100 requests in 60 seconds where there are none."""
+        engine = self.engine
+        return RateLimiter(config=RateLimitConfig(on_store_error=engine.config.on_redis_failure or "allow"), engine=engine)
+
+    @property
+    def tokens(self) -> JWTRotationManager:
+        """Issues, rotates, checks and revokes tokens, on the store and with the keys of the current application. In Flask, use the
+        methods that end in ``_sync``.
+
+        Raises: ConfigurationError, where `jwt` is not set.
+        """
+        identity = self.engine.identity
+        if identity is None or identity.manager is None:
+            raise ConfigurationError("no tokens are issued here; set jwt, like LockWatch(app, jwt=JWTConfig(jwt_secret=...))")
+        return identity.manager
+
+    def auth_blueprint(self, **options: Any) -> Blueprint:
+        """The endpoints of sessions, for `app.register_blueprint`. The options are those of `lockwatch_flask.blueprint`."""
+        from lockwatch_flask.blueprint import auth_blueprint
+
+        return auth_blueprint(self, **options)  # type: ignore[arg-type]  # every Operated is a LockWatch
+
+    def set_access_cookies(self, response: Response, pair: TokenPair) -> None:
+        """Put the access token of a login or a refresh into a cookie, and its CSRF token into another, which scripts read.
+
+        Raises: ConfigurationError, where `jwt` is not set.
+        """
+        session = session_of(self.tokens.read(pair.access_token))
+        for value in self.tokens.cookie.keep(pair.access_token, session, pair.access_expires_at):
+            response.headers.add("Set-Cookie", value)
+
+    def unset_access_cookies(self, response: Response) -> None:
+        """Take both cookies away again: the session is over."""
+        for value in drop():
+            response.headers.add("Set-Cookie", value)
+
+    def overview(self) -> Overview:
+        """The routes of the current application and what they declare."""
+        app = current_app._get_current_object() if current_app else next(iter(self._engines))  # type: ignore[attr-defined]
+        return Overview(self.engine, list(routes_of(app)))
+
+    def limits_of(self, subject: str | Sequence[str], route: str | None = None, *, tenant: str | None = None) -> tuple[Usage, ...]:
+        """What `subject` has used of every policy that can count it, or of those of one route.
+
+        Raises: ConfigurationError, for a subject or a route that is none; StoreError.
+        """
+        overview = self.overview()
+        return self.engine.link.drive_sync(overview.usage(self._names(overview, tenant), _subjects(overview, subject), route))
+
+    def reset_limits(self, subject: str | Sequence[str], route: str | None = None, *, tenant: str | None = None) -> int:
+        """Forget what `subject` has used, its open reservations included; how many buckets there were.
+
+        Raises: as `limits_of`.
+        """
+        overview = self.overview()
+        self.engine.admission.denied.known.clear()
+        return self.engine.link.drive_sync(overview.reset(self._names(overview, tenant), _subjects(overview, subject), route))
+
+    def explain(self, route: str, subject: str | Sequence[str], *, tenant: str | None = None) -> Explanation:
+        """What a request of `subject` on `route` would get now, policy by policy.
+
+        Raises: as `limits_of`.
+        """
+        overview = self.overview()
+        return self.engine.link.drive_sync(overview.explain(self._names(overview, tenant), route, _subjects(overview, subject)))
+
+    def _names(self, overview: Overview, tenant: str | None) -> Buckets:
+        return overview.names(self.engine.link.buckets_sync(), tenant)
+
+
+def _subjects(overview: Overview, subject: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple([overview.subject(text) for text in ([subject] if isinstance(subject, str) else subject)])

@@ -1,0 +1,283 @@
+"""One application, described once and built for both frameworks, and requests to either: what comes back is compared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import flask
+from fastapi import Depends, FastAPI, Response
+from starlette.requests import Request
+
+import lockwatch
+import lockwatch_flask
+from lockwatch import JWTAuth, RateLimit
+from tests.edges import asgi
+
+Limit = tuple[str, Mapping[str, Any]]
+OURS = re.compile("ratelimit|x-ratelimit|retry-after|www-authenticate|set-cookie")
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route: its limits, the token it requires, and what it answers."""
+
+    path: str
+    limits: Sequence[Limit | str] = ()
+    method: str = "GET"
+    jwt: Mapping[str, Any] | None = None
+    exempt: bool = False
+    status: int = 200
+    group: str = ""
+    settles: int | None = None
+    decorated: bool = False
+    """By `@lockwatch.limit` in both frameworks; else as a dependency in FastAPI."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A router, a blueprint."""
+
+    name: str
+    prefix: str
+    limits: Sequence[Limit | str] = ()
+    exempt: bool = False
+    within: str = ""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """An application."""
+
+    routes: Sequence[Route]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    groups: Sequence[Group] = ()
+    user: str | None = None
+    """A header that a function of the application takes for the name of the user."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request."""
+
+    path: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    peer: str = "192.0.2.1"
+    bearer: tuple[str, str] | None = None
+    """Subject and scopes of a token that each application issues."""
+    revoked: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: status, what lockwatch says in headers, and its body where it answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    def same(self, other: Answer) -> bool:
+        """Equal, but for a second that may have passed between the two, and for ids."""
+        return (
+            self.status == other.status
+            and self.headers.keys() == other.headers.keys()
+            and all(_close(value, other.headers[name]) for name, value in self.headers.items())
+            and _close(json.dumps(self.body, sort_keys=True), json.dumps(other.body, sort_keys=True))
+        )
+
+
+class Column:
+    """An application of one framework under its requests."""
+
+    name: str
+    lockwatch: Any
+
+    async def send(self, ask: Ask) -> Answer:
+        """Send one request, with a token where it asks for one."""
+        headers = dict(ask.headers)
+        if ask.bearer is not None:
+            pair = await self.tokens.issue_token_pair(ask.bearer[0], {"scope": ask.bearer[1]})
+            headers["authorization"] = f"Bearer {pair.access_token}"
+            if ask.revoked:
+                await self.tokens.revoke_token(pair.refresh_token)
+        return await self.exchange(replace(ask, headers=headers))
+
+    async def exchange(self, ask: Ask) -> Answer:
+        raise NotImplementedError
+
+    @property
+    def engine(self) -> Any:
+        raise NotImplementedError
+
+    @property
+    def tokens(self) -> Any:
+        return self.engine.identity.manager
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+class OnFastAPI(Column):
+    name = "fastapi"
+
+    def __init__(self, shop: Shop) -> None:
+        self.app = FastAPI()
+        if shop.user is not None:
+            _note_user(self.app, shop.user)
+        self.lockwatch = lockwatch.LockWatch(self.app, **{"namespace": self.name, **shop.options})
+        routers: dict[str, Any] = {"": self.app}
+        for group in shop.groups:
+            import fastapi
+
+            routers[group.name] = fastapi.APIRouter(prefix=group.prefix, dependencies=_depends(group.limits))
+        for route in shop.routes:
+            self._add(routers[route.group], route, {g.name: g for g in shop.groups}.get(route.group))
+        for group in reversed(shop.groups):
+            routers[group.within].include_router(routers[group.name])
+
+    def _add(self, router: Any, route: Route, group: Group | None) -> None:
+        async def endpoint(request: Request, response: Response) -> Any:
+            response.status_code = int(request.headers.get("x-status", route.status))
+            if route.settles is not None:
+                await request.state.lockwatch.settle(route.settles)
+            return {"path": route.path}
+
+        dependencies = [] if route.decorated else _depends(route.limits)
+        if route.jwt is not None:
+            dependencies.append(Depends(JWTAuth(**route.jwt)))
+        view: Any = endpoint
+        for limit in reversed(route.limits if route.decorated else ()):
+            text, options = _limit(limit)
+            view = self.lockwatch.limit(text, **options)(view)
+        if route.exempt or (group is not None and group.exempt):
+            view = self.lockwatch.exempt(view)
+        router.add_api_route(route.path, view, methods=[route.method], dependencies=dependencies)
+
+    async def exchange(self, ask: Ask) -> Answer:
+        seen = await asgi.http(self.app, ask.method, ask.path, body=ask.body, peer=ask.peer, headers=dict(ask.headers))
+        return _answer(seen.status, seen.headers, seen.body)
+
+    @property
+    def engine(self) -> Any:
+        return self.lockwatch.engine
+
+    async def close(self) -> None:
+        await self.lockwatch.aclose()
+
+
+class OnFlask(Column):
+    name = "flask"
+
+    def __init__(self, shop: Shop) -> None:
+        self.app = flask.Flask("shop")
+        self.lockwatch = lockwatch_flask.LockWatch(self.app, **{"namespace": self.name, **shop.options})
+        if shop.user is not None:
+            self._note_user(shop.user)
+        blueprints: dict[str, Any] = {"": self.app}
+        for group in shop.groups:
+            blueprint: Any = flask.Blueprint(group.name, "shop", url_prefix=group.prefix)
+            for limit in reversed(group.limits):
+                text, options = _limit(limit)
+                blueprint = self.lockwatch.limit(text, **options)(blueprint)
+            blueprints[group.name] = self.lockwatch.exempt(blueprint) if group.exempt else blueprint
+        for number, route in enumerate(shop.routes):
+            self._add(blueprints[route.group], route, f"view{number}")
+        for group in reversed(shop.groups):
+            blueprints[group.within].register_blueprint(blueprints[group.name])
+
+    def _note_user(self, header: str) -> None:
+        @self.app.before_request
+        def note() -> None:
+            if found := flask.request.headers.get(header):
+                flask.g.user_id = found
+
+    def _add(self, blueprint: Any, route: Route, name: str) -> None:
+        def endpoint(**_: Any) -> Any:
+            if route.settles is not None:
+                flask.g.lockwatch.settle(route.settles)
+            return {"path": route.path}, int(flask.request.headers.get("x-status", route.status))
+
+        view: Any = endpoint
+        if route.jwt is not None:
+            view = self.lockwatch.jwt_required(**route.jwt)(view)
+        for limit in reversed(route.limits):
+            text, options = _limit(limit)
+            view = self.lockwatch.limit(text, **options)(view)
+        if route.exempt:
+            view = self.lockwatch.exempt(view)
+        blueprint.add_url_rule(route.path.replace("{", "<").replace("}", ">"), name, view, methods=[route.method])
+
+    async def exchange(self, ask: Ask) -> Answer:
+        return await asyncio.to_thread(self._exchange, ask)  # a thread of a server, with no event loop in it
+
+    def _exchange(self, ask: Ask) -> Answer:
+        response = self.app.test_client().open(
+            ask.path,
+            method=ask.method,
+            headers={"Host": "test", **ask.headers},
+            data=ask.body,
+            environ_base={"REMOTE_ADDR": ask.peer},
+        )
+        found = _answer(response.status_code, list(response.headers.items()), response.data)
+        response.close()
+        return found
+
+    @property
+    def engine(self) -> Any:
+        return self.lockwatch.engine_of(self.app)
+
+    async def close(self) -> None:
+        self.lockwatch.close()
+
+
+COLUMNS: tuple[Callable[[Shop], Column], ...] = (OnFastAPI, OnFlask)
+
+
+def _limit(limit: Limit | str) -> Limit:
+    return (limit, {}) if isinstance(limit, str) else limit
+
+
+def _depends(limits: Sequence[Limit | str]) -> list[Any]:
+    return [Depends(RateLimit(text, **options)) for text, options in map(_limit, limits)]
+
+
+def _note_user(app: FastAPI, header: str) -> None:
+    class Noting:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            for name, value in scope["headers"]:
+                if name == header.lower().encode():
+                    scope["state"]["user_id"] = value.decode()
+            await self.inner(scope, receive, send)
+
+    app.add_middleware(Noting)
+
+
+def _answer(status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
+    told = {name.lower(): value for name, value in headers}
+    ours = {name: value for name, value in told.items() if OURS.match(name)}
+    kind = told.get("content-type", "")
+    said: Any = None
+    if kind == "application/problem+json":
+        ours["content-type"], ours["cache-control"] = kind, told.get("cache-control", "")
+        said = json.loads(body)
+        said.pop("decision", None)
+    elif status < 400 and kind == "application/json":
+        said = json.loads(body)
+    return Answer(status, ours, said)
+
+
+def _close(one: str, other: str) -> bool:
+    """The same texts, whose numbers may be one apart."""
+    split = re.compile(r"\d+")
+    if split.sub("#", one) != split.sub("#", other):
+        return False
+    return all(abs(int(a) - int(b)) <= 1 for a, b in zip(split.findall(one), split.findall(other), strict=True))

@@ -1,0 +1,102 @@
+"""Run scenarios, print tables, draw plots.
+
+    python -m tests.simulation run --users 5000 --seeds 0-29 --out 5000.jsonl
+    python -m tests.simulation table 5000.jsonl
+    python -m tests.simulation plot 5000.jsonl --to docs/images
+
+`--scenarios 'A4-*,B1'` picks some, `--also package.module` adds those of a dict `SCENARIOS` there (name to `world.Scenario`; names
+of attacks begin with another letter than B).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from fnmatch import fnmatch
+from importlib import import_module
+from pathlib import Path
+
+from lockwatch.anomaly.rules import Settings
+from tests.simulation.attacks import ATTACKS
+from tests.simulation.benign import BENIGN
+from tests.simulation.measure import Bench, Outcome
+from tests.simulation.plot import plot
+from tests.simulation.report import table
+from tests.simulation.world import Scenario, World
+
+QUICK = {"A1": 1.0, "A2": 1.0, "A3": 1.0, "A6": 2.0, "A7": 3.0, "A13": 1.0, "A14": 1.0, "A15": 1.0, "A16": 1.0, "A17": 1.0}
+"""Days of scenarios that are over sooner than others."""
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run scenarios; prints a line for each, and writes all figures as JSON lines")
+    run.add_argument("--users", type=int, default=5000)
+    run.add_argument("--seeds", default="0-2", help="first-last")
+    run.add_argument("--scenarios", default="*", help="patterns, separated by commas")
+    run.add_argument("--also", help="module with a dict SCENARIOS")
+    run.add_argument("--phi", type=float, default=2.0, help="dispersion of the noise, over days")
+    run.add_argument("--warm", type=int, default=21, help="ordinary days before")
+    run.add_argument("--days", type=float, default=7.0)
+    run.add_argument("--ablate", default="", help="rules or channels that are off, separated by commas")
+    run.add_argument("--compare", action="store_true", help="run the policies of others over the same events")
+    run.add_argument("--out", help="append to this file")
+    for name in ("table", "plot"):
+        command = commands.add_parser(name)
+        command.add_argument("files", nargs="+")
+        if name == "plot":
+            command.add_argument("--to", default="docs/images")
+    options = parser.parse_args()
+    if options.command == "run":
+        _run(options)
+    elif options.command == "table":
+        print(table(_read(options.files)))
+    else:
+        plot(_read(options.files), Path(options.to))
+
+
+def chosen(patterns: str, also: str | None = None) -> dict[str, Scenario | None]:
+    """The scenarios a list of patterns names."""
+    everything: dict[str, Scenario | None] = {"B1": None, **BENIGN, **ATTACKS}
+    if also:
+        everything |= import_module(also).SCENARIOS
+    return {name: found for name, found in everything.items() if any(fnmatch(name, each) for each in patterns.split(","))}
+
+
+def _run(options: argparse.Namespace) -> None:
+    first, _, last = options.seeds.partition("-")
+    settings = Settings(off=frozenset(options.ablate.split(",")) - {""})
+    scenarios = chosen(options.scenarios, options.also)
+    for seed in range(int(first), int(last or first) + 1):
+        bench = Bench(World(seed, options.users, options.phi), options.warm, settings)
+        _write(options, _warmup(bench))
+        for name, scenario in scenarios.items():
+            days = min(options.days, QUICK.get(name, options.days))
+            _write(options, bench.play(name, scenario, days, compare=options.compare))
+
+
+def _warmup(bench: Bench) -> Outcome:
+    return Outcome("warm-up", bench.world.users, bench.world.seed, bench.days, opened=bench.warmup, state=len(bench.state))
+
+
+def _write(options: argparse.Namespace, outcome: Outcome) -> None:
+    record = {**asdict(outcome), "phi": options.phi, "ablated": options.ablate}
+    found = f"after {outcome.minutes:.0f} min, {outcome.attempts} attempts" if outcome.minutes is not None else "-"
+    print(
+        f"{outcome.users:>6} seed {outcome.seed:<3} {outcome.scenario:<9} {found} {sorted({r for r, _ in outcome.opened})}",
+        flush=True,
+    )
+    if options.out:
+        with Path(options.out).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def _read(files: list[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for file in files for line in Path(file).read_text(encoding="utf-8").splitlines()]
+
+
+if __name__ == "__main__":
+    main()

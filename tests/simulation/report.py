@@ -1,0 +1,121 @@
+"""Tables of figures, with bootstrap confidence intervals of 95 %."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from random import Random
+from statistics import fmean, median
+from typing import Any
+
+Record = dict[str, Any]
+
+
+def interval(values: Sequence[float], of: Callable[[Sequence[float]], float] = fmean, rounds: int = 1000) -> tuple[float, float]:
+    """The bootstrap interval of a statistic (percentiles, seeded)."""
+    rng = Random(0)
+    found = sorted(of(rng.choices(values, k=len(values))) for _ in range(rounds))
+    return found[int(0.025 * rounds)], found[int(0.975 * rounds) - 1]
+
+
+def table(records: list[Record]) -> str:
+    """Attacks, ordinary trouble and the policies of others, as Markdown."""
+    groups: defaultdict[tuple[int, float, str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record["users"], record["phi"], record["ablated"], record["scenario"]].append(record)
+    attacks = {key: found for key, found in groups.items() if key[3][0] not in "Bw"}
+    benign = {key: found for key, found in groups.items() if key[3][0] in "Bw"}
+    parts = []
+    if attacks:
+        parts.append(_attacks(attacks))
+    if benign:
+        parts.append(_benign(benign))
+    if any(record["peers"] for record in records):
+        parts.append(_peers([record for record in records if record["peers"]]))
+    return "\n\n".join(parts)
+
+
+def _attacks(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
+    lines = [
+        "| users | phi | off | scenario | seeds | found | in 24 h | minutes | attempts | taken | precision | recall | challenged |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (users, phi, off, name), found in groups.items():
+        hit = [r for r in found if r["detected"]]
+        day = [float(r["detected"] and r["minutes"] <= 24 * 60) for r in found]
+        cells = [
+            f"{users:,}",
+            f"{phi:g}",
+            off or "",
+            name,
+            str(len(found)),
+            _share([float(r["detected"]) for r in found]),
+            _share(day),
+            _middle([r["minutes"] for r in hit]),
+            _middle([r["attempts"] for r in hit]),
+            f"{fmean([r['compromised'] for r in found]):.1f}",
+            _mean([r["precision"] for r in hit if r["precision"] is not None]),
+            _mean([r["recall"] for r in hit if r["recall"] is not None]),
+            f"{100 * fmean([r['challenged'] for r in found]):.1f} %",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _benign(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
+    lines = [
+        "| users | phi | off | scenario | days | campaigns in 30 days | rules | challenged | us/event |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (users, phi, off, name), found in groups.items():
+        days = sum(r["days"] for r in found)
+        rates = [30 * len(r["opened"]) / r["days"] for r in found]
+        low, high = interval(rates)
+        rules = sorted({rule for r in found for rule, _ in r["opened"]})
+        cells = [
+            f"{users:,}",
+            f"{phi:g}",
+            off or "",
+            name,
+            f"{days:,.0f}",
+            f"{fmean(rates):.2f} ({low:.2f} to {high:.2f})",
+            ", ".join(rules),
+            f"{100 * fmean([r['challenged'] for r in found]):.2f} %",
+            f"{fmean([r['cost_us'] for r in found]):.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _peers(records: list[Record]) -> str:
+    names = list(records[0]["peers"])
+    attacks = sorted({r["scenario"] for r in records if r["scenario"][0] not in "Bw"})
+    lines = [
+        f"| policy | {' | '.join(attacks)} | acts on people, in 30 ordinary days |",
+        f"|---|{'---|' * len(attacks)}---|",
+    ]
+    for name in names:
+        cells = []
+        for attack in attacks:
+            minutes = [r["peers"][name][0] for r in records if r["scenario"] == attack]
+            acted = [m for m in minutes if m is not None]
+            cells.append(f"{len(acted)}/{len(minutes)}" + (f", {median(acted):,.0f} min" if acted else ""))
+        quiet = [30 * r["peers"][name][1] / r["days"] for r in records if r["scenario"][0] == "B"]
+        lines.append(f"| {name} | {' | '.join(cells)} | {fmean(quiet) if quiet else 0:,.0f} |")
+    return "\n".join(lines)
+
+
+def _share(values: list[float]) -> str:
+    low, high = interval(values)
+    return f"{100 * fmean(values):.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def _middle(values: list[float]) -> str:
+    if not values:
+        return "-"
+    low, high = interval(values, median)
+    return f"{median(values):,.0f} ({low:,.0f} to {high:,.0f})"
+
+
+def _mean(values: list[float]) -> str:
+    return f"{fmean(values):.2f}" if values else "-"

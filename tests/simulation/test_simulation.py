@@ -1,0 +1,147 @@
+"""The simulator at reduced size: what the documentation says of the detector, in a few seeds."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from lockwatch.anomaly.detector import Detector
+from lockwatch.anomaly.names import Names
+from lockwatch.anomaly.rules import RULES
+from tests.simulation.attacks import ATTACKS
+from tests.simulation.benign import BENIGN
+from tests.simulation.measure import Bench, Run
+from tests.simulation.plot import plot
+from tests.simulation.report import interval, table
+from tests.simulation.world import DAY, MONDAY, World, ordinary
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    """A site of 1,000 users, two weeks old."""
+    return Bench(World(seed=3, users=1000), warm=14)
+
+
+def test_two_ordinary_weeks_are_no_campaign(bench: Bench) -> None:
+    assert bench.warmup == []
+
+
+@pytest.mark.parametrize("name", sorted(BENIGN))
+def test_ordinary_trouble_is_no_campaign(bench: Bench, name: str) -> None:
+    outcome = bench.play(name, BENIGN[name], 3)
+    assert outcome.opened == []
+    assert outcome.challenged == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "minutes"),
+    [
+        ("A1", 0.05, 5),
+        ("A2", 0.1, 10),
+        ("A3", 0.5, 60),
+        ("A4-60", 1.5, 24 * 60),
+        ("A5-tool", 2, 36 * 60),
+        ("A6", 1, 24 * 60),
+        ("A7", 1, 6 * 60),
+        ("A13", 0.1, 30),
+        ("A14", 0.05, 30),
+        ("A15", 0.1, 1),
+        ("A16", 0.1, 10),
+        ("A17", 0.1, 60),
+    ],
+)
+def test_an_attack_is_found_in_time(bench: Bench, name: str, days: float, minutes: float) -> None:
+    outcome = bench.play(name, ATTACKS[name], days)
+    assert outcome.detected
+    assert outcome.minutes is not None
+    assert outcome.minutes <= minutes
+    assert outcome.precision is not None
+    assert outcome.precision > 0.4
+
+
+def test_a_campaign_is_told_when_it_opens_and_when_it_ends_not_for_each_attempt(bench: Bench) -> None:
+    detector = Detector()
+    detector.load(bench.state)
+    run = Run(detector, bench.names)
+    begin, end = bench.start_us, bench.start_us + 2 * DAY
+    events = list(ATTACKS["A2"](bench.world, Random(1), begin, end))
+    for _ in run.play(iter(events), end):
+        pass
+    kinds = [change.kind for change in run.changes]
+    assert len(events) == 2000
+    assert kinds[0] == "opened"
+    assert kinds[-1] == "resolved"
+    assert kinds[1:-1].count("updated") == len(kinds) - 2 <= 6
+
+
+def test_a_slow_campaign_ends_when_the_attempts_end(bench: Bench) -> None:
+    detector = Detector()
+    detector.load(bench.state)
+    run = Run(detector, bench.names)
+    begin, stop, end = bench.start_us, bench.start_us + 2 * DAY, bench.start_us + 12 * DAY
+    attack = list(ATTACKS["A4-250"](bench.world, Random(1), begin, stop))
+    people = ordinary(bench.world, Random(2), begin, end)
+    for _ in run.play(iter(sorted([*attack, *people], key=lambda event: event.time_us)), end):
+        pass
+    told = [change for change in run.changes if change.campaign.rule == "stuffing.distributed"]
+    assert [told[0].kind, told[-1].kind] == ["opened", "resolved"]
+    assert begin - DAY / 2 <= told[0].campaign.started_us <= begin + DAY / 2
+    ended = told[-1].campaign.resolved_us
+    assert ended is not None
+    assert stop < ended < stop + 8 * DAY
+    assert {change.campaign.id for change in told} == {told[0].campaign.id}
+
+
+def test_known_networks_are_never_challenged_by_name(bench: Bench) -> None:
+    detector = Detector()
+    detector.load(bench.state)
+    run = Run(detector, bench.names)
+    for _ in run.play(ATTACKS["A7"](bench.world, Random(5), bench.start_us, bench.start_us + DAY), bench.start_us + DAY):
+        pass
+    actions = [action for change in run.changes for action in change.actions]
+    assert {action.kind for action in actions} == {"alert", "challenge"}
+    assert {action.about for action in actions if action.kind == "challenge"} == {"user"}
+
+
+def test_a_detector_goes_on_where_another_stopped(bench: Bench) -> None:
+    whole, first, second = Detector(), Detector(), Detector()
+    names = Names(b"simulation")
+    world, middle, end = World(9, 200), MONDAY + 2 * DAY, MONDAY + 4 * DAY
+    events = list(ordinary(world, Random(3), MONDAY, end))
+    for _ in Run(whole, names).play(iter(events), end):
+        pass
+    for _ in Run(first, names).play(iter([event for event in events if event.time_us < middle]), middle):
+        pass
+    second.load(first.dump())
+    for _ in Run(second, names).play(iter([event for event in events if event.time_us >= middle]), end):
+        pass
+    assert second.dump() == whole.dump()
+
+
+def test_every_rule_has_a_row_that_says_what_it_does() -> None:
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule.signal
+        assert rule.reason.format(observed=1, expected=1, sources=1, targets=1)
+        assert rule.ban == 0
+
+
+def test_figures_come_with_intervals(bench: Bench, tmp_path: object) -> None:
+    low, high = interval([0.0, 1.0] * 20)
+    assert 0.2 < low < 0.5 < high < 0.8
+
+
+def test_a_run_becomes_a_table_and_plots(bench: Bench, tmp_path: pytest.TempPathFactory) -> None:
+    from dataclasses import asdict
+    from pathlib import Path
+
+    records = [
+        {**asdict(bench.play(name, found, 0.2, compare=True)), "phi": 2.0, "ablated": ""}
+        for name, found in (("B1", None), ("A2", ATTACKS["A2"]), ("A4-1000", ATTACKS["A4-1000"]))
+    ]
+    said = table(records)
+    assert "| 1,000 | 2 |  | A2 | 1 | 100 %" in said
+    assert "fail2ban" in said
+    plot(records, Path(str(tmp_path)))
+    assert "</svg>" in (Path(str(tmp_path)) / "detection-rate.svg").read_text()
