@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from lockwatch.client import Client, Headers, read_address
+from lockwatch.errors import Banned, StepUpRequired
 from lockwatch.event import HTTP, Event
 from lockwatch.limits.decision import Decision
 
@@ -22,6 +23,10 @@ DISCONNECTED: Final = "disconnected"
 CLOSED_REQUEST: Final = 499
 """The status of a request whose client has gone before there was an answer, as nginx counts it."""
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+READ: Final = frozenset({b"user-agent", b"x-request-id", b"traceparent", b"host", b"origin", b"sec-fetch-site"})
+"""Headers of a request that its event is made of."""
+DECIDED: Final = {Banned.code: "banned", StepUpRequired.code: "challenged"}
+"""What refusals by no limit are called, by their code."""
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@#-]{0,127}")
 _TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
@@ -107,7 +112,8 @@ class Exchange(NamedTuple):
             decision=decision,
             policies=policies,
             reasons=(self.refusal,) if self.refusal else (),
-            details=_details(self.details, self.error),
+            details=_details(self.details, self.error, heads),
+            headers=self.headers,
         )
 
 
@@ -125,6 +131,13 @@ def outcome_of(seen: Exchange, decision: str | None) -> str:
     return SUCCESS if status < 400 else REFUSED if status in (401, 403, 429) else FAILURE
 
 
+def is_cross_site(site: str | None, origin: str | None, host: str | None) -> bool:
+    """Whether another site made the browser send this: by `Sec-Fetch-Site`, else because `Origin` is not `Host`."""
+    if site is not None:
+        return site == "cross-site"
+    return origin is not None and origin.partition("://")[2] != host
+
+
 def request_id_of(value: str | None) -> str | None:
     """The id a client gave its request, when it is sane: at most 128 letters, digits and ``. _ : / + = @ # -``."""
     return value if value is not None and _SANE.fullmatch(value) else None
@@ -139,7 +152,7 @@ def trace_id_of(value: str | None) -> str | None:
 def _heads(headers: Headers) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for name, value in headers:
-        if name in (b"user-agent", b"x-request-id", b"traceparent") and name not in found:
+        if name in READ and name not in found:
             found[name] = value.decode("latin-1")
     return found
 
@@ -159,5 +172,9 @@ def _same(peer: str, address: str) -> bool:
     return peer == address or str(read_address(peer)) == address
 
 
-def _details(details: Mapping[str, Any], error: str | None) -> Mapping[str, Any]:
-    return details if error is None else {**details, "exception": error}
+def _details(details: Mapping[str, Any], error: str | None, heads: Mapping[bytes, str]) -> Mapping[str, Any]:
+    if error is not None:
+        details = {**details, "exception": error}
+    if is_cross_site(heads.get(b"sec-fetch-site"), heads.get(b"origin"), heads.get(b"host")):
+        details = {**details, "cross_site": True}
+    return details

@@ -30,8 +30,8 @@ class Doorkeeper:
     def turned_away(self, visit: Visit) -> Banned | None:
         """The refusal of a request, when its address is banned and no session speaks for it, or the user of its token is."""
         engine = self._engine
-        if engine.link.store is None:
-            engine.link.async_store()  # an application without limits would never hear of bans
+        if not engine.link.working:
+            engine.link.work()  # an application without limits would never hear of bans
         if not len(self._bans.table) or engine.admission.mode == "off":
             return None
         ban = self._bans.banned(visit.client)

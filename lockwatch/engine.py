@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import secrets
+import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.admission import Admission
-from lockwatch.anomaly.config import AnomalyConfig, settings_of
+from lockwatch.anomaly.config import AnomalyConfig, alerting, settings_of
 from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
@@ -25,10 +28,19 @@ from lockwatch.stream import Stream
 if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
+    from lockwatch.anomaly.watcher import Watcher
+    from lockwatch.audit.health import AuditHealth
+    from lockwatch.audit.recorder import Recorder
     from lockwatch.identity import Identity
     from lockwatch.spool.directory import Directory
 
 logger = logging.getLogger("lockwatch")
+_OF_BANS: Final = {
+    "ban.added": "lockwatch.ban.created",
+    "ban.lifted": "lockwatch.ban.removed",
+    "ban.expired": "lockwatch.ban.expired",
+}
+"""What is told of what becomes of bans."""
 LEAVING: Final = 5.0
 """Seconds that the end of an application waits for its events at most."""
 
@@ -49,6 +61,7 @@ class Health:
         breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
         workers: how many processes share a quota when the store is down.
         worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
+        audit: the audit log of this process; None where there is none.
         alerts: ``off``, ``ok``, or what keeps alerts from arriving.
     """
 
@@ -64,6 +77,7 @@ class Health:
     workers: int = 1
     worker: str = "idle"
     alerts: str = "off"
+    audit: AuditHealth | None = None
 
 
 class Engine:
@@ -91,6 +105,11 @@ class Engine:
         self.bans = self._bans()
         self.logins = Logins(self.anomaly, config.ipv6_prefix)
         self.alerts = self._alerts()
+        self.recorder = self._recording()
+        self.watcher = self._watcher()
+        self.logins.report = self.post
+        if self.bans is not None:
+            self.bans.report = self.changed
         if config.in_memory and config.processes > 1:
             self.warn(
                 f"the memory store counts per process, and there are {config.processes}: "
@@ -112,12 +131,14 @@ class Engine:
 
         From then on the edges post what they see.
         """
-        if self.stream is None:
-            self.stream = Stream(self.link.work)
-            self._pump = Pump(self.stream, self.consumers)
-            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.finish))
+        stream, _ = self._streaming()
         self.consumers.insert(0 if first else len(self.consumers), consumer)
-        return self.stream
+        return stream
+
+    def post(self, event: Event) -> None:
+        """Tell whoever wants events of one; from any thread."""
+        if self.stream is not None:
+            self.stream.post(event)
 
     async def flush(self, within: float = 10.0) -> bool:
         """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
@@ -139,9 +160,12 @@ class Engine:
         error, warnings = link.notes.error, (*self.warnings, *link.notes.complaints)
         if self.identity is not None:
             warnings += self.identity.complaints
+        if self.watcher is not None:
+            warnings += self.watcher.complaints
         alerts = () if self.alerts is None else self.alerts.complaints
         warnings += alerts
-        healthy = not error and not warnings and not link.memory.overflowed
+        audit = None if self.recorder is None else self.recorder.health()
+        healthy = not error and not warnings and not link.memory.overflowed and (audit is None or audit.ok)
         return Health(
             "ok" if healthy else "degraded",
             self.mode,
@@ -155,12 +179,8 @@ class Engine:
             link.workers,
             link.worker,
             "off" if self.alerts is None else "; ".join(alerts) or "ok",
+            audit,
         )
-
-    def post(self, event: Event) -> None:
-        """Tell whoever listens what happened."""
-        if self.stream is not None:
-            self.stream.post(event)
 
     def _identity(self) -> Identity | None:
         """Who is believed, where tokens are; else nothing of them is imported."""
@@ -179,9 +199,37 @@ class Engine:
         settings = self.anomaly or AnomalyConfig(burst_threshold=0)
         return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
 
+    def _watcher(self) -> Watcher | None:
+        """Who watches for attacks, where that is wanted."""
+        if self.anomaly is None or self.bans is None:
+            return None
+        from lockwatch.anomaly.watcher import Watcher
+
+        watcher = Watcher(self.anomaly, self.config.namespace, self.link, self.logins, self.bans, self.tell, self.post)
+        self.listen(watcher.consume, first=True)
+        return watcher
+
+    def tell(self, kind: str, name: str, at_us: int, data: Mapping[str, Any]) -> None:
+        """Alert people, or where nobody is to be alerted, the log."""
+        if self.alerts is None:
+            logger.warning("lockwatch: %s: %s", kind, data.get("reason") or f"see {name}")
+            return
+        from lockwatch.alerts.alert import Alert
+
+        self.alerts.raise_(Alert(name, kind, at_us, data))
+
+    def changed(self, event: Event) -> None:
+        """A ban was made, lifted, or is over."""
+        self.post(event)
+        if self.alerts is not None and (kind := _OF_BANS.get(event.action)) is not None:
+            data = {"subject": event.target, "by": event.actor, "reason": "; ".join(event.reasons), **event.details}
+            self.tell(kind, secrets.token_hex(12), event.time_us, data)
+
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         self._say_where()
+        if self.alerts is not None:
+            self.alerts.begin()
         if self.identity is not None:
             await self.identity.open()
         with suppress(StoreError):
@@ -193,6 +241,8 @@ class Engine:
     def open_sync(self) -> None:
         """`open` for blocking code; the background begins."""
         self._say_where()
+        if self.alerts is not None:
+            self.alerts.begin()
         self.link.sync_store()
         if self.identity is not None:
             self.identity.open_sync()
@@ -200,13 +250,14 @@ class Engine:
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
-        await self.flush(LEAVING)
+        if self._pump is not None:
+            self._pump.stream.rest()
+            await self._pump.flush(LEAVING, end=True)
         if self.alerts is not None:
             await self.alerts.aclose()
         await self.link.aclose()
         if self.identity is not None:
             await self.identity.aclose()
-        self._rest()
 
     def _say_where(self) -> None:
         origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
@@ -215,32 +266,56 @@ class Engine:
     def close(self) -> None:
         """`aclose` for blocking code: its connections, and those of the background."""
         self.admission.settlement.finish_sync()
-        self.flush_sync(LEAVING)
+        if self._pump is not None:
+            self._pump.stream.rest()
+            self._pump.flush_sync(LEAVING, end=True)
         if self.alerts is not None:
             self.alerts.close()
         self.link.close()
         if self.identity is not None:
             self.identity.close()
-        self._rest()
 
-    def _rest(self) -> None:
-        if self.stream is not None:
-            self.stream.rest()
+    def _streaming(self) -> tuple[Stream, Pump]:
+        if self.stream is None or self._pump is None:
+            self.stream = Stream(self.link.work)
+            self._pump = Pump(self.stream, self.consumers)
+            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.end))
+        return self.stream, self._pump
+
+    def _recording(self) -> Recorder | None:
+        """The audit log, where there is one; else nothing of it is imported."""
+        if not self.config.has_audit:
+            return None
+        from lockwatch.audit.recorder import Recorder
+        from lockwatch.audit.settings import audit_settings
+
+        stream, pump = self._streaming()
+        recorder = Recorder(audit_settings(self.config, self._spools()), stream)
+        self.listen(recorder.consume)
+        pump.chores.append(recorder.settle)
+        pump.finishers.append(recorder.finish)
+        pump.endings.append(recorder.close)
+        if self.alerts is not None:
+            self.alerts.audit = lambda: recorder.health().problems
+        return recorder
 
     def _spools(self) -> Directory | None:
         """Where this application keeps what must outlive the process."""
         from lockwatch.spool.directory import Directory, default_place
 
         place = self.config.spool_dir
-        return None if place is None else Directory(default_place() if place == "auto" else Path(place), self.config.namespace)
+        if place is None or sys.platform == "win32":  # no locks there that end with their process
+            return None
+        return Directory(default_place() if place == "auto" else Path(place).expanduser(), self.config.namespace)
 
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""
-        if not (self.config.webhook_urls or self.config.slack_urls or self.config.alerts):
+        config = alerting(self.config, self.anomaly)
+        if not (config.webhook_urls or config.slack_urls or config.alerts):
             return None
         from lockwatch.alerts.setup import make_alerts
 
-        alerts = make_alerts(self.config, self._spools(), self.warn)
+        alerts = make_alerts(config, self._spools(), self.warn)
         self.link.every(0.25, alerts.deliver, "alerts")
         self.listen(alerts.watch)
         return alerts

@@ -15,7 +15,7 @@ from lockwatch import native
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, IssuerError, StoreError, TokenError
 from lockwatch.event import Event
-from lockwatch.flow import AsyncStore, Call, Flow, Store
+from lockwatch.flow import AsyncStore, Call, Elsewhere, Flow, Store
 from lockwatch.limits.flows import PLAIN, Outcome, Terms, peek
 from lockwatch.limits.policy import Charge
 from lockwatch.link import Link
@@ -120,11 +120,11 @@ class Identity:
         asked = self.manager.flows.standing_call(claims.family if self.is_own(claims) else None, claims.jti or "")
         if asked is None:
             raise TokenError("unknown_session")
-        return asked
+        return Elsewhere.at(Linked(self.link), asked) if self.apart else asked
 
     def entering(self, asked: Call, on_store_error: str) -> Entering:
         """A flow that asks a `question` together with the limits of a route."""
-        return partial(enter, asked=asked, on_store_error=on_store_error)
+        return partial(enter, asked=asked, on_store_error=on_store_error, apart=self.apart)
 
     def is_own(self, claims: Claims) -> bool:
         """Whether we signed the token ourselves."""

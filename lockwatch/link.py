@@ -108,6 +108,11 @@ class Link:
         """What the thread in the background does for this process: ``idle``, ``running``, or why it cannot run."""
         return shared().state
 
+    @property
+    def working(self) -> bool:
+        """Whether what is done in the background has begun."""
+        return self._working
+
     async def ready(self) -> tuple[Buckets, AsyncStore]:
         """Names and a store to go on with, whatever happens: a store that fails, when even the secret cannot be had."""
         store = self.async_store()

@@ -6,7 +6,7 @@ come in as arguments, so a ban ends when it says, whatever happens to the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_network
 from typing import Final, TypeAlias
@@ -47,11 +47,17 @@ class Ban:
 class Table:
     """The bans a process knows of, at most `most`; one too many takes the place of that which ends first.
 
-    One thread writes, any thread may look: what a look walks is never changed, but replaced.
+    What a client is counted under is found by that name at once; other networks are walked by length. One thread writes, any thread
+    may look: what a look walks is never changed, but replaced.
+
+    Args:
+        most: bans at most.
+        ipv6_prefix: how many bits of an IPv6 address are one client.
     """
 
-    def __init__(self, most: int = 10_000) -> None:
+    def __init__(self, most: int = 10_000, ipv6_prefix: int = 64) -> None:
         self._most = most
+        self._own = (4, 32), (6, ipv6_prefix)
         self._until: dict[str, float] = {}
         self._bans: dict[str, Ban] = {}
         self._nets: tuple[tuple[int, int, dict[int, str]], ...] = ()
@@ -68,22 +74,23 @@ class Table:
             return
         if len(self._bans) >= self._most:
             self._drop(min(self._until, key=self._until.__getitem__))
-        place = place_of(ban.subject)
         self._bans[ban.subject], self._until[ban.subject] = ban, now + ban.seconds
-        if place is None:
-            self.has_users = True
-        else:
+        self.has_users = self.has_users or ban.subject.startswith("user:")
+        if (place := self._wide(ban.subject)) is not None:
             self._networks(place)[place[2]] = ban.subject
 
-    def banned(self, address: Address | None, now: float) -> Ban | None:
-        """The ban of an address or of a network it is in."""
-        if address is None:
-            return None
+    def banned(self, subject: str, address: Address | None, clock: Callable[[], float]) -> Ban | None:
+        """The ban of a client, by what it is counted under, or of a network it is in."""
+        if subject in self._until and (ban := self.get(subject, clock())) is not None:
+            return ban
+        return None if address is None or not self._nets else self._within(address, clock())
+
+    def _within(self, address: Address, now: float) -> Ban | None:
         whole, size, version = int(address), address.max_prefixlen, address.version
         for kind, length, known in self._nets:
             if kind == version:
-                subject = known.get(whole >> (size - length))
-                if subject is not None and (ban := self.get(subject, now)) is not None:
+                found = known.get(whole >> (size - length))
+                if found is not None and (ban := self.get(found, now)) is not None:
                     return ban
         return None
 
@@ -94,10 +101,12 @@ class Table:
 
     def within(self, network: Network, length: int, now: float) -> list[str]:
         """The banned networks of that length within a wider one."""
-        shift = length - network.prefixlen
-        prefix = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
-        known = next((dict(nets) for kind, size, nets in self._nets if (kind, size) == (network.version, length)), {})
-        return [subject for bits, subject in known.items() if bits >> shift == prefix and now < self._until[subject]]
+        places = [(subject, place_of(subject)) for subject, until in self._until.items() if now < until]
+        return [
+            subject
+            for subject, place in places
+            if place is not None and place[:2] == (network.version, length) and _holds(network, place)
+        ]
 
     def sweep(self, now: float) -> list[Ban]:
         """Drop what is over, and return it."""
@@ -119,12 +128,22 @@ class Table:
         if self._bans.pop(subject, None) is None:
             return
         del self._until[subject]
-        place = place_of(subject)
-        if place is None:
+        if subject.startswith("user:"):
             self.has_users = any(name.startswith("user:") for name in self._bans)
-        else:
+        elif (place := self._wide(subject)) is not None:
             self._networks(place).pop(place[2], None)
             self._nets = tuple([net for net in self._nets if net[2]])
+
+    def _wide(self, subject: str) -> _Place | None:
+        """Where a network is looked up that is nobody's whole name."""
+        place = place_of(subject)
+        return None if place is None or place[:2] in self._own else place
+
+
+def _holds(network: Network, place: _Place) -> bool:
+    """Whether a place is within a network of the same version."""
+    bits = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
+    return place[2] >> (place[1] - network.prefixlen) == bits
 
 
 def subject_of(text: str, ipv6_prefix: int = 64) -> str:

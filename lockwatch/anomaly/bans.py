@@ -14,7 +14,7 @@ from lockwatch import native
 from lockwatch.anomaly.ban import Ban, Table, spared, subject_of, wider
 from lockwatch.anomaly.ban_flows import LIFT, RULE, SET, Ledger, Told
 from lockwatch.anomaly.config import AnomalyConfig
-from lockwatch.client import Client, Network, Trust, read_networks
+from lockwatch.client import Address, Client, Network, Trust, read_networks
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError
 from lockwatch.event import ADMIN, SYSTEM, Event
@@ -56,7 +56,7 @@ class Bans:
         exempt: Sequence[Network] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.table = Table(settings.max_bans)
+        self.table = Table(settings.max_bans, config.ipv6_prefix)
         self.report: Callable[[Event], None] = _unheard
         self.settings = settings
         self._config = config
@@ -69,21 +69,23 @@ class Bans:
             *exempt,
             *read_networks(settings.never_ban, "never_ban"),
         )
+        self._mine: dict[str, None] = {}
         self._mark = self._version = 0
         self._lock = native.lock()
-        if not config.in_memory:
-            link.every(POLL, self.hear, "bans")
+        link.every(POLL, self.hear, "bans")
 
     def banned(self, client: Client, user: str | None = None) -> Ban | None:
         """The ban that holds for a request: of its user, its address, or a network it is in. Asks nobody."""
         table = self.table
         if not len(table):
             return None
-        now = self._clock()
         if user is not None and (ban := self.user_ban(user)) is not None:
             return ban
-        ban = table.banned(client.address, now)
-        return None if ban is None or any(client.address in net for net in self._never) else ban
+        ban = table.banned(client.subject, client.address, self._clock)
+        return None if ban is None or self._spares(client.address) else ban
+
+    def _spares(self, address: Address | None) -> bool:
+        return address is None or any(address in net for net in self._never)
 
     def user_ban(self, user: str) -> Ban | None:
         """The ban of a user."""
@@ -165,6 +167,7 @@ class Bans:
 
     async def hear(self) -> None:
         """Learn what changed anywhere. While the store is away, what is known holds until it ends."""
+        self._learn(())
         with suppress(StoreError):
             ledger, more = self._ledger(await self._link.buckets()), True
             while more:
@@ -176,7 +179,12 @@ class Bans:
         with self._lock:
             for ban in changed:
                 self.table.put(ban, now)
-            self.table.sweep(now)
+                if ban.seconds <= 0:
+                    self._mine.pop(ban.subject, None)
+            over = [ban for ban in self.table.sweep(now) if ban.subject in self._mine]
+        for ban in over:
+            del self._mine[ban.subject]
+            self._tell("ban.expired", replace(ban, seconds=0.0), SYSTEM)
 
     def _new(self, subject: str, seconds: float | None, reason: str, by: str) -> Ban:
         name = subject_of(subject, self._config.ipv6_prefix)
@@ -205,11 +213,15 @@ class Bans:
 
     def _note(self, ledger: Ledger, ban: Ban, told: Told, kind: str) -> Ban:
         made = replace(ban, seconds=told.seconds, times=told.times, id=ledger.id(ban.subject))
+        if len(self._mine) >= self.settings.max_bans:
+            self._mine.pop(next(iter(self._mine)))
+        self._mine[made.subject] = None
         self._learn([made])
         self._tell("ban.added", made, kind)
         return made
 
     def _lifted(self, ban: Ban, told: Told) -> bool:
+        self._mine.pop(ban.subject, None)
         self._learn([ban])
         if told.changed:
             self._tell("ban.lifted", ban, ADMIN)

@@ -109,7 +109,11 @@ class AnomalyConfig:
     @property
     def detection(self) -> Settings:
         """The settings of the detector. Bursts of an address are counted exactly, and not there."""
-        return Settings(rules=ruled(self.rules), off=frozenset({*self.rules_off, BURST}))
+        rules = ruled(self.rules)
+        if self.respond == "ban":  # the detector then speaks of every source that joins a campaign
+            banning = {name: replace(rules[name], ban=int(self.ban_seconds) or 1) for name in self.ban_rules if name in rules}
+            rules = MappingProxyType({**rules, **banning})
+        return Settings(rules=rules, off=frozenset({*self.rules_off, BURST}))
 
     def allows(self, response: str) -> bool:
         """Whether `respond` reaches that far."""
@@ -141,3 +145,18 @@ def settings_of(config: LockWatchConfig) -> AnomalyConfig | None:
         return None
     changes: dict[str, Any] = {"burst_threshold": threshold, "burst_window_seconds": window}
     return replace(settings or AnomalyConfig(), **{name: value for name, value in changes.items() if value is not None})
+
+
+def alerting(config: LockWatchConfig, settings: AnomalyConfig | None) -> LockWatchConfig:
+    """The settings of an application, with the receivers of alerts that `settings` names. Raises: ConfigurationError."""
+    if settings is None or not settings.webhook_urls:
+        return config
+    if config.webhook_urls and tuple(config.webhook_urls) != settings.webhook_urls:
+        raise ConfigurationError("webhook_urls is set twice, as an option and in anomaly; keep one")
+    private = config.allow_private_webhooks or settings.allow_private_webhooks
+    return replace(
+        config,
+        webhook_urls=tuple(settings.webhook_urls),
+        webhook_secrets=settings.webhook_secrets or config.webhook_secrets,
+        allow_private_webhooks=private,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,8 +16,6 @@ from lockwatch.flow import run, run_async
 from lockwatch.limits.buckets import Buckets
 from lockwatch.subjects import named
 from lockwatch.worker import shared
-
-logger = logging.getLogger("lockwatch")
 
 
 class AnomalyDetector:
@@ -43,7 +41,7 @@ class AnomalyDetector:
     ) -> None:
         self.config = config or AnomalyConfig()
         self.engine = engine or Engine(_settings(redis_client, self.config))
-        self._alert = _log if alert is None else alert
+        self._alert = self._raise if alert is None else alert
 
     async def check(
         self,
@@ -107,6 +105,9 @@ class AnomalyDetector:
         config = self.config
         return f"AnomalyDetector({config.burst_threshold} in {config.burst_window_seconds:g} s, {self.engine.store_name})"
 
+    def _raise(self, burst: Burst) -> None:
+        self.engine.tell("lockwatch.burst", secrets.token_hex(12), time.time_ns() // 1000, burst.data)
+
     def _keys(self, buckets: Buckets, ip: str) -> tuple[str, str]:
         return keys_of_burst(buckets, named(f"ip:{ip}", self.engine.config.ipv6_prefix), self.config)
 
@@ -116,15 +117,13 @@ class AnomalyDetector:
         await self.engine.link.drive(told(key, self.config.alert_cooldown_seconds))
 
 
-def _log(burst: Burst) -> None:
-    logger.warning(
-        "lockwatch: a burst of %d requests in %g seconds from one address, the last on %r",
-        burst.request_count,
-        burst.window_seconds,
-        burst.endpoint[:200],
-    )
-
-
 def _settings(client: Any, config: AnomalyConfig) -> LockWatchConfig:
     where = {"redis_url": client} if isinstance(client, str) else {"redis": client}
-    return LockWatchConfig(**where, namespace=config.key_prefix.strip(":"), secret_key=config.secret_key)
+    return LockWatchConfig(
+        **where,
+        namespace=config.key_prefix.strip(":"),
+        secret_key=config.secret_key,
+        webhook_urls=tuple(config.webhook_urls),
+        webhook_secrets=config.webhook_secrets,
+        allow_private_webhooks=config.allow_private_webhooks,
+    )

@@ -165,6 +165,7 @@ def item_of(change: Change, response: str) -> tuple[str, dict[str, Any]]:
         "at": campaign.updated_us,
         "reason": campaign.reason,
         "dry_run": campaign.dry_run,
+        "silent": not campaign.dry_run and all(action.kind != "alert" for action in change.actions),
         "started": campaign.started_us,
         "sources": [key.hex() for key in campaign.sources[:NAMED]],
         "source_count": campaign.source_count,

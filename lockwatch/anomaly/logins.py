@@ -11,6 +11,7 @@ from lockwatch.anomaly.challenge import Challenge, Challenges, acquainted, known
 from lockwatch.anomaly.config import AnomalyConfig
 from lockwatch.anomaly.names import Names, network_of
 from lockwatch.anomaly.packing import word_of
+from lockwatch.capture import is_cross_site
 from lockwatch.errors import StoreError
 from lockwatch.event import AUTH, Event
 from lockwatch.flow import Flow
@@ -116,18 +117,9 @@ class Logins:
         event.user_agent, event.request_id = visit.header(b"user-agent"), visit.header(b"x-request-id")
         if reason:
             event.reasons = (reason,)
-        if is_cross_site(visit):
+        if is_cross_site(visit.header(b"sec-fetch-site"), visit.header(b"origin"), visit.header(b"host")):
             event.details = {"cross_site": True}
         return event
-
-
-def is_cross_site(visit: Visit) -> bool:
-    """Whether another site made the browser send this (Fetch Metadata, else `Origin`): its victim must not be banned for it."""
-    site = visit.header(b"sec-fetch-site")
-    if site is not None:
-        return site == "cross-site"
-    origin = visit.header(b"origin")
-    return origin is not None and origin.partition("://")[2] != visit.header(b"host")
 
 
 def _name(username: str | None) -> str | None:

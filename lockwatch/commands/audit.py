@@ -9,9 +9,11 @@ import click
 
 _LATE: Final = {
     "checkpoint": "lockwatch.commands.evidence",
+    "drain": "lockwatch.commands.audit_drain",
     "export": "lockwatch.commands.audit_export",
     "prune": "lockwatch.commands.audit_prune",
     "query": "lockwatch.commands.audit_query",
+    "score": "lockwatch.commands.audit_score",
     "stats": "lockwatch.commands.audit_prune",
     "tail": "lockwatch.commands.audit_query",
     "verify": "lockwatch.commands.evidence",

@@ -51,7 +51,14 @@ class Desk:
         self.engine = engine
         link = Link(engine.config.replaced({"store_timeout": PATIENCE}), engine.warn, works=False)
         self.bans = Bans(engine.config, engine.bans.settings, link, trust(engine.config.trusted_proxies), engine.exempt)
-        click.get_current_context().call_on_close(link.close)
+        self.bans.report = engine.changed
+        self._link = link
+        click.get_current_context().call_on_close(self._end)
+
+    def _end(self) -> None:
+        """See to it that what was done is in the audit log, then hang up."""
+        self.engine.close()
+        self._link.close()
 
 
 def _asks(command: F) -> F:

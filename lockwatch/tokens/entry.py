@@ -19,10 +19,12 @@ UNASKED: Final = Standing(Said.LIVE, degraded=True)
 """What is taken for the standing of a token while the store is down, where a route says so."""
 
 
-def enter(charges: Sequence[Charge], terms: Terms, *, asked: Call, on_store_error: str = "deny") -> Flow[tuple[Standing, Outcome]]:
+def enter(
+    charges: Sequence[Charge], terms: Terms, *, asked: Call, on_store_error: str = "deny", apart: bool = False
+) -> Flow[tuple[Standing, Outcome]]:
     """Charge `charges`, if the token that `asked` is about is believed; for one that was revoked nothing is charged.
 
-    Where the store is split, the token is asked for first.
+    Where the store is split, or sessions are `apart` in another one, the token is asked for first.
 
     Args:
         asked: a call of `Sessions.standing_call`.
@@ -30,7 +32,7 @@ def enter(charges: Sequence[Charge], terms: Terms, *, asked: Call, on_store_erro
 
     Raises: StoreError, with ``deny``.
     """
-    if not charges or terms.split:
+    if not charges or terms.split or apart:
         standing = yield from _asking(asked, on_store_error)
         return standing, (yield from flows.admit(charges, terms)) if charges and standing.live else NOTHING
     try:

@@ -332,6 +332,24 @@ async def test_every_change_is_reported() -> None:
     await lockwatch.aclose()
 
 
+async def test_the_end_of_a_ban_is_reported_by_who_made_it(redis_server: str) -> None:
+    (_, one), (_, other) = make(redis_url=redis_server, store_timeout=2.0), make(redis_url=redis_server, store_timeout=2.0)
+    events: list[Event] = []
+    one.bans.report = other.bans.report = events.append
+    await one.bans.add(ATTACKER, seconds=0.2)
+    await other.bans.hear()
+    assert [event.action for event in events] == ["ban.added"]
+
+    async def told() -> list[str]:
+        for lockwatch in (one, other):
+            await lockwatch.bans.hear()
+        return [event.action for event in events]
+
+    await until(told, ["ban.added", "ban.expired"])
+    await one.aclose()
+    await other.aclose()
+
+
 async def test_blocking_code_has_the_same(redis_server: str) -> None:
     app, lockwatch = make(redis_url=redis_server, store_timeout=2.0)
     ban = await asyncio.to_thread(lockwatch.bans.add_sync, ATTACKER, seconds=60)
