@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from lockwatch.alerts.receiver import verify_webhook
     from lockwatch.anomaly.config import AnomalyConfig
     from lockwatch.anomaly.direct import AnomalyDetector
+    from lockwatch.audit.entry import AuditLogEntry
+    from lockwatch.audit.logger import AuditLogger
+    from lockwatch.audit.query import AuditQuery
     from lockwatch.config import LockWatchConfig
     from lockwatch.errors import (
         Banned,
@@ -41,6 +44,9 @@ __version__ = "0.2.0"
 __all__ = [
     "AnomalyConfig",
     "AnomalyDetector",
+    "AuditLogEntry",
+    "AuditLogger",
+    "AuditQuery",
     "Banned",
     "Claims",
     "ConfigurationError",
@@ -80,6 +86,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "lockwatch.audit.entry": "AuditLogEntry",
+    "lockwatch.audit.logger": "AuditLogger",
+    "lockwatch.audit.query": "AuditQuery",
     "lockwatch.alerts.channels": "SlackChannel WebhookChannel",
     "lockwatch.alerts.receiver": "verify_webhook",
     "lockwatch.anomaly.config": "AnomalyConfig",

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from lockwatch.client import Client, Headers, read_address
+from lockwatch.errors import Banned, StepUpRequired
 from lockwatch.event import HTTP, Event
 from lockwatch.limits.decision import Decision
 
@@ -22,7 +23,10 @@ DISCONNECTED: Final = "disconnected"
 CLOSED_REQUEST: Final = 499
 """The status of a request whose client has gone before there was an answer, as nginx counts it."""
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-_READ: Final = frozenset({b"user-agent", b"x-request-id", b"traceparent", b"host", b"origin", b"sec-fetch-site"})
+READ: Final = frozenset({b"user-agent", b"x-request-id", b"traceparent", b"host", b"origin", b"sec-fetch-site"})
+"""Headers of a request that its event is made of."""
+DECIDED: Final = {Banned.code: "banned", StepUpRequired.code: "challenged"}
+"""What refusals by no limit are called, by their code."""
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@#-]{0,127}")
 _TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
@@ -109,6 +113,7 @@ class Exchange(NamedTuple):
             policies=policies,
             reasons=(self.refusal,) if self.refusal else (),
             details=_details(self.details, self.error, heads),
+            headers=self.headers,
         )
 
 
@@ -147,7 +152,7 @@ def trace_id_of(value: str | None) -> str | None:
 def _heads(headers: Headers) -> dict[bytes, str]:
     found: dict[bytes, str] = {}
     for name, value in headers:
-        if name in _READ and name not in found:
+        if name in READ and name not in found:
             found[name] = value.decode("latin-1")
     return found
 

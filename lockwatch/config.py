@@ -17,20 +17,34 @@ from typing import Any, Final
 from lockwatch.errors import ConfigurationError
 
 _BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
+_ALSO: Final = {"audit_database_url": ("LOCKWATCH_DATABASE_URL", "LOCKWATCH_DATABASE_URL_FILE")}
 _BURSTS: Final = ("burst_threshold", "burst_window_seconds", "anomaly_window")
 _OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl", *_BURSTS})
 _FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl", *_BURSTS[1:]})
-_CODE_ONLY: Final = frozenset({"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts", "sources"})
-_FLAGS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-_BOOLEANS: Final = frozenset({"allow_private_webhooks"})
-_LISTS: Final = frozenset(
-    {"exempt_paths", "exempt_networks", "secret_key", "webhook_urls", "webhook_secrets", "slack_urls", "trusted_origins"}
+_CODE_ONLY: Final = frozenset(
+    {"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts", "audit", "sources"}
 )
+_FLAGS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_BOOLEANS: Final = frozenset({"allow_private_webhooks", "audit_migrate"})
+_AUDITED: Final = ("audit_redact", "audit_headers", "audit_exempt_paths")
+_TUPLES: Final = (
+    "exempt_paths",
+    "exempt_networks",
+    "secret_key",
+    "webhook_urls",
+    "webhook_secrets",
+    "slack_urls",
+    "trusted_origins",
+)
+_LISTS: Final = frozenset({*_TUPLES, *_AUDITED, "audit_sinks"})
 _CHOICES: Final = {
     "mode": ("enforce", "observe", "off"),
     "headers": ("both", "draft-11", "x", "off"),
     "on_redis_failure": ("allow", "deny", "local"),
     "forwarded_header": ("x-forwarded-for", "forwarded"),
+    "on_audit_failure": ("allow", "deny"),
+    "audit_pii": ("keep", "hash"),
+    "audit_synchronous": ("normal", "full"),
 }
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     "ipv6_prefix": (32, 128),
@@ -41,6 +55,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "rate_limit_requests": (0, 2**40),
     "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
     "access_token_ttl": (1, 30 * 86_400),
+    "audit_spool_megabytes": (1, 2**20),
     "burst_threshold": (0, 10_000),
     "burst_window_seconds": (0.1, 86_400),
     "anomaly_window": (0.1, 86_400),
@@ -82,6 +97,20 @@ class LockWatchConfig:
         access_token_ttl: seconds that an access token lives; the same as `JWTConfig(access_token_ttl=...)`.
         issuers: third parties whose access tokens are believed, each an `Issuer`.
         load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
+        audit: an `AsyncEngine` of SQLAlchemy: the audit log goes into its database.
+        audit_database_url: the same, as a URL: ``postgresql+asyncpg://...`` or ``sqlite+aiosqlite:///audit.db``.
+        audit_sinks: where the audit log goes besides: URLs, ``stdout:``, functions that take a list of entries.
+        audit_migrate: make or change the tables of the audit log when they are missing or old.
+        audit_redact: more words that name secrets in query strings and details, besides ``password``, ``token``, ``key`` and so on.
+        audit_headers: names of request headers that are kept in the details of a row.
+        audit_pii: ``keep``, or ``hash``: users, actors, sessions, targets and addresses are stored as keyed hashes.
+        audit_exempt_paths: exact paths, or prefixes ending in ``*``, whose requests leave no row.
+        audit_synchronous: ``normal``, or ``full``: what is in the spool survives a power cut too.
+        audit_spool_megabytes: how much of what no sink has taken yet is kept on the disk, for each process.
+        on_audit_failure: ``allow``, or ``deny``: requests are refused with 503 while events cannot be kept.
+        token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
+        token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
+        trusted_origins: further origins whose pages may send the access cookie, like ``https://app.example.com``.
         anomaly: an `AnomalyConfig`: how attacks are noticed, and that they are.
         bans: whether anybody may be banned; on with `anomaly`.
         burst_threshold: the same as `AnomalyConfig(burst_threshold=...)`; 0 is off.
@@ -94,10 +123,7 @@ class LockWatchConfig:
         allow_private_webhooks: whether `webhook_urls` and `slack_urls` may be at private addresses, and use http.
         alerts_per_hour: how many alerts one process sends one by one; more are told in a digest.
         spool_dir: where that is kept which has to outlive the process: a directory on a local disk; ``auto`` is one of the user's
-            own; None keeps nothing on disk.
-        token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
-        token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
-        trusted_origins: further origins whose pages may send the access cookie, like ``https://app.example.com``.
+            own; None (``none`` in the environment) keeps nothing on disk.
         sources: where each value came from (filled in; not a setting).
     """
 
@@ -130,6 +156,17 @@ class LockWatchConfig:
     access_token_ttl: float | None = None
     issuers: Any = ()
     load_claims: Callable[[str], Any] | None = None
+    audit: Any = field(default=None, repr=False)
+    audit_database_url: str | None = field(default=None, repr=False)
+    audit_sinks: Any = field(default=(), repr=False)
+    audit_migrate: bool = True
+    audit_redact: str | tuple[str, ...] = ()
+    audit_headers: str | tuple[str, ...] = ()
+    audit_pii: str = "keep"
+    audit_exempt_paths: str | tuple[str, ...] = ()
+    audit_synchronous: str = "normal"
+    audit_spool_megabytes: int = 256
+    on_audit_failure: str = "allow"
     anomaly: Any = None
     bans: bool = False
     burst_threshold: int | None = None
@@ -141,28 +178,21 @@ class LockWatchConfig:
     alerts: Any = field(default=(), repr=False)
     allow_private_webhooks: bool = False
     alerts_per_hour: int = 60
-    spool_dir: str | None = "auto"
+    spool_dir: str | os.PathLike[str] | None = "auto"
     token_redis_url: str | None = field(default=None, repr=False)
     token_namespace: str | None = None
     trusted_origins: str | tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in (
-            "exempt_paths",
-            "exempt_networks",
-            "trusted_proxies",
-            "secret_key",
-            "webhook_urls",
-            "webhook_secrets",
-            "slack_urls",
-            "trusted_origins",
-        ):
+        for name in (*_TUPLES, "trusted_proxies", *_AUDITED):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
-        for name in ("exempt_paths", "trusted_origins"):
+        for name in ("exempt_paths", "trusted_origins", *_AUDITED):
             if isinstance(value := getattr(self, name), str):
                 object.__setattr__(self, name, _listed(value))
+        if self.spool_dir == "none":
+            object.__setattr__(self, "spool_dir", None)
         _check_choices(self)
         _check_texts(self)
         for name in ("user", "tenant"):
@@ -182,6 +212,11 @@ class LockWatchConfig:
     def has_tokens(self) -> bool:
         """Whether any option speaks of tokens."""
         return any(option is not None for option in (self.jwt, self.jwt_secret, self.access_token_ttl)) or bool(self.issuers)
+
+    @property
+    def has_audit(self) -> bool:
+        """Whether there is an audit log."""
+        return self.audit is not None or self.audit_database_url is not None or bool(self.audit_sinks)
 
     @property
     def in_memory(self) -> bool:
@@ -267,9 +302,9 @@ def _check_texts(config: LockWatchConfig) -> None:
             )
     if not isinstance(config.allow_private_webhooks, bool):
         raise ConfigurationError(f"allow_private_webhooks={config.allow_private_webhooks!r} is neither True nor False")
-    for path in config.exempt_paths:
+    for name, path in [(n, p) for n in ("exempt_paths", "audit_exempt_paths") for p in getattr(config, n)]:
         if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1]:
-            raise ConfigurationError(f"exempt_paths: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")
+            raise ConfigurationError(f"{name}: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")
     if any(not isinstance(secret, str) or len(secret) < 16 for secret in config.secrets):
         raise ConfigurationError(
             "secret_key is not text of at least 16 characters; make one with: "
@@ -295,7 +330,7 @@ def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple
     sources: dict[str, str] = {}
     for name in sorted(names):
         variable = f"LOCKWATCH_{name.upper()}"
-        for candidate in (variable, f"{variable}_FILE", _BARE.get(name, "") if bare else ""):
+        for candidate in (variable, f"{variable}_FILE", *_ALSO.get(name, ()), _BARE.get(name, "") if bare else ""):
             if candidate and environ.get(candidate):
                 text = _file(environ[candidate], candidate) if candidate.endswith("_FILE") else environ[candidate]
                 values[name], sources[name] = _convert(name, text, candidate), candidate

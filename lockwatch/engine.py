@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.watcher import Watcher
+    from lockwatch.audit.health import AuditHealth
+    from lockwatch.audit.recorder import Recorder
     from lockwatch.identity import Identity
     from lockwatch.spool.directory import Directory
 
@@ -58,6 +61,7 @@ class Health:
         breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
         workers: how many processes share a quota when the store is down.
         worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
+        audit: the audit log of this process; None where there is none.
         alerts: ``off``, ``ok``, or what keeps alerts from arriving.
     """
 
@@ -73,6 +77,7 @@ class Health:
     workers: int = 1
     worker: str = "idle"
     alerts: str = "off"
+    audit: AuditHealth | None = None
 
 
 class Engine:
@@ -95,11 +100,12 @@ class Engine:
         self.stream: Stream | None = None
         self.consumers: list[Consumer] = []
         self._pump: Pump | None = None
-        self.identity = _identity(config, self.link)
+        self.identity = self._identity()
         self.anomaly = settings_of(config)
         self.bans = self._bans()
         self.logins = Logins(self.anomaly, config.ipv6_prefix)
         self.alerts = self._alerts()
+        self.recorder = self._recording()
         self.watcher = self._watcher()
         self.logins.report = self.post
         if self.bans is not None:
@@ -125,12 +131,9 @@ class Engine:
 
         From then on the edges post what they see.
         """
-        if self.stream is None:
-            self.stream = Stream(self.link.work)
-            self._pump = Pump(self.stream, self.consumers)
-            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.finish))
+        stream, _ = self._streaming()
         self.consumers.insert(0 if first else len(self.consumers), consumer)
-        return self.stream
+        return stream
 
     def post(self, event: Event) -> None:
         """Tell whoever wants events of one; from any thread."""
@@ -161,7 +164,8 @@ class Engine:
             warnings += self.watcher.complaints
         alerts = () if self.alerts is None else self.alerts.complaints
         warnings += alerts
-        healthy = not error and not warnings and not link.memory.overflowed
+        audit = None if self.recorder is None else self.recorder.health()
+        healthy = not error and not warnings and not link.memory.overflowed and (audit is None or audit.ok)
         return Health(
             "ok" if healthy else "degraded",
             self.mode,
@@ -175,7 +179,16 @@ class Engine:
             link.workers,
             link.worker,
             "off" if self.alerts is None else "; ".join(alerts) or "ok",
+            audit,
         )
+
+    def _identity(self) -> Identity | None:
+        """Who is believed, where tokens are; else nothing of them is imported."""
+        if not self.config.has_tokens:
+            return None
+        from lockwatch.identity import Identity
+
+        return Identity(self.config, self.link, tell=self.post, spools=self._spools())
 
     def _bans(self) -> Bans | None:
         """Who is banned, where anybody may be."""
@@ -215,6 +228,8 @@ class Engine:
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         self._say_where()
+        if self.alerts is not None:
+            self.alerts.begin()
         if self.identity is not None:
             await self.identity.open()
         with suppress(StoreError):
@@ -226,6 +241,8 @@ class Engine:
     def open_sync(self) -> None:
         """`open` for blocking code; the background begins."""
         self._say_where()
+        if self.alerts is not None:
+            self.alerts.begin()
         self.link.sync_store()
         if self.identity is not None:
             self.identity.open_sync()
@@ -233,13 +250,14 @@ class Engine:
     async def aclose(self) -> None:
         """Finish what nobody waited for, and close the connections of the running event loop."""
         await self.admission.settlement.finish()
-        await self.flush(LEAVING)
+        if self._pump is not None:
+            self._pump.stream.rest()
+            await self._pump.flush(LEAVING, end=True)
         if self.alerts is not None:
             await self.alerts.aclose()
         await self.link.aclose()
         if self.identity is not None:
             await self.identity.aclose()
-        self._rest()
 
     def _say_where(self) -> None:
         origins = ", ".join(f"{name} from {source}" for name, source in sorted(self.config.sources.items()))
@@ -248,22 +266,47 @@ class Engine:
     def close(self) -> None:
         """`aclose` for blocking code: its connections, and those of the background."""
         self.admission.settlement.finish_sync()
-        self.flush_sync(LEAVING)
+        if self._pump is not None:
+            self._pump.stream.rest()
+            self._pump.flush_sync(LEAVING, end=True)
         if self.alerts is not None:
             self.alerts.close()
         self.link.close()
-        self._rest()
+        if self.identity is not None:
+            self.identity.close()
 
-    def _rest(self) -> None:
-        if self.stream is not None:
-            self.stream.rest()
+    def _streaming(self) -> tuple[Stream, Pump]:
+        if self.stream is None or self._pump is None:
+            self.stream = Stream(self.link.work)
+            self._pump = Pump(self.stream, self.consumers)
+            self.link.every(PERIOD, self._pump.step, "events", ending=weakly(self._pump.end))
+        return self.stream, self._pump
+
+    def _recording(self) -> Recorder | None:
+        """The audit log, where there is one; else nothing of it is imported."""
+        if not self.config.has_audit:
+            return None
+        from lockwatch.audit.recorder import Recorder
+        from lockwatch.audit.settings import audit_settings
+
+        stream, pump = self._streaming()
+        recorder = Recorder(audit_settings(self.config, self._spools()), stream)
+        self.listen(recorder.consume)
+        pump.chores.append(recorder.settle)
+        pump.finishers.append(recorder.finish)
+        pump.endings.append(recorder.close)
+        if self.alerts is not None:
+            self.alerts.audit = lambda: recorder.health().problems
+        return recorder
 
     def _spools(self) -> Directory | None:
         """Where this application keeps what must outlive the process."""
         from lockwatch.spool.directory import Directory, default_place
 
         place = self.config.spool_dir
-        return None if place is None else Directory(default_place() if place == "auto" else Path(place), self.config.namespace)
+        if place is None or sys.platform == "win32":  # no locks there that end with their process
+            return None
+        return Directory(default_place() if place == "auto" else Path(place).expanduser(), self.config.namespace)
 
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""
@@ -276,15 +319,6 @@ class Engine:
         self.link.every(0.25, alerts.deliver, "alerts")
         self.listen(alerts.watch)
         return alerts
-
-
-def _identity(config: LockWatchConfig, link: Link) -> Identity | None:
-    """Who is believed, where tokens are; else nothing of them is imported."""
-    if not config.has_tokens:
-        return None
-    from lockwatch.identity import Identity
-
-    return Identity(config, link)
 
 
 def _application_limits(config: LockWatchConfig) -> tuple[Declaration, ...]:

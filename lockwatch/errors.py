@@ -12,6 +12,7 @@
      +- InvalidWebhook         401: a webhook was not signed with the secret, or not lately
      +- SinkError              rows of the audit log could not be delivered; they are kept, and sent again
      +- EvidenceError          checkpoints of the audit log contradict each other, or the log
+     +- AuditUnreachable       503: the audit log cannot be asked now
      +- CursorError            400: a cursor of the audit log is not one of ours (also a ValueError)
      +- TokenError             401: a token is not accepted (also a ValueError)
      |   +- InvalidRequest     400: credentials came twice, or are no bearer credentials
@@ -27,6 +28,7 @@
      +- RequestRefused         a request lockwatch answers itself
          +- RateLimited        429: a quota is exhausted
          +- StoreUnavailable   503: the store is down and the policy says deny
+         +- AuditUnavailable   503: what happens cannot be recorded, and `on_audit_failure` says deny
          +- Banned             403: the client is banned for a while
          +- StepUpRequired     403: a login has to prove more than a password, because it is under attack
 
@@ -125,6 +127,13 @@ class EvidenceError(LockwatchError):
     """Checkpoints of the audit log contradict each other or the log, or are not signed with the key they should be."""
 
     code = "evidence_error"
+
+
+class AuditUnreachable(LockwatchError):
+    """The database of the audit log did not answer a question: 503. Nothing is said about what is written to it."""
+
+    code = "audit_unreachable"
+    status = 503
 
 
 class CursorError(LockwatchError, ValueError):
@@ -292,6 +301,16 @@ class StoreUnavailable(RequestRefused):
 
     code = "store_unavailable"
     status = 503
+
+
+class AuditUnavailable(RequestRefused):
+    """What happens cannot be recorded, and `on_audit_failure` says ``deny``: 503."""
+
+    code = "audit_unavailable"
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__(())
 
 
 class Banned(RequestRefused):

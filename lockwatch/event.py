@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -54,6 +54,7 @@ class Event:
         reasons: why, in words for people.
         details: whatever else; JSON values.
         count: how many such events it stands for.
+        headers: of the request, as they came in.
     """
 
     time_us: int
@@ -86,3 +87,4 @@ class Event:
     reasons: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     count: int = 1
+    headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)

@@ -49,9 +49,32 @@ def words_of(reply: Reply) -> tuple[str, ...]:
     return reply.words if isinstance(reply, Worded) else ()
 
 
+class Place(Protocol):
+    """A store in either colour."""
+
+    def waiting(self) -> AsyncStore:
+        """For event loops."""
+
+    def blocking(self) -> Store:
+        """For blocking code."""
+
+
+class Elsewhere(Call):
+    """A call for another store than the others of its flow."""
+
+    place: Place
+
+    @classmethod
+    def at(cls, place: Place, call: Call) -> Elsewhere:
+        """`call`, for the store at `place`."""
+        made = cls(*call)
+        made.place = place
+        return made
+
+
 Flow: TypeAlias = Generator[Call, Reply, T]
-Steps: TypeAlias = "Generator[Call | Elsewhere | Awaitable[Any], Any, T]"
-"""A flow that also yields calls to another store, and what functions of the application return, where that has to be awaited."""
+Steps: TypeAlias = "Generator[Call | Awaitable[Any], Any, T]"
+"""A flow that also yields what functions of the application return, where that has to be awaited."""
 
 
 class Store(Protocol):
@@ -66,39 +89,6 @@ class AsyncStore(Protocol):
 
     def call(self, call: Call) -> Awaitable[Reply]:
         """Run one script atomically. The awaitable raises: StoreError."""
-
-
-class Places(Protocol):
-    """One store in either colour."""
-
-    def async_store(self) -> AsyncStore:
-        """The store for event loops."""
-
-    def sync_store(self) -> Store:
-        """The store for blocking code."""
-
-
-class Elsewhere(NamedTuple):
-    """A call to another store than the driver's."""
-
-    places: Places
-    asked: Call
-
-
-def elsewhere(flow: Flow[T], places: Places) -> Generator[Elsewhere, Reply, T]:
-    """A flow whose calls go to the store at `places`."""
-    try:
-        call = next(flow)
-        while True:
-            try:
-                reply = yield Elsewhere(places, call)
-            except StoreError as error:
-                call = flow.throw(error)
-            else:
-                call = flow.send(reply)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
 
 
 class Following(Call):
@@ -126,14 +116,12 @@ def run(flow: Generator[Any, Any, T], store: Store, local: Store, wait: Callable
     try:
         call = next(flow)
         while True:
-            if not isinstance(call, Call) and not isinstance(call, Elsewhere):  # not a union: it would be made each time
+            if not isinstance(call, Call):
                 call = flow.send(wait(call))
                 continue
             try:
-                if isinstance(call, Call):
-                    reply = (local if call.local else store).call(call)
-                else:
-                    reply = call.places.sync_store().call(call.asked)
+                chosen = call.place.blocking() if type(call) is Elsewhere else local if call.local else store
+                reply = chosen.call(call)
             except StoreError as error:
                 call = flow.throw(error)
             else:
@@ -148,14 +136,14 @@ async def run_async(flow: Generator[Any, Any, T], store: AsyncStore, local: Stor
     try:
         call = next(flow)
         while True:
-            if not isinstance(call, Call) and not isinstance(call, Elsewhere):  # not a union: it would be made each time
+            if not isinstance(call, Call):
                 call = flow.send(await call)
                 continue
             try:
-                if isinstance(call, Call):
-                    reply = local.call(call) if call.local else await store.call(call)
+                if type(call) is Elsewhere:
+                    reply = await call.place.waiting().call(call)
                 else:
-                    reply = await call.places.async_store().call(call.asked)
+                    reply = local.call(call) if call.local else await store.call(call)
             except StoreError as error:
                 call = flow.throw(error)
             else:

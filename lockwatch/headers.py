@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any, Final, Literal, TypeAlias
 
-from lockwatch.errors import Banned, RateLimited, RequestRefused, StepUpRequired
+from lockwatch.errors import AuditUnavailable, Banned, RateLimited, RequestRefused, StepUpRequired
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.grammar import Limit
 
@@ -108,7 +108,7 @@ def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
         if limited
         else "Request cannot be satisfied due to temporary server capacity constraints"
     )
-    detail = f"{_prose(violated[0].limit)} used up; {again}" if limited else f"rate limits cannot be checked now; {again}"
+    detail = f"{_prose(violated[0].limit)} used up; {again}" if limited else f"{_missing(refusal)} now; {again}"
     return {
         "type": QUOTA_EXCEEDED if limited else REDUCED_CAPACITY,
         "title": title,
@@ -119,6 +119,10 @@ def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
         "retry_after": wait,
         "decision": refusal.decision_id,
     }
+
+
+def _missing(refusal: RequestRefused) -> str:
+    return "what happens cannot be recorded" if isinstance(refusal, AuditUnavailable) else "rate limits cannot be checked"
 
 
 def _prose(limit: Limit) -> str:

@@ -15,7 +15,7 @@ from lockwatch import native
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, IssuerError, StoreError, TokenError
 from lockwatch.event import Event
-from lockwatch.flow import AsyncStore, Call, Flow, Store
+from lockwatch.flow import AsyncStore, Call, Elsewhere, Flow, Store
 from lockwatch.limits.flows import PLAIN, Outcome, Terms, peek
 from lockwatch.limits.policy import Charge
 from lockwatch.link import Link
@@ -33,6 +33,10 @@ from lockwatch.worker import shared
 
 if TYPE_CHECKING:
     import httpx
+
+    from lockwatch.revocations import DurableRevocations
+    from lockwatch.spool.directory import Directory
+    from lockwatch.tokens.failover import Spool
 
 Entering: TypeAlias = Callable[[Sequence[Charge], Terms], Flow[tuple[Standing, Outcome]]]
 logger = logging.getLogger("lockwatch")
@@ -65,12 +69,14 @@ class Identity:
         link: Link,
         clock: Callable[[], float] = time.time,
         tell: Callable[[Event], object] | None = None,
+        spools: Directory | None = None,
     ) -> None:
         self.issuers, settings = _issuers(config.issuers), _settings(config)
         self.apart = config.token_redis_url is not None
         self.link = Link(_of_tokens(config), _ignore, meter=link.meter) if self.apart else link
         self.origins = read_origins(config.trusted_origins)
-        self.manager = None if settings is None else _manager(config, settings, self.link, clock, tell)
+        self.spool = None if settings is None or spools is None else _durable(spools)
+        self.manager = None if settings is None else _manager(config, settings, self.link, clock, tell, self.spool)
         self._own: Verifier | None = None if self.manager is None else self.manager.verifier
         self.leeway = settings.leeway_seconds if settings is not None else 30.0
         self.trust = Trust(self._own, self.issuers, leeway=self.leeway, remember=True)
@@ -80,6 +86,7 @@ class Identity:
         self._fetching: set[str] = set()
         if self.manager is not None:
             link.every(LOOK, self._look, "the key file")
+            link.every(LOOK, self._say_again, "revocations that wait")
         if self.issuers:
             link.every(TICK, self.fetch, "the keys of issuers")
 
@@ -89,7 +96,8 @@ class Identity:
         problem = self.manager.problem if self.manager is not None else ""
         down = self.link.notes.error if self.apart else ""
         store = f"the store of sessions, {self.link.name}: {down}" if down else ""
-        return (*[one for one in (problem, store) if one], *self._failing.values())
+        spool = self.spool.problem if self.spool is not None else ""
+        return (*[one for one in (problem, store, spool) if one], *self._failing.values())
 
     def now(self) -> float:
         """Epoch seconds."""
@@ -112,11 +120,11 @@ class Identity:
         asked = self.manager.flows.standing_call(claims.family if self.is_own(claims) else None, claims.jti or "")
         if asked is None:
             raise TokenError("unknown_session")
-        return asked
+        return Elsewhere.at(Linked(self.link), asked) if self.apart else asked
 
     def entering(self, asked: Call, on_store_error: str) -> Entering:
         """A flow that asks a `question` together with the limits of a route."""
-        return partial(enter, asked=asked, on_store_error=on_store_error)
+        return partial(enter, asked=asked, on_store_error=on_store_error, apart=self.apart)
 
     def is_own(self, claims: Claims) -> bool:
         """Whether we signed the token ourselves."""
@@ -138,6 +146,15 @@ class Identity:
         """Close what is not closed with the engine's own store."""
         if self.apart:
             await self.link.aclose()
+        if self.spool is not None:
+            self.spool.close()
+
+    def close(self) -> None:
+        """`aclose` for blocking code."""
+        if self.apart:
+            self.link.close()
+        if self.spool is not None:
+            self.spool.close()
 
     def open_sync(self) -> None:
         """`open` for blocking code: the background fetches them, and is waited for."""
@@ -185,6 +202,17 @@ class Identity:
         finally:
             self._fetching.discard(url)
 
+    async def _say_again(self) -> None:
+        """Take over what dead processes left to say, and say what the store has not heard, as soon as it answers."""
+        if self.manager is None:
+            return
+        flows = self.manager.flows
+        if self.spool is not None and self.spool.adopt():
+            flows.watch.doubt()
+        if flows.owes:
+            with suppress(StoreError):
+                await self.link.drive(flows.attend(self._clock()))
+
     async def _look(self) -> None:
         if self.manager is not None:
             self.manager.refresh_keys()
@@ -218,12 +246,23 @@ def _of_tokens(config: LockWatchConfig) -> LockWatchConfig:
     return replace(config, redis=None, redis_url=config.token_redis_url)
 
 
+def _durable(spools: Directory) -> DurableRevocations:
+    from lockwatch.revocations import DurableRevocations
+
+    return DurableRevocations(spools)
+
+
 def _ignore(message: str) -> None:
     """What is wrong with the set-up of a second store was said of the first."""
 
 
 def _manager(
-    config: LockWatchConfig, settings: JWTConfig, link: Link, clock: Callable[[], float], tell: Callable[[Event], object] | None
+    config: LockWatchConfig,
+    settings: JWTConfig,
+    link: Link,
+    clock: Callable[[], float],
+    tell: Callable[[Event], object] | None,
+    spool: Spool | None,
 ) -> JWTRotationManager:
     return JWTRotationManager(
         config=settings,
@@ -234,6 +273,7 @@ def _manager(
         store_timeout=config.store_timeout,
         clock=clock,
         stores=Linked(link),
+        spool=spool,
     )
 
 

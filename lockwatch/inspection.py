@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError, MissingToken, RequestRefused, RevocationUnknown, StoreError, TokenError
-from lockwatch.flow import Call, Steps, elsewhere
+from lockwatch.flow import Call, Flow, Steps
 from lockwatch.limits.buckets import Buckets
 from lockwatch.limits.flows import PLAIN
 from lockwatch.limits.plan import Plan
@@ -53,10 +53,9 @@ class Inspector:
         policies = {r.on_store_error for r, claims in found.items() if claims is not None}
         on_store_error = "allow" if policies == {"allow"} else "deny"
         try:
-            together = 0 if self.identity.apart else 1  # of what is asked, as many go with the limits
-            for question in asked[together:]:
+            for question in asked[1:]:
                 yield from self.standing(question, on_store_error)
-            refused = yield from self._entering(visit, plan, buckets, asked[:together], on_store_error)
+            refused = yield from self._entering(visit, plan, buckets, asked, on_store_error)
         except RevocationUnknown as error:
             return error  # not the client's fault
         except TokenError as error:
@@ -64,7 +63,7 @@ class Inspector:
         visit.believed = found
         return refused or self._lacking(plan, found)
 
-    def checking_alone(self, visit: Visit, requirement: Requirement) -> Steps[None]:
+    def checking_alone(self, visit: Visit, requirement: Requirement) -> Flow[None]:
         """Check one token where no plan did. Raises: TokenError."""
         claims = self.claims(visit, requirement)
         for question in self.questions([claims]):
@@ -73,11 +72,10 @@ class Inspector:
             visit.trust(claims)
         visit.believed = {**visit.believed, requirement: claims}
 
-    def standing(self, question: Call, on_store_error: str) -> Steps[None]:
+    def standing(self, question: Call, on_store_error: str) -> Flow[None]:
         """Whether a token was revoked, alone. Raises: TokenError."""
-        entering = self.identity.entering(question, on_store_error)((), PLAIN)
         try:
-            standing, _ = yield from (elsewhere(entering, self.identity.link) if self.identity.apart else entering)
+            standing, _ = yield from self.identity.entering(question, on_store_error)((), PLAIN)
         except StoreError:
             raise RevocationUnknown from None
         if not standing.live:

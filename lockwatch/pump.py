@@ -42,6 +42,7 @@ class Pump:
     Attributes:
         chores: called in order at the end of each step.
         finishers: called by `flush`, in order, when everything was handed over.
+        endings: called in order when nobody drains any more.
     """
 
     def __init__(self, stream: Stream, consumers: list[Consumer]) -> None:
@@ -49,6 +50,7 @@ class Pump:
         self.consumers = consumers
         self.chores: list[Chore] = []
         self.finishers: list[Chore] = []
+        self.endings: list[Chore] = []
         self._turn: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -70,11 +72,16 @@ class Pump:
             await self._all("chores", self.chores)
         await self._all("flush", self.finishers)
 
-    async def flush(self, within: float) -> bool:
-        """`finish` from any other loop; False when it takes longer than `within` seconds, or cannot be done."""
+    async def end(self) -> None:
+        """`finish`, and let go of what is open."""
+        await self.finish()
+        await self._all("end", self.endings)
+
+    async def flush(self, within: float, end: bool = False) -> bool:
+        """`finish` or `end` from any other loop; False when it takes longer than `within` seconds, or cannot be done."""
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        if not shared().post("flush", partial(self._finish_and, partial(_tell, loop, done))):
+        if not shared().post("flush", partial(self._and_tell, partial(_tell, loop, done), end)):
             return False
         try:
             await asyncio.wait_for(done, within)
@@ -82,15 +89,15 @@ class Pump:
             return False
         return True
 
-    def flush_sync(self, within: float) -> bool:
+    def flush_sync(self, within: float, end: bool = False) -> bool:
         """`flush` where no event loop runs."""
         done = native.lock()
         done.acquire()
-        return shared().post("flush", partial(self._finish_and, done.release)) and bool(done.acquire(timeout=within))
+        return shared().post("flush", partial(self._and_tell, done.release, end)) and bool(done.acquire(timeout=within))
 
-    async def _finish_and(self, tell: Callable[[], object]) -> None:
+    async def _and_tell(self, tell: Callable[[], object], end: bool) -> None:
         try:
-            await self.finish()
+            await (self.end() if end else self.finish())
         finally:
             tell()
 

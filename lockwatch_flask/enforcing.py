@@ -35,6 +35,7 @@ def enforce(owner: LockWatch, declaration: Declaration) -> None:
     if refused is None and plan.later and visit.follows(plan):
         refused = visit.guard.check_body(visit, plan)
     if refused is not None:
+        visit.refusal = refused.code
         raise refused
 
 

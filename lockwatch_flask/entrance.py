@@ -10,6 +10,7 @@ from lockwatch.guard import Refused
 from lockwatch.limits.plan import EXEMPT, UNMATCHED, make_plan
 from lockwatch_flask.refusal import rendered
 from lockwatch_flask.visit import Visit, forwarded
+from lockwatch_flask.witness import Witness, noted
 
 if TYPE_CHECKING:
     from lockwatch_flask.guard import Guard
@@ -32,18 +33,21 @@ class Entrance:
         guard = self.guard
         if not guard.placed:
             guard.place()
-        if guard.admission.denied.known and (known := self._known(environ)) is not None:
+        visit = None if guard.doorkeeper is None else Visit(guard, environ)
+        banned = None if visit is None or guard.doorkeeper is None else guard.doorkeeper.turned_away(visit)
+        if banned is None and guard.admission.denied.known and (known := self._known(environ)) is not None:
             headers, body = known
             start_response(_line(429), headers)
-            return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
-        visit = Visit(guard, environ)
-        if guard.admission.mode == "off":
-            visit.plan = EXEMPT
-        doorman = Doorman(visit, environ, start_response)
+            return [body]
+        visit = visit or Visit(guard, environ)
+        if guard.admission.mode == "off" or banned is not None:
+            visit.plan, visit.banned = EXEMPT, banned
+        stream = guard.engine.stream
+        doorman = Doorman(visit, environ, start_response, None if stream is None else Witness(stream, visit, environ))
         try:
             return doorman.body(self.app(environ, doorman.start))
-        except BaseException:
-            visit.end()
+        except BaseException as error:
+            doorman.end(error)
             raise
 
     def _known(self, environ: Environ) -> tuple[Headers, bytes] | None:
@@ -52,18 +56,23 @@ class Entrance:
         entry = entry_of(environ)
         if "HTTP_ORIGIN" in environ or guard.own_answer or not guard.shortcut.leads(entry):
             return None
-        subject = guard.engine.clients.resolve(environ.get("REMOTE_ADDR") or None, forwarded(environ)).subject
-        found = guard.shortcut.refusal(entry, subject)
-        return None if found is None else (texts(found[0]), found[1])
+        client = guard.engine.clients.resolve(environ.get("REMOTE_ADDR") or None, forwarded(environ))
+        turned = guard.shortcut.refusal(entry, client.subject)
+        if turned is None:
+            return None
+        if guard.engine.stream is not None:
+            guard.engine.stream.post(noted(environ, client, turned))
+        return texts(turned.headers), b"" if environ["REQUEST_METHOD"] == "HEAD" else turned.body
 
 
 class Doorman:
     """The way out of one request: what starts before any plan was decided is charged first, and replaced when refused."""
 
-    __slots__ = ("_environ", "_refusal", "_start", "_visit")
+    __slots__ = ("_environ", "_refusal", "_start", "_visit", "witness")
 
-    def __init__(self, visit: Visit, environ: Environ, start: StartResponse) -> None:
+    def __init__(self, visit: Visit, environ: Environ, start: StartResponse, witness: Witness | None) -> None:
         self._visit = visit
+        self.witness: Witness | None = witness
         self._environ = environ
         self._start = start
         self._refusal: bytes | None = None
@@ -77,6 +86,8 @@ class Doorman:
                 code, headers, self._refusal = refused
                 status = _line(code)
         visit.started(int(status[:3]))
+        if self.witness is not None:
+            self.witness.started(int(status[:3]))
         write = self._start(status, visit.announce(headers), *exc_info)
         return write if self._refusal is None else _discard
 
@@ -84,9 +95,19 @@ class Doorman:
         """The body of the response, the request settled when it has ended."""
         files = self._environ.get("wsgi.file_wrapper")
         if isinstance(files, type) and isinstance(body, files) and self._refusal is None:
-            self._visit.end()  # the server sends the file itself, and tells nobody when it has
+            if self.witness is not None:
+                self.witness.sent, self.witness.complete = None, True
+            self.end()  # the server sends the file itself, and tells nobody when it has
             return body
-        return Ending(body, self, self._visit)
+        return Ending(body, self)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """The request is over."""
+        witness, self.witness = self.witness, None
+        if witness is not None:
+            witness.error = error or self._visit.error
+            witness.tell()
+        self._visit.end()
 
     @property
     def refusal(self) -> bytes | None:
@@ -103,19 +124,18 @@ class Doorman:
         refused: Refused | None = guard.check(visit, plan)
         if refused is None:
             return None
-        status, headers, body = rendered(refused, "off")
-        return status, headers, body
+        visit.refusal = refused.code
+        return rendered(refused, "off")
 
 
 class Ending:
     """A response's body that tells when it has ended."""
 
-    def __init__(self, body: Iterable[bytes], doorman: Doorman, visit: Visit) -> None:
+    def __init__(self, body: Iterable[bytes], doorman: Doorman) -> None:
         self._body = body
         self._parts = iter(body)
         self._doorman = doorman
-        self._visit = visit
-        self._over = False
+        self._replaced = False
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -123,20 +143,15 @@ class Ending:
     def __next__(self) -> bytes:
         """The next part."""
         doorman = self._doorman
-        try:
-            part = next(self._parts) if doorman.refusal is None else b""
-        except StopIteration:
-            if doorman.refusal is None:
-                self._visit.end()
-                raise
-            part = b""
-        if doorman.refusal is None:
-            return part
-        if self._over:  # an application may start its response when its body is asked for
-            self._visit.end()
+        part = self._part(doorman)
+        if part is None:
+            if doorman.witness is not None:
+                doorman.witness.complete = True
+            doorman.end()
             raise StopIteration
-        self._over = True
-        return doorman.refusal
+        if doorman.witness is not None and doorman.witness.sent is not None:
+            doorman.witness.sent += len(part)
+        return part
 
     def close(self) -> None:
         """The response has been sent, or the client has gone."""
@@ -145,7 +160,21 @@ class Ending:
             if close is not None:
                 close()
         finally:
-            self._visit.end()
+            self._doorman.end()
+
+    def _part(self, doorman: Doorman) -> bytes | None:
+        """The next part of what is sent, None when that was all. An application may start its response only now."""
+        part: bytes | None = None
+        if doorman.refusal is None:
+            try:
+                part = next(self._parts, None)
+            except BaseException as error:
+                doorman.end(error)
+                raise
+        if doorman.refusal is None:
+            return part
+        part, self._replaced = None if self._replaced else doorman.refusal, True
+        return part
 
 
 def entry_of(environ: Environ) -> tuple[str, str, str]:

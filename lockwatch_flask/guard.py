@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from flask import Flask, current_app, g, has_app_context, request
+from flask import Flask, current_app, g, got_request_exception, has_app_context, request
 
 from lockwatch import guard, native
 from lockwatch.engine import Engine
@@ -65,6 +65,7 @@ class Guard(guard.Guard):
             for name in (None, *app.blueprints):
                 app.before_request_funcs.setdefault(name, []).append(partial(self._last, name))
             self.own_answer = own_answers(app)
+            got_request_exception.connect(self._failed, app)
             self.engine.open_sync()
             self.placed = True
 
@@ -117,6 +118,9 @@ class Guard(guard.Guard):
         if visit is None or visit.guard is not self:
             return
         g.lockwatch = visit
+        if visit.banned is None:
+            visit.template = template_of(request.url_rule)
+        self._turn_away(visit)
         if is_preflight(environ):
             return
         plan = self.plan_of(environ)
@@ -130,9 +134,20 @@ class Guard(guard.Guard):
     def _last(self, blueprint: str | None) -> None:
         """After them. Raises: RequestRefused, TokenError."""
         visit = visit_in(request.environ)
-        if visit is not None and visit.waiting is not None and blueprint == request.blueprint:
+        if visit is None or visit.guard is not self or blueprint != request.blueprint:
+            return
+        self._turn_away(visit)
+        if visit.waiting is not None:
             plan, visit.waiting = visit.waiting, None
             self._enforce(visit, plan)
+
+    def _turn_away(self, visit: Visit) -> None:
+        """Raises: Banned, for who is, as far as the application has said who that is."""
+        if self.doorkeeper is not None:
+            banned = visit.banned or self.doorkeeper.user_turned_away(visit)
+            if banned is not None:
+                visit.refusal = banned.code
+                raise banned
 
     def _enforce(self, visit: Visit, plan: Plan) -> None:
         refused = self.check(visit, plan)
@@ -141,9 +156,16 @@ class Guard(guard.Guard):
         if refused is not None:
             if self.admission.denied.known:
                 self.shortcut.learn(entry_of(request.environ), plan)
+            visit.refusal = refused.code
             raise refused
         if plan.access:
             g.jwt_claims = next((claims for claims in visit.believed.values() if claims is not None), None)
+
+    def _failed(self, sender: Flask, exception: BaseException, **_: Any) -> None:
+        """The application failed to serve a request."""
+        visit = visit_in(request.environ)
+        if visit is not None:
+            visit.error = exception
 
 
 def template_of(rule: Any) -> str:

@@ -9,16 +9,21 @@ from flask import Blueprint, Flask, Response, current_app
 
 from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError
+from lockwatch.keys import visit_of
 from lockwatch.limiter import RateLimitConfig, RateLimiter
 from lockwatch.limits.explanation import Explanation
 from lockwatch.limits.survey import Usage
 from lockwatch.overview import Overview
 from lockwatch.tokens.access_cookie import drop, session_of
+from lockwatch_flask.login import LoginAttempt
 from lockwatch_flask.routes import routes_of
 
 if TYPE_CHECKING:
     from weakref import WeakKeyDictionary
 
+    from lockwatch.alerts.dispatch import Alerts
+    from lockwatch.anomaly.bans import Bans
+    from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -55,6 +60,51 @@ class Operated:
         if identity is None or identity.manager is None:
             raise ConfigurationError("no tokens are issued here; set jwt, like LockWatch(app, jwt=JWTConfig(jwt_secret=...))")
         return identity.manager
+
+    @property
+    def anomaly(self) -> AnomalyDetector:
+        """Bursts, to be checked by hand, on the store and with the settings of the current application."""
+        from lockwatch.anomaly.direct import AnomalyDetector
+
+        return AnomalyDetector(config=self.engine.anomaly, engine=self.engine)
+
+    @property
+    def bans(self) -> Bans:
+        """Who is banned: in Flask, use the methods that end in ``_sync``. Raises: ConfigurationError, where nobody may be."""
+        if self.engine.bans is None:
+            raise ConfigurationError(
+                "nobody is banned here; set bans=True, or anomaly, like LockWatch(app, anomaly=AnomalyConfig())"
+            )
+        return self.engine.bans
+
+    def login_failed(self, request: Any, *, username: str | None = None, reason: str = "") -> None:
+        """Say that a login failed: limits with ``count="failures"`` charge it whatever the status, and attacks are looked for.
+
+        Args:
+            username: who wanted to be logged in.
+            reason: why not, for the audit log, like ``bad_password`` or ``unknown_user``.
+
+        Raises: LookupError, for a request that did not pass lockwatch.
+        """
+        self.engine.logins.fail(visit_of(request), username, reason)  # type: ignore[arg-type]  # ours can be written to
+
+    def login_succeeded(self, request: Any, *, username: str | None = None) -> None:
+        """Say that a login succeeded: the network becomes one the user is known in. Raises: as `login_failed`."""
+        self.engine.logins.succeed(visit_of(request), username)  # type: ignore[arg-type]
+
+    def login_attempt(self, request: Any, username: str, *, limits: Any = None) -> LoginAttempt:
+        """An attempt, for ``with`` around the check of the password. The arguments are those of `LoginAttempt`."""
+        return LoginAttempt(self.engine, request, username, limits)
+
+    @property
+    def alerts(self) -> Alerts:
+        """Tells operators: `raise_` takes an `Alert` of your own.
+
+        Raises: ConfigurationError, where nobody is to be told.
+        """
+        if self.engine.alerts is None:
+            raise ConfigurationError("nobody is alerted here; set webhook_urls, like ['https://hooks.example.com/lockwatch']")
+        return self.engine.alerts
 
     def auth_blueprint(self, **options: Any) -> Blueprint:
         """The endpoints of sessions, for `app.register_blueprint`. The options are those of `lockwatch_flask.blueprint`."""

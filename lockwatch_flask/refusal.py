@@ -31,7 +31,10 @@ def handle(refused: Refused) -> Any:
     """
     from lockwatch_flask.visit import visit_in
 
-    status, headers, body = rendered(refused, "off" if visit_in(request.environ) is not None else "both")
+    visit = visit_in(request.environ)
+    if visit is not None:
+        visit.refusal = refused.code
+    status, headers, body = rendered(refused, "both" if visit is None else "off")
     response = Response(body, status, headers)
     http = default_exceptions[status](str(refused), response)
     http.lockwatch = refused  # type: ignore[attr-defined]

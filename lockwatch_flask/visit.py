@@ -9,6 +9,7 @@ from flask import g, has_request_context, request
 
 from lockwatch import visit
 from lockwatch.client import Headers
+from lockwatch.errors import Banned
 from lockwatch.headers import quota_headers
 from lockwatch.keys import by_ip
 from lockwatch.limits.decision import Decision, tightest
@@ -31,12 +32,18 @@ class Visit(visit.Visit):
 
     Attributes:
         waiting: the plan of its route, while functions of the application that it asks have not run.
+        template: of the route it matched, empty while that is not known.
         outer: another visit began within this one.
+        error: what the application failed with.
+        banned: why it is turned away, in the application's own way of answering.
     """
 
     guard: Guard
     waiting: Plan | None = None
+    template = ""
     outer = False
+    error: BaseException | None = None
+    banned: Banned | None = None
 
     def __init__(self, guard: Guard, environ: dict[str, Any]) -> None:
         self.guard = guard

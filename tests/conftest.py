@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,6 +28,9 @@ hypothesis.settings.register_profile("lockwatch", deadline=None, suppress_health
 hypothesis.settings.load_profile("lockwatch")
 # Nor does the store have to answer in 50 ms, but where a test gives a deadline because it is about one.
 os.environ["LOCKWATCH_STORE_TIMEOUT"] = "5"
+# Nothing is kept where the user keeps things.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="lw-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 REDIS_ENV, PG_ENV = "LOCKWATCH_TEST_REDIS_URL", "LOCKWATCH_TEST_PG_URL"
@@ -45,7 +45,13 @@ class Proc:
     port: int
     origin: str
     stop_signal: int = signal.SIGTERM
+    spawn: Callable[[], subprocess.Popen] | None = None
     _done: bool = field(default=False)
+
+    def restart(self) -> None:
+        """Start it again after it has ended, on the same files."""
+        assert self.spawn is not None
+        self.popen = self.spawn()
 
     def stop(self) -> None:
         if self._done:
@@ -225,36 +231,40 @@ def start_postgres(timeout: float = 90, place: tuple[str, str] | None = None, op
     if run.returncode:
         raise RuntimeError(run.stderr[-2000:])
     port = free_port()
-    with open(f"{root}/log", "wb") as log:
-        popen = subprocess.Popen(
-            [
-                f"{bindir}/postgres",
-                "-D",
-                data,
-                "-p",
-                str(port),
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "unix_socket_directories=",
-                "-c",
-                "fsync=off",
-                "-c",
-                "synchronous_commit=off",
-                "-c",
-                "full_page_writes=off",
-                "-c",
-                "max_connections=200",
-                *[word for option in options for word in ("-c", option)],
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=env,
-            cwd="/",
-            **kw,
-        )
-    proc = Proc(popen, root, port, origin, stop_signal=signal.SIGINT)  # SIGINT = fast shutdown
+
+    def spawn() -> subprocess.Popen:
+        with open(f"{root}/log", "ab") as log:
+            return subprocess.Popen(
+                [
+                    f"{bindir}/postgres",
+                    "-D",
+                    data,
+                    "-p",
+                    str(port),
+                    "-c",
+                    "listen_addresses=127.0.0.1",
+                    "-c",
+                    "unix_socket_directories=",
+                    "-c",
+                    "fsync=off",
+                    "-c",
+                    "synchronous_commit=off",
+                    "-c",
+                    "full_page_writes=off",
+                    "-c",
+                    "max_connections=200",
+                    *[word for option in options for word in ("-c", option)],
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=env,
+                cwd="/",
+                **kw,
+            )
+
+    popen = spawn()
+    proc = Proc(popen, root, port, origin, stop_signal=signal.SIGINT, spawn=spawn)  # SIGINT = fast shutdown
     atexit.register(proc.stop)
     end = time.monotonic() + timeout
     # SSLRequest (8 bytes) is answered with one byte 'S' or 'N' as soon as connections are accepted

@@ -13,6 +13,9 @@ import lockwatch
 NAMES = [
     "AnomalyConfig",
     "AnomalyDetector",
+    "AuditLogEntry",
+    "AuditLogger",
+    "AuditQuery",
     "Banned",
     "Claims",
     "ConfigurationError",

@@ -63,34 +63,3 @@ class Alert:
             raise ValueError("the id of an alert is 1 to 64 letters, digits, '_' and '-', like msg_2mVf0Q")
         if not _TYPE.fullmatch(self.type):
             raise ValueError("the type of an alert is words joined by dots, like lockwatch.burst")
-
-
-def burst(
-    name: str,
-    timestamp: int,
-    *,
-    ip: str,
-    request_count: int,
-    window_seconds: float,
-    endpoint: str,
-    method: str | None = None,
-    user_agent: str | None = None,
-) -> Alert:
-    """One address sent too much: the fields of lockwatch 0.1, and two more.
-
-    Args:
-        name: id of the alert.
-        timestamp: microseconds since 1970.
-        request_count: requests in the window, the last one included.
-        endpoint: path of the last request.
-    """
-    data = {
-        "ip": ip,
-        "timestamp": timestamp / 1_000_000,
-        "request_count": request_count,
-        "window_seconds": window_seconds,
-        "endpoint": endpoint,
-        "method": method,
-        "user_agent": user_agent,
-    }
-    return Alert(name, BURST, timestamp, data)

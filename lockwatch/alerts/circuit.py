@@ -71,7 +71,3 @@ class Budget:
             return False
         self._level -= 1
         return True
-
-    def give_back(self) -> None:
-        """One that was taken is not sent after all."""
-        self._level = min(self._capacity, self._level + 1)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 import sqlite3
 import time
 import weakref
@@ -20,18 +21,19 @@ from lockwatch.alerts.alert import Alert
 from lockwatch.alerts.body import render
 from lockwatch.alerts.channels import Endpoint
 from lockwatch.alerts.circuit import Budget
+from lockwatch.alerts.condition import Condition
 from lockwatch.alerts.delivery import Courier
 from lockwatch.alerts.digest import EVERY, Tally, digest
-from lockwatch.alerts.keeping import Keeper, Place, Shelf
+from lockwatch.alerts.keeping import Keeper, Shelf
 from lockwatch.alerts.lane import Lane
-from lockwatch.alerts.outbox import UNSURE, WAITING, Delivery, Outbox
+from lockwatch.alerts.outbox import Outbox
+from lockwatch.alerts.record import Delivery
 from lockwatch.alerts.schedule import Answer
 from lockwatch.event import AUTH, Event
+from lockwatch.worker import shared
 
 logger = logging.getLogger("lockwatch")
 PER_HOUR: Final = 60
-UNCLEAR: Final = 30.0
-"""Seconds after which an alert that nobody confirmed or withdrew is sent: better once too often."""
 LOOK: Final = 5.0
 ADOPT: Final = 60.0
 TIDY: Final = 600.0
@@ -44,38 +46,6 @@ def new_id() -> str:
     return f"msg_{secrets.token_hex(12)}"
 
 
-class Pending:
-    """An alert that is kept, but not sent before somebody says that it counts.
-
-    Args:
-        alerts: who sends it.
-        alert: the alert.
-        place: where it is kept; None when it counts for a digest only.
-    """
-
-    def __init__(self, alerts: Alerts, alert: Alert, place: Place | None) -> None:
-        self.alert = alert
-        self._alerts = alerts
-        self._place = place
-
-    @property
-    def kept(self) -> bool:
-        """Whether it is in the outbox, and was not before."""
-        return self._place is not None and self._place.new
-
-    def confirm(self) -> None:
-        """It counts: send it."""
-        if self._place is None:
-            self._alerts.count(self.alert)
-        elif self._place.new:
-            self._alerts.settle(self._place.box, self.alert, sent=True)
-
-    def withdraw(self) -> None:
-        """Somebody else sends it: forget it."""
-        if self.kept and self._place is not None:
-            self._alerts.settle(self._place.box, self.alert, sent=False)
-
-
 class Alerts:
     """The alerts of one process. Its methods may be called from any thread; `deliver` and `finish` belong to an event loop.
 
@@ -86,7 +56,12 @@ class Alerts:
         per_hour: how many are sent one by one; more are told in a digest.
         courier: delivers them.
         clock: seconds since 1970.
+
+    Attributes:
+        audit: says what is wrong with the audit log of this process; None where there is none.
     """
+
+    audit: Callable[[], Sequence[str]] | None = None
 
     def __init__(
         self,
@@ -109,33 +84,18 @@ class Alerts:
 
     def raise_(self, alert: Alert) -> bool:
         """Have an alert delivered. It is in the outbox when this returns; False when it counts for a digest only, or was known."""
-        pending = self._keep(alert, WAITING)
-        if pending is None:
+        native.at_home(self)
+        receivers = self._receivers(alert.type)
+        if not receivers:
             return False
-        if not pending.kept:
-            pending.confirm()
-        return pending.kept
-
-    def prepare(self, alert: Alert) -> Pending | None:
-        """Keep an alert, and send it when it is confirmed, or when this process ends before it is; None when nobody wants it."""
-        return self._keep(alert, UNSURE)
-
-    def count(self, alert: Alert) -> None:
-        """Count an alert for the next digest."""
+        self._resting, now = False, self._clock()
         with self._lock:
-            self._tally.add(alert)
-
-    def settle(self, box: Outbox, alert: Alert, *, sent: bool) -> None:
-        """Send an alert that was kept unsure, or forget it."""
-        try:
-            if sent:
-                box.confirm(alert.id, self._clock())
-            else:
-                box.withdraw(alert.id)
-                with self._lock:
-                    self._budget.give_back()
-        except sqlite3.Error as error:
-            self._keeper.fails(error)  # it is sent when its time is over
+            room = self._budget.take(alert.type, now)
+        place = self._keeper.add(alert.id, alert.type, render(alert), receivers, now) if room else None
+        if place is None:
+            with self._lock:
+                self._tally.add(alert)
+        return place is not None and place.new
 
     async def watch(self, events: Sequence[Event]) -> None:
         """Raise what events call for: a consumer of the stream."""
@@ -143,11 +103,17 @@ class Alerts:
             if event.kind == AUTH and event.action == "token.reused":
                 self.raise_(_reuse(event))
 
+    def begin(self) -> None:
+        """Go on after `close`, as raising an alert does too."""
+        self._resting = False
+
     async def deliver(self) -> None:
         """Begin to send what is due, without waiting for it: a job of the worker."""
         native.at_home(self)
-        self._tidy()
-        self._begin()
+        with self._turn:
+            if not self._resting:
+                self._tidy()
+                self._begin()
 
     def _begin(self) -> None:
         """Set every receiver's lane to work that has something to do."""
@@ -171,16 +137,22 @@ class Alerts:
             self._begin()
 
     async def aclose(self) -> None:
-        """`finish`, then stop what still hangs, and close the outbox. The next use opens it again."""
+        """`finish`, then stop what still hangs, and close the outbox. The next alert opens it again."""
         await self.finish()
-        for task in list(self._busy.values()):
-            with suppress(RuntimeError):  # a loop that has ended
-                if task is not None:
-                    task.get_loop().call_soon_threadsafe(task.cancel)
-        ends = time.monotonic() + STOP
+        ends = self._stop()
         while self._busy and time.monotonic() < ends:  # noqa: ASYNC110 - on whatever loops they run
             await asyncio.sleep(0.01)
-        self.close()
+        self._shut()
+
+    def close(self) -> None:
+        """`aclose` for blocking code: what is due is sent by the worker, if that runs."""
+        ends = time.monotonic() + FINISH
+        while shared().state == "running" and self._unfinished() and time.monotonic() < ends:
+            time.sleep(0.01)
+        ends = self._stop()
+        while self._busy and time.monotonic() < ends:
+            time.sleep(0.01)
+        self._shut()
 
     async def test(self) -> list[tuple[str, Answer]]:
         """Send a test to every receiver now, whatever it wants, and not through the outbox: what each answers, by its name."""
@@ -200,10 +172,6 @@ class Alerts:
         """
         return sum(box.replay(ids, self._clock()) for box in self._everywhere())
 
-    def close(self) -> None:
-        """Close the outbox. The next use opens it again."""
-        self._keeper.close()
-
     @property
     def complaints(self) -> tuple[str, ...]:
         """What is wrong, for people."""
@@ -222,7 +190,8 @@ class Alerts:
 
     def _reset(self) -> None:
         self.pid = os.getpid()
-        self._lock = native.lock()
+        self._lock, self._turn = native.lock(), native.lock()
+        self._resting = False
         names = {endpoint.key: endpoint.name for endpoint in self.endpoints}
         self._keeper = Keeper(self._shelf, self._missing, names, self._clock)
         weakref.finalize(self, _forget, self._keeper, self.pid)
@@ -230,23 +199,32 @@ class Alerts:
         self._busy: dict[Lane, asyncio.Task[None] | None] = {}
         self._budget = Budget(self._per_hour)
         self._tally = Tally()
+        self._condition = Condition(f"{os.getpid()} on {socket.gethostname()}")
         self._digested_at = self._looked_at = self._tidied_at = self._adopted_at = 0.0
+
+    def _unfinished(self) -> bool:
+        """Whether anything is due, or under way."""
+        with self._lock:
+            return self._keeper.opened and any(lane in self._busy or lane.next() is not None for lane in self._lanes)
+
+    def _stop(self) -> float:
+        """Cancel what is under way; until when to wait for that."""
+        for task in list(self._busy.values()):
+            with suppress(RuntimeError):  # a loop that has ended
+                if task is not None:
+                    task.get_loop().call_soon_threadsafe(task.cancel)
+        return time.monotonic() + STOP
+
+    def _shut(self) -> None:
+        with self._turn:
+            self._resting = True
+            self._keeper.close()
 
     def _everywhere(self) -> Iterator[Outbox]:
         """The outboxes of all processes."""
         yield from () if self._shelf is None else self._shelf.outboxes()
         if self._keeper.opened:
             yield self._keeper.boxes[-1]
-
-    def _keep(self, alert: Alert, state: str) -> Pending | None:
-        native.at_home(self)
-        receivers = self._receivers(alert.type)
-        if not receivers:
-            return None
-        now = self._clock()
-        with self._lock:
-            room = self._budget.take(alert.type, now)
-        return Pending(self, alert, self._keeper.add(alert.id, alert.type, render(alert), receivers, now, state) if room else None)
 
     def _receivers(self, kind: str) -> dict[str, str]:
         return {lane.endpoint.key: lane.endpoint.name for lane in self._lanes if lane.endpoint.wants(kind)}
@@ -258,7 +236,7 @@ class Alerts:
             logger.error("lockwatch: delivering alerts fails: %s", type(error).__name__, exc_info=error)
 
     def _tidy(self) -> None:
-        """What has to be done now and then: unclear alerts, digests, old rows."""
+        """What has to be done now and then: orphans, digests, old rows."""
         now = self._clock()
         with self._lock:
             held = self._tally.take()
@@ -271,9 +249,10 @@ class Alerts:
         if not 0 <= now - self._adopted_at < ADOPT:
             self._adopted_at = now
             self._keeper.adopt()
+        if self.audit is not None and (alert := self._condition.look(self.audit(), now, new_id())) is not None:
+            self.raise_(alert)
         for box in self._keeper.boxes:
             try:
-                box.confirm(None, now, older_than=UNCLEAR)
                 self._digest(box, now)
                 if old:
                     box.prune()
@@ -307,5 +286,6 @@ def _reuse(event: Event) -> Alert:
         "user_agent": event.user_agent,
         "request_id": event.request_id,
         "reasons": list(event.reasons),
+        "details": event.details,
     }
     return Alert(new_id(), names.TOKEN_REUSE, event.time_us, data)

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from lockwatch import native
 from lockwatch.alerts.digest import Held
-from lockwatch.alerts.outbox import FULL, KEPT, WAITING, Outbox
+from lockwatch.alerts.outbox import FULL, KEPT, Outbox
 from lockwatch.spool.directory import SpoolError
 
 logger = logging.getLogger("lockwatch")
@@ -24,7 +24,7 @@ class Shelf(Protocol):
     def open(self) -> Outbox:
         """The one of this process."""
 
-    def adopt(self, ours: Outbox, now: float) -> int:
+    def adopt(self, ours: Outbox) -> int:
         """Take over what dead processes left; how many alerts that are."""
 
     def outboxes(self) -> Iterator[Outbox]:
@@ -75,13 +75,11 @@ class Keeper:
         """Whether anything was kept or looked for."""
         return self._opened is not None
 
-    def add(
-        self, name: str, kind: str, body: bytes, receivers: Mapping[str, str], now: float, state: str = WAITING
-    ) -> Place | None:
+    def add(self, name: str, kind: str, body: bytes, receivers: Mapping[str, str], now: float) -> Place | None:
         """Keep an alert; where it is, None when there is no room for it."""
         for box in self.boxes:
             try:
-                how = box.add(name, kind, body, receivers, now, state)
+                how = box.add(name, kind, body, receivers, now)
                 if how != FULL:
                     self._works(box)
                     return Place(box, how == KEPT)
@@ -105,7 +103,7 @@ class Keeper:
         if self._shelf is None or len(self.boxes) == 1:
             return
         try:
-            if self._shelf.adopt(box, self._clock()):
+            if self._shelf.adopt(box):
                 logger.warning("lockwatch: alerts that another process did not deliver are delivered by this one")
             box.readdress(self._receivers, self._clock())
         except (SpoolError, sqlite3.Error) as error:

@@ -13,7 +13,8 @@ from lockwatch.alerts.channels import Endpoint
 from lockwatch.alerts.circuit import PATIENCE, Circuit
 from lockwatch.alerts.delivery import Courier
 from lockwatch.alerts.keeping import Keeper
-from lockwatch.alerts.outbox import DEAD, DELIVERED, WAITING, Delivery, Outbox
+from lockwatch.alerts.outbox import Outbox
+from lockwatch.alerts.record import DEAD, DELIVERED, WAITING, Delivery
 from lockwatch.alerts.schedule import MAX_AGE, Answer, next_attempt
 
 logger = logging.getLogger("lockwatch")

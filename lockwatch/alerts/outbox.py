@@ -1,7 +1,7 @@
 """Alerts that are kept until they have arrived: tables of one SQLite file for each process, or of its memory.
 
-A delivery is one alert for one receiver. It is ``unsure`` until whoever raised it says that it counts, ``waiting`` until it was
-tried often enough, then ``delivered`` or ``dead``. Receivers are named by a hash: no URL and no secret is in the file.
+A delivery is one alert for one receiver. It is ``waiting`` until it has arrived or was tried often enough, then ``delivered`` or
+``dead``. Receivers are named by a hash: no URL and no secret is in the file.
 """
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from lockwatch import native
 from lockwatch.alerts.digest import Held
+from lockwatch.alerts.record import DEAD, DELIVERED, WAITING, Delivery
 from lockwatch.spool.database import Database
 
-UNSURE: Final = "unsure"
-WAITING: Final = "waiting"
-DELIVERED: Final = "delivered"
-DEAD: Final = "dead"
 REPLAYED: Final = "replayed"
 KEPT: Final = "kept"
 KNOWN: Final = "known"
@@ -42,37 +38,6 @@ CREATE TABLE IF NOT EXISTS held (
 """
 _FAR: Final = 2 * 86_400.0
 _BATCH: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One alert for one receiver.
-
-    Attributes:
-        alert: its id.
-        type: of the alert.
-        raised_at: seconds since 1970.
-        endpoint: hash of the receiver's URL.
-        name: of the receiver, for people.
-        state: ``unsure``, ``waiting``, ``delivered`` or ``dead``.
-        attempts: made so far.
-        due_at: when the next one is, or when the last one was, seconds since 1970.
-        since: from when its age counts.
-        note: what came of the last attempt.
-        body: as rendered; None when its checksum says that it is damaged.
-    """
-
-    alert: str
-    type: str
-    raised_at: float
-    endpoint: str
-    name: str
-    state: str
-    attempts: int
-    due_at: float
-    since: float
-    note: str
-    body: bytes | None
 
 
 _SELECT: Final = (
@@ -100,7 +65,7 @@ class Outbox:
             self._connection.close()
             raise
 
-    def add(self, name: str, kind: str, body: bytes, receivers: Mapping[str, str], now: float, state: str = WAITING) -> str:
+    def add(self, name: str, kind: str, body: bytes, receivers: Mapping[str, str], now: float) -> str:
         """Keep an alert: `KEPT`; `KNOWN` when it is there already, `FULL` when too many are.
 
         Args:
@@ -108,28 +73,14 @@ class Outbox:
             receivers: their names by their hashes.
         """
         with self._write() as db:
-            waiting = db.execute("SELECT count(*) FROM deliveries WHERE state IN (?, ?)", (UNSURE, WAITING)).fetchone()[0]
+            waiting = db.execute("SELECT count(*) FROM deliveries WHERE state = ?", (WAITING,)).fetchone()[0]
             if waiting + len(receivers) > MOST_WAITING:
                 return FULL
             if not db.execute("INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?)", self._alert(name, kind, now, body)).rowcount:
                 return KNOWN
-            rows = [(name, key, shown, state, 0, now, now, "") for key, shown in receivers.items()]
+            rows = [(name, key, shown, WAITING, 0, now, now, "") for key, shown in receivers.items()]
             db.executemany("INSERT INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         return KEPT
-
-    def confirm(self, name: str | None, now: float, older_than: float | None = None) -> None:
-        """Send an alert that was kept unsure, or with None all that have been for longer than `older_than` seconds."""
-        with self._write() as db:
-            db.execute(
-                "UPDATE deliveries SET state = ?, due_at = ? WHERE state = ? AND (alert = ? OR (? IS NULL AND since <= ?))",
-                (WAITING, now, UNSURE, name, name, now - (older_than or 0.0)),
-            )
-
-    def withdraw(self, name: str) -> None:
-        """Forget an alert that was kept unsure."""
-        with self._write() as db:
-            db.execute("DELETE FROM deliveries WHERE alert = ? AND state = ?", (name, UNSURE))
-            db.execute("DELETE FROM alerts WHERE id = ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE alert = id)", (name,))
 
     def due(self, endpoint: str, now: float, without: Sequence[str] = ()) -> Delivery | None:
         """What a receiver should get next; nothing that is in `without`. A time far ahead means that the clock was set back."""
@@ -187,8 +138,8 @@ class Outbox:
         with self._write() as db:
             return db.execute(
                 "UPDATE deliveries SET state = ?, attempts = 0, due_at = ?, since = ?, note = ? "  # noqa: S608
-                f"WHERE state NOT IN (?, ?) AND {chosen}",
-                (WAITING, now, now, REPLAYED, UNSURE, WAITING, *(names or (DEAD,))),
+                f"WHERE state <> ? AND {chosen}",
+                (WAITING, now, now, REPLAYED, WAITING, *(names or (DEAD,))),
             ).rowcount
 
     def hold(self, held: Sequence[Held]) -> None:
@@ -236,11 +187,8 @@ class Outbox:
         if self._database is not None:
             self._database.trim_ballast()
 
-    def adopt(self, other: Outbox, now: float) -> int:
-        """Take over what a dead process left, in steps that may be repeated; how many alerts that are.
-
-        What it was unsure of is sent: it may have died just after it counted.
-        """
+    def adopt(self, other: Outbox) -> int:
+        """Take over what a dead process left, in steps that may be repeated; how many alerts that are."""
         moved = 0
         self.hold(other.held())
         with other._write() as theirs:
@@ -250,7 +198,6 @@ class Outbox:
                 ours.executemany("INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?)", [alert for alert, _ in batch])
                 rows = [row for _, rows in batch for row in rows]
                 ours.executemany("INSERT OR IGNORE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-                ours.execute("UPDATE deliveries SET state = ?, due_at = ? WHERE state = ?", (WAITING, now, UNSURE))
             other._forget([alert[0] for alert, _ in batch])
             moved += len(batch)
         return moved

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final
 
 from lockwatch.alerts.outbox import Outbox
-from lockwatch.spool.database import Database
+from lockwatch.spool.database import Database, is_damage
 from lockwatch.spool.directory import Claim, Directory, SpoolError
 
 logger = logging.getLogger("lockwatch")
@@ -32,17 +32,17 @@ class SpoolShelf:
         """A new one for this process."""
         return Outbox(Database(self._directory.claim(NAME), MOST))
 
-    def adopt(self, ours: Outbox, now: float) -> int:
+    def adopt(self, ours: Outbox) -> int:
         """Take over what dead processes left; how many alerts that are. A file that is damaged is put aside."""
         moved = 0
         while (claim := self._directory.adopt(NAME)) is not None:
             theirs: Outbox | None = None
             try:
                 theirs = Outbox(Database(claim, MOST))
-                moved += ours.adopt(theirs, now)
+                moved += ours.adopt(theirs)
             except (SpoolError, sqlite3.Error) as error:
                 _leave(claim, theirs, error)
-                if not _is_damage(error):
+                if not is_damage(error):
                     raise
             else:
                 theirs.close()
@@ -62,7 +62,7 @@ def _leave(claim: Claim, box: Outbox | None, error: Exception) -> None:
     """What cannot be taken over is left where it is; what nobody could, is put aside."""
     if box is not None:
         box.disconnect()
-    if not _is_damage(error):
+    if not is_damage(error):
         claim.release()
         return
     aside = claim.path.with_suffix(".damaged")
@@ -70,9 +70,3 @@ def _leave(claim: Claim, box: Outbox | None, error: Exception) -> None:
         claim.path.rename(aside)
     claim.remove()
     logger.error("lockwatch: an outbox that another process left is damaged, and is kept as %s: %s", aside, error)
-
-
-def _is_damage(error: Exception) -> bool:
-    """Whether it says that a file is no database any more: ours fails in other ways, on a full disk say."""
-    cause = error if isinstance(error, sqlite3.Error) else error.__context__
-    return getattr(cause, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

@@ -29,6 +29,11 @@ class Told(NamedTuple):
     changed: bool
 
 
+def keys_of_bans(namespace: str) -> tuple[str, ...]:
+    """Where the bans of a namespace are kept; in one slot of a cluster."""
+    return tuple([f"{namespace}:{SCHEMA}:{{bans}}:{part}" for part in ("records", "order", "due")])
+
+
 class Ledger:
     """Names, seals and reads bans.
 
@@ -42,7 +47,7 @@ class Ledger:
         key = buckets.derived("bans")
         self._box, self._key = Box(key, "ban"), key
         self._settings = settings
-        self.keys = tuple([f"{namespace}:{SCHEMA}:{{bans}}:{part}" for part in ("records", "order", "due")])
+        self.keys = keys_of_bans(namespace)
 
     def id(self, subject: str) -> str:
         """What a subject is called in the store and towards clients: 16 characters."""

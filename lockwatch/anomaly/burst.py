@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from lockwatch.anomaly.config import AnomalyConfig
 from lockwatch.errors import StoreError
-from lockwatch.flow import Call, Flow
+from lockwatch.flow import Call, Flow, Reply
 from lockwatch.limits.buckets import Buckets
 
 CLAIM_US: Final = 5_000_000
@@ -79,14 +79,23 @@ class Verdict(NamedTuple):
     tell: bool
 
 
-def count(keys: tuple[str, str], threshold: int, window: float, requests: int = 1, tells: bool = True) -> Flow[Verdict]:
+def count(keys: tuple[str, str], threshold: int, window: float, requests: int = 1) -> Flow[Verdict]:
     """Count requests. Without the store, this process counts for itself."""
-    claim = CLAIM_US if tells else 0
-    numbers = (0, threshold, round(window * 1e6), requests, claim)
+    call = count_call(keys, threshold, window, requests)
     try:
-        reply = yield Call("burst", keys, numbers)
+        reply = yield call
     except StoreError:
-        reply = yield Call("burst", keys, numbers, local=True)
+        reply = yield call._replace(local=True)
+    return verdict_of(reply)
+
+
+def count_call(keys: tuple[str, str], threshold: int, window: float, requests: int) -> Call:
+    """Counts requests."""
+    return Call("burst", keys, (0, threshold, round(window * 1e6), requests, CLAIM_US))
+
+
+def verdict_of(reply: Reply) -> Verdict:
+    """What the store said."""
     return Verdict(reply[0] == 1, reply[1], reply[2] == 1)
 
 

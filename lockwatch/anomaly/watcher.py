@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from lockwatch.anomaly.burst import Request, Verdict, count, keys_of_burst, told
+from lockwatch.anomaly.burst import Request, Verdict, count_call, keys_of_burst, told, verdict_of
 from lockwatch.anomaly.campaigns import Campaigns
 from lockwatch.anomaly.challenge import acquaint, known_key
 from lockwatch.anomaly.config import BURST, AnomalyConfig
@@ -21,6 +21,7 @@ from lockwatch.anomaly.sealing import NONCE, Box
 from lockwatch.anomaly.tally import Tally
 from lockwatch.errors import StoreError
 from lockwatch.event import AUTH, HTTP, SYSTEM, WEBSOCKET, Event
+from lockwatch.flow import Call, Reply
 from lockwatch.limits.buckets import Buckets
 from lockwatch.link import Link
 
@@ -33,7 +34,6 @@ INTERVAL: Final = 0.3
 """Seconds between two reports."""
 _PARTS: Final = 20
 """Reports in a row at most, while tallies wait."""
-_BURSTING: Final = 4096
 CHANGES: Final = {"opened": "detected", "updated": "updated", "resolved": "resolved"}
 """What an alert says of a change of a campaign."""
 
@@ -87,7 +87,6 @@ class Watcher:
         self._judge = Judge(settings.detection)
         self._campaigns = Campaigns()
         self._heard = 0
-        self._bursting: dict[str, float] = {}
         self._box: Box | None = None
         link.every(INTERVAL, self.flush, "attacks")
 
@@ -230,29 +229,49 @@ class Watcher:
         by_subject: dict[str, list[Event]] = {}
         for event in events:
             by_subject.setdefault(event.subject or f"ip:{event.ip}", []).append(event)
-        found = await asyncio.gather(*[self._burst(subject, each, buckets) for subject, each in by_subject.items()])
-        for (subject, each), verdict in zip(by_subject.items(), found, strict=True):
+        settings = self.settings
+        calls = [
+            count_call(
+                keys_of_burst(buckets, subject, settings),
+                settings.burst_threshold,
+                settings.burst_window_seconds,
+                sum(event.count for event in each),
+            )
+            for subject, each in by_subject.items()
+        ]
+        replies = await self._together(calls)
+        for (subject, each), call, reply in zip(by_subject.items(), calls, replies, strict=True):
+            verdict = verdict_of(reply)
             if verdict.reached:
-                for event in each[-min(len(each), verdict.requests - self.settings.burst_threshold + 1) :]:
-                    event.anomaly = True
-                    event.reasons = (*event.reasons, BURST)
-                if self.settings.allows("ban") and BURST in self.settings.ban_rules:
-                    own = [event for event in each if not event.details.get("cross_site")]
-                    if len(own) == len(each):
-                        await self._bans.propose(subject, reason=f"{verdict.requests} requests in a short time", by=BURST)
+                await self._burst(subject, each, verdict, call.keys[1])
 
-    async def _burst(self, subject: str, events: Sequence[Event], buckets: Buckets) -> Verdict:
+    async def _together(self, calls: Sequence[Call]) -> list[Reply]:
+        """Replies to calls that travel together; without the store, this process counts for itself."""
+        link = self._link
+        store = link.async_store()
+        if store is link.at_hand:
+            return [link.memory.call(call) for call in calls]
+        found = await asyncio.gather(*[store.call(call) for call in calls], return_exceptions=True)
+        return [
+            link.memory.call(call) if isinstance(reply, StoreError) else _raised(reply)
+            for call, reply in zip(calls, found, strict=True)
+        ]
+
+    async def _burst(self, subject: str, events: Sequence[Event], verdict: Verdict, key: str) -> None:
+        """A burst goes on: mark what belongs to it, alert once in a while, ban where that is asked for."""
         settings, last = self.settings, events[-1]
-        keys = keys_of_burst(buckets, subject, settings)
-        requests = sum(event.count for event in events)
-        verdict = await self._link.drive(count(keys, settings.burst_threshold, settings.burst_window_seconds, requests))
+        for event in events[-min(len(events), verdict.requests - settings.burst_threshold + 1) :]:
+            event.anomaly = True
+            event.reasons = (*event.reasons, BURST)
         if verdict.tell:
             request = Request(last.ip or "", last.path or last.route or "", last.method or "", last.user_agent)
             burst = request.burst(verdict.requests, settings.burst_window_seconds, time.time())
             if settings.allows("alert"):
                 self._tell("lockwatch.burst", secrets.token_hex(12), time.time_ns() // 1000, burst.data)
-            await self._link.drive(told(keys[1], settings.alert_cooldown_seconds))
-        return verdict
+            await self._link.drive(told(key, settings.alert_cooldown_seconds))
+        own = not any(event.details.get("cross_site") for event in events)
+        if own and settings.allows("ban") and BURST in settings.ban_rules:
+            await self._bans.propose(subject, reason=f"{verdict.requests} requests in a short time", by=BURST)
 
     async def _acquaint(self, events: Sequence[Event], buckets: Buckets, names: Names) -> None:
         """Remember from which networks users log in."""
@@ -261,10 +280,7 @@ class Watcher:
             for event in events
             if event.user and event.ip
         ]
-        store = self._link.async_store()
-        for failure in await asyncio.gather(*[store.call(call) for call in calls], return_exceptions=True):
-            if isinstance(failure, BaseException) and not isinstance(failure, StoreError):
-                raise failure
+        await self._together(calls)
 
     def _open_box(self, buckets: Buckets) -> None:
         if self._box is None:
@@ -276,3 +292,9 @@ class Watcher:
     def _unsealed(self, word: str) -> dict[str, Any] | None:
         found = None if self._box is None else self._box.open(word)
         return found if isinstance(found, dict) else None
+
+
+def _raised(reply: Reply | BaseException) -> Reply:
+    if isinstance(reply, BaseException):
+        raise reply
+    return reply

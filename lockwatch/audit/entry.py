@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from lockwatch.audit.row import Row
+from lockwatch.event import APP, HTTP, Event
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -84,6 +85,42 @@ class AuditLogEntry:
         values["reasons"], values["flags"] = map(texts, (row.reasons, row.flags))
         values["details"] = MappingProxyType(_object(row.details))
         return cls(**values, cursor=cursor)
+
+
+def event_of(entry: AuditLogEntry) -> Event:
+    """An entry on its way into the log. Its id, number and chain are made there."""
+    http = entry.kind == APP and entry.action == "request" and entry.method is not None
+    refused = entry.rate_limit_hit and entry.outcome == "success"
+    return Event(
+        time_us=microseconds(entry.timestamp),
+        kind=HTTP if http else entry.kind,
+        action=entry.action,
+        outcome="refused" if refused else entry.outcome,
+        ip=entry.ip,
+        ip_source=entry.ip_source or "peer",
+        peer=entry.peer_ip,
+        method=entry.method,
+        route=entry.route,
+        path=entry.endpoint,
+        query=entry.query,
+        status=entry.status_code,
+        latency_us=entry.latency_us,
+        bytes_sent=entry.bytes_sent,
+        user_agent=entry.user_agent,
+        request_id=entry.request_id,
+        trace_id=entry.trace_id,
+        user=entry.user_id,
+        actor=entry.actor,
+        session=entry.session,
+        target=entry.target,
+        tenant=entry.tenant,
+        decision="limited" if entry.rate_limit_hit else entry.decision,
+        anomaly=entry.anomaly_detected,
+        campaign=entry.campaign_id,
+        reasons=entry.reasons,
+        details=entry.details,
+        count=entry.count,
+    )
 
 
 def texts(stored: str | None) -> tuple[str, ...]:

@@ -38,6 +38,14 @@ async def upgrade(database: Database, revision: str = "head") -> None:
     await _run(database, partial(_command, "upgrade", revision))
 
 
+async def upgrade_aside(database: Database) -> None:
+    """`upgrade` in a thread of its own: SQLAlchemy and Alembic may take seconds to import, and rows wait to be spooled."""
+    if native.patched():
+        await upgrade(database)
+    else:
+        await asyncio.to_thread(lambda: asyncio.run(upgrade(database)))
+
+
 async def downgrade(database: Database, revision: str) -> None:
     """Take the tables back. Below ``0001`` they are gone, with every row."""
     await _run(database, partial(_command, "downgrade", revision))

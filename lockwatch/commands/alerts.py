@@ -20,17 +20,17 @@ from typing import Any, Final
 import click
 
 from lockwatch.alerts.dispatch import Alerts
-from lockwatch.alerts.outbox import DEAD, DELIVERED, UNSURE, WAITING, Delivery
+from lockwatch.alerts.record import DEAD, DELIVERED, WAITING, Delivery
 from lockwatch.commands.application import overview_of
 from lockwatch.commands.report import table
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
 _STATES: Final = {
-    "waiting": (WAITING, UNSURE),
+    "waiting": (WAITING,),
     "dead": (DEAD,),
     "delivered": (DELIVERED,),
-    "all": (WAITING, UNSURE, DEAD, DELIVERED),
+    "all": (WAITING, DEAD, DELIVERED),
 }
 _APP: Final = click.option(
     "--app", required=True, metavar="MODULE:ATTRIBUTE", help="The application, like main:app or main:create_app()."

@@ -9,6 +9,7 @@ import click
 
 _LATE: Final = {
     "checkpoint": "lockwatch.commands.evidence",
+    "drain": "lockwatch.commands.audit_drain",
     "export": "lockwatch.commands.audit_export",
     "prune": "lockwatch.commands.audit_prune",
     "query": "lockwatch.commands.audit_query",

@@ -28,13 +28,18 @@ def database(command: F) -> F:
     return found
 
 
+def given_url(url: str | None) -> str:
+    """The URL of the database a command is about. Raises: Unusable."""
+    found = url or os.environ.get(VARIABLE) or _from_file()
+    if not found:
+        raise Unusable(f"no database: give --database or set {VARIABLE}, for example to {EXAMPLES}")
+    return found
+
+
 def database_of(url: str | None) -> Database:
     """The database a command is about. Raises: Unusable."""
     try:
-        given = url or os.environ.get(VARIABLE) or _from_file()
-        if not given:
-            raise Unusable(f"no database: give --database or set {VARIABLE}, for example to {EXAMPLES}")
-        return Database.of(given)
+        return Database.of(given_url(url))
     except LockwatchError as error:
         raise Unusable(str(error)) from None
 

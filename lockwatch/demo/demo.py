@@ -8,7 +8,8 @@ from typing import Any, Final
 from fastapi import Depends, FastAPI, HTTPException, Request
 from pydantic import BaseModel
 
-from lockwatch import JWTConfig, LockWatch, LockWatchConfig, RateLimit, TokenPair
+from lockwatch import AnomalyConfig, JWTConfig, LockWatch, LockWatchConfig, RateLimit, TokenPair
+from lockwatch.demo.receiver import Receiver
 
 LIMITS: Final = {
     "GET /search": "10/5 seconds",
@@ -20,6 +21,8 @@ LIMITS: Final = {
 GRACE: Final = 1
 """Seconds in which a refresh may be repeated; short, for who watches."""
 USER: Final = "ada"
+BURST: Final = 40
+"""Requests of one address within ten seconds that make a burst."""
 
 
 class Login(BaseModel):
@@ -29,8 +32,9 @@ class Login(BaseModel):
     password: str
 
 
-def settings(redis_url: str | None) -> LockWatchConfig:
-    """Settings of one run: buckets of its own, and nothing taken from the environment.
+def settings(redis_url: str | None, receiver: Receiver, spool: str) -> LockWatchConfig:
+    """Settings of one run: buckets of its own, and nothing taken from the environment. `receiver` is alerted;
+    what has to outlive the process goes to the directory `spool`.
 
     Raises: ConfigurationError.
     """
@@ -41,6 +45,15 @@ def settings(redis_url: str | None) -> LockWatchConfig:
         store_timeout=1,  # a Redis that is far away is slow, not down
         workers=1,
         jwt=JWTConfig(algorithm="ES256", refresh_grace_seconds=GRACE),
+        trusted_proxies="private",  # the demo says itself whom it forwards for
+        spool_dir=spool,
+        anomaly=AnomalyConfig(
+            burst_threshold=BURST,
+            respond="ban",
+            webhook_urls=receiver.url,
+            webhook_secrets=receiver.secret,
+            allow_private_webhooks=True,
+        ),
     )
 
 

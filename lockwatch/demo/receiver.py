@@ -44,12 +44,12 @@ class Receiver:
             return error.status or 401
         return 204
 
-    def wait_for(self, kind: str, seconds: float = 10.0) -> dict[str, Any] | None:
-        """The first webhook of a type, as soon as it is there."""
+    def wait_for(self, kind: str, seconds: float = 10.0, about: str = "") -> dict[str, Any] | None:
+        """The first webhook of a type that mentions `about`, as soon as it is there."""
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
             for content in list(self.received):
-                if content["type"] == kind:
+                if content["type"] == kind and about in str(content["data"]):
                     return content
             time.sleep(0.01)
         return None

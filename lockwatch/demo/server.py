@@ -18,12 +18,16 @@ import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
 
 from lockwatch import ConfigurationError, LockWatch, LockwatchError, StoreError
+from lockwatch.anomaly.ban_flows import keys_of_bans
+from lockwatch.anomaly.exchange import keys_of
 from lockwatch.demo.demo import USER, application, settings
+from lockwatch.demo.receiver import Receiver, receiving
 from lockwatch.flow import Call, Flow
 from lockwatch.tokens.names import Names, tag_of
 
@@ -61,6 +65,7 @@ class Running:
     lockwatch: LockWatch
     meter: Meter
     thread: threading.Thread
+    receiver: Receiver
 
     def wait(self) -> None:
         """Return when the server ends; Ctrl-C ends the wait."""
@@ -74,8 +79,8 @@ def serving(redis_url: str | None, port: int) -> Iterator[Running]:
 
     Raises: LockwatchError, when the port, the Redis or the server cannot be used.
     """
-    lockwatch = LockWatch(config=settings(redis_url))
-    with _quiet(), _bound(port) as listener:
+    with _quiet(), receiving() as receiver, TemporaryDirectory() as spool, _bound(port) as listener:
+        lockwatch = LockWatch(config=settings(redis_url, receiver, spool))
         asyncio.run(_probe(lockwatch))
         meter = Meter(application(lockwatch))
         server = uvicorn.Server(_config(meter))
@@ -83,7 +88,7 @@ def serving(redis_url: str | None, port: int) -> Iterator[Running]:
         thread.start()
         try:
             _await_start(server, thread)
-            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", lockwatch, meter, thread)
+            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", lockwatch, meter, thread, receiver)
         finally:
             server.should_exit = True
             thread.join()
@@ -113,12 +118,14 @@ async def _probe(lockwatch: LockWatch) -> None:
 
 
 async def _forget(lockwatch: LockWatch) -> None:
-    """Leave no session behind: unlike buckets, they would stay for days."""
+    """Leave no session and no ban behind: unlike buckets, they would stay for days."""
     names, user = Names(lockwatch.config.namespace), tag_of(lockwatch.tokens.flows.session_of(USER, bytes(64)))
 
     def forgetting() -> Flow[None]:
         for key in (names.origin(""), names.sessions(user or "")):
             yield Call("reset", (key,), ())
+        for keys in (keys_of(lockwatch.config.namespace), keys_of_bans(lockwatch.config.namespace)):
+            yield Call("reset", keys, ())
 
     with suppress(StoreError):
         await lockwatch.engine.link.drive(forgetting())

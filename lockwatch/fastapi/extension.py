@@ -110,8 +110,9 @@ class LockWatch(Operated):
         return self.engine.health()
 
     async def flush(self) -> None:
-        """Wait until everything decided so far is settled."""
+        """Wait until everything decided so far is settled, and everything recorded so far has arrived where it goes."""
         await self.engine.admission.settlement.finish()
+        await self.engine.flush()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""

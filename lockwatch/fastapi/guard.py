@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockwatch import guard
 from lockwatch.engine import Engine
-from lockwatch.errors import RequestRefused
+from lockwatch.errors import AuditUnavailable, RequestRefused
 from lockwatch.fastapi.banned import turn_away
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
@@ -242,12 +242,14 @@ class Entrance:
         if offended:
             visit.entry = entry_of(scope)
         try:
-            if banned is None:
-                self._prepare(visit)
-                await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
-            else:
+            if banned is not None:
                 visit.refusal = banned.code
                 await turn_away(banned, guard.app, scope, receive, send)
+            elif witness is not None and witness.blocked and guard.admission.mode == "enforce":
+                await guard.refuse(AuditUnavailable(), scope, receive, send)
+            else:
+                self._prepare(visit)
+                await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
         except BaseException as error:
             if witness is not None:
                 witness.error = error

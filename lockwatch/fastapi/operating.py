@@ -24,6 +24,7 @@ from lockwatch.tokens.access_cookie import drop, session_of
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
+    from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.limits.buckets import Buckets
@@ -93,6 +94,16 @@ class Operated:
     def login_attempt(self, request: Any, username: str, *, limits: Any = None) -> LoginAttempt:
         """An attempt, for ``async with`` around the check of the password. The arguments are those of `LoginAttempt`."""
         return LoginAttempt(self.engine, request, username, limits)
+
+    @property
+    def alerts(self) -> Alerts:
+        """Tells operators: `raise_` takes an `Alert` of your own; it writes to a disk, so call it from a thread.
+
+        Raises: ConfigurationError, where nobody is to be told.
+        """
+        if self.engine.alerts is None:
+            raise ConfigurationError("nobody is alerted here; set webhook_urls, like ['https://hooks.example.com/lockwatch']")
+        return self.engine.alerts
 
     def auth_router(self, **options: Any) -> APIRouter:
         """The endpoints of sessions, for `app.include_router`. The options are those of `lockwatch.fastapi.auth_router`.

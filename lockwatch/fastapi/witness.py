@@ -10,8 +10,7 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from lockwatch.capture import NOTHING, Exchange
-from lockwatch.errors import Banned, StepUpRequired
+from lockwatch.capture import DECIDED, NOTHING, Exchange
 from lockwatch.event import HTTP, WEBSOCKET
 from lockwatch.fastapi.plan import seen_in
 from lockwatch.fastapi.visit import Visit
@@ -22,7 +21,6 @@ _ACCEPTED: Final = 101
 _DENIED: Final = 403
 _ABNORMAL: Final = 1006
 """The code of a WebSocket that ended without a close frame (RFC 6455, section 7.1.5)."""
-_DECIDED: Final = {Banned.code: "banned", StepUpRequired.code: "challenged"}
 """What was decided where no limit did, by the code of the refusal."""
 _GONE: Final = (OSError, ClientDisconnect, CancelledError)
 
@@ -63,6 +61,11 @@ class Witness:
         self._complete = self._gone = self._opened = False
         self._by = "server"
         self.error: BaseException | None = None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether what happens cannot be recorded, and nothing may happen then."""
+        return bool(self._stream.blocked)
 
     async def receive(self) -> Message:
         """A message of the client's."""
@@ -139,7 +142,7 @@ class Witness:
             _asked(visit.tenant),
             None if error is None else type(error).__name__,
             gone,
-            _DECIDED.get(visit.refusal),
+            DECIDED.get(visit.refusal),
             visit.refusal,
             details,
         )

@@ -147,6 +147,13 @@ class Database:
                 self.connection.execute("ROLLBACK")
 
 
+def is_damage(error: BaseException | None) -> bool:
+    """Whether an error says that a file is no database any more. A lock or a full disk says nothing against the file."""
+    while error is not None and not isinstance(error, sqlite3.Error):
+        error = error.__context__
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
 def _error(path: Path, error: sqlite3.Error) -> SpoolError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     # A write beyond RLIMIT_FSIZE, or a disk that fills up in the middle of a write, is an I/O error to SQLite.

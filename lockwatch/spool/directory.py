@@ -6,11 +6,11 @@ free is an orphan, and is adopted by the first process of the same namespace tha
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from lockwatch.errors import LockwatchError
+
+if sys.platform != "win32":
+    import fcntl
 
 NETWORK: Final = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "fuse.sshfs"}
@@ -167,6 +170,15 @@ def default_place() -> Path:
     state = Path(told) if told.startswith("/") else Path(os.path.expanduser("~")) / ".local" / "state"
     above = next((p for p in (state, *state.parents) if p.exists()), state)
     return state if above != Path("/") and os.access(above, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def directory_at(option: str | os.PathLike[str] | None, namespace: str) -> Directory | None:
+    """The directory that the option `spool_dir` names: ``auto`` is `default_place()`, None is none. Nor is there one on Windows,
+    whose locks do not end with their process.
+    """
+    if option is None or sys.platform == "win32":
+        return None
+    return Directory(default_place() if option == "auto" else Path(option).expanduser(), namespace)
 
 
 def file_system(path: Path) -> str:

@@ -80,6 +80,11 @@ class Journal:
         with self.database.writing() as connection:
             return self._at(connection, name)
 
+    def readers(self) -> list[str]:
+        """The names of all readers it was ever told of."""
+        with self.database.writing() as connection:
+            return [name for (name,) in connection.execute("SELECT name FROM readers ORDER BY name")]
+
     @property
     def last(self) -> int:
         """The number of the last record, 0 for none."""

@@ -19,10 +19,12 @@ UNASKED: Final = Standing(Said.LIVE, degraded=True)
 """What is taken for the standing of a token while the store is down, where a route says so."""
 
 
-def enter(charges: Sequence[Charge], terms: Terms, *, asked: Call, on_store_error: str = "deny") -> Flow[tuple[Standing, Outcome]]:
+def enter(
+    charges: Sequence[Charge], terms: Terms, *, asked: Call, on_store_error: str = "deny", apart: bool = False
+) -> Flow[tuple[Standing, Outcome]]:
     """Charge `charges`, if the token that `asked` is about is believed; for one that was revoked nothing is charged.
 
-    Where the store is split, the token is asked for first.
+    Where the store is split, or sessions are `apart` in another one, the token is asked for first.
 
     Args:
         asked: a call of `Sessions.standing_call`.
@@ -30,10 +32,10 @@ def enter(charges: Sequence[Charge], terms: Terms, *, asked: Call, on_store_erro
 
     Raises: StoreError, with ``deny``.
     """
+    if not charges or terms.split or apart:
+        standing = yield from _asking(asked, on_store_error)
+        return standing, (yield from flows.admit(charges, terms)) if charges and standing.live else NOTHING
     try:
-        if not charges or terms.split:
-            standing = read_standing((yield asked))
-            return standing, (yield from flows.admit(charges, terms)) if charges and standing.live else NOTHING
         reply = yield _together(asked, flows.call("admit", charges, terms))
     except StoreError as error:
         if on_store_error != "allow":
@@ -41,6 +43,15 @@ def enter(charges: Sequence[Charge], terms: Terms, *, asked: Call, on_store_erro
         return UNASKED, (yield from flows.without_store(charges, terms, isinstance(error, StoreFull)))
     standing = read_standing(reply)
     return standing, flows.outcome(charges, reply[2:], terms) if standing.live else NOTHING
+
+
+def _asking(asked: Call, on_store_error: str) -> Flow[Standing]:
+    try:
+        return read_standing((yield asked))
+    except StoreError:
+        if on_store_error != "allow":
+            raise
+        return UNASKED
 
 
 def _together(asked: Call, admit: Call) -> Call:

@@ -7,7 +7,7 @@ of a cluster fail one by one, so there is such a note for each group of slots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
 from lockwatch.flow import Call, Reply
@@ -42,6 +42,9 @@ class Kept(NamedTuple):
 class Spool(Protocol):
     """Where revocations wait to be said again. They hold hashes, no subject and no token."""
 
+    def __len__(self) -> int:
+        """How many are remembered."""
+
     def keep(self, kept: Kept) -> None:
         """Remember a revocation, before the store is told."""
 
@@ -64,6 +67,12 @@ class RecentRevocations:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def __iter__(self) -> Iterator[Kept]:
+        return iter(tuple(self._kept))
+
+    def __contains__(self, kept: Kept) -> bool:
+        return kept in self._kept
 
     def keep(self, kept: Kept) -> None:
         """Remember a revocation; the oldest makes room."""
@@ -115,6 +124,11 @@ class Watch:
         """The store failed, or its connection did: another server may answer next."""
         self._doubted = True
 
+    @property
+    def doubted(self) -> bool:
+        """Whether there was reason to doubt since it was asked last."""
+        return self._doubted
+
     def learn(self, reply: Reply, now: float) -> bool:
         """Take in what `origin` answered; whether revocations have to be said again."""
         mark, changes, age = reply
@@ -136,9 +150,20 @@ class Watches:
 
     def __init__(self) -> None:
         self._watches: dict[str, Watch] = {}
+        self._early = False
 
     def __getitem__(self, origin: str) -> Watch:
-        return self._watches.get(origin) or self._watches.setdefault(origin, Watch())
+        found = self._watches.get(origin)
+        if found is None:
+            found = self._watches.setdefault(origin, Watch())
+            if self._early:
+                found.doubt()
+        return found
+
+    @property
+    def doubted(self) -> bool:
+        """Whether there is reason to doubt any of them."""
+        return any(watch.doubted for watch in list(self._watches.values())) or (self._early and not self._watches)
 
     @property
     def flushes(self) -> int:
@@ -151,7 +176,8 @@ class Watches:
         return sum(watch.failovers for watch in list(self._watches.values()))
 
     def doubt(self) -> None:
-        """A call failed: any of them may be another one by now."""
+        """A call failed, or something was left to say: any of them may not know what it should, also one never heard of."""
+        self._early = True
         for watch in list(self._watches.values()):
             watch.doubt()
 

@@ -13,11 +13,12 @@ from lockwatch.tokens import happened
 from lockwatch.tokens.access import SignedToken, access_token, access_verifier, custom_claims, subject_text
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.config import DAY, JWTConfig
+from lockwatch.tokens.entropy import ENTROPY
 from lockwatch.tokens.names import TAG, jti_of
 from lockwatch.tokens.outcomes import Grant, Outcome, Reason, Revocation, Rotation
 from lockwatch.tokens.policy import SessionPolicy
 from lockwatch.tokens.ring import KeyRing
-from lockwatch.tokens.sessions import ENTROPY, Sessions
+from lockwatch.tokens.sessions import Sessions
 
 JTI: Final = 12
 RANDOM: Final = ENTROPY + JTI

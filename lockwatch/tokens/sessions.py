@@ -15,6 +15,7 @@ from typing import Final
 
 from lockwatch.errors import StoreError
 from lockwatch.flow import Call, Flow, Reply, words_of
+from lockwatch.tokens.entropy import Random
 from lockwatch.tokens.failover import Kept, RecentRevocations, Spool, Watches
 from lockwatch.tokens.names import TAG, Names, tag_in, tag_of
 from lockwatch.tokens.outcomes import Grant, Issued, Outcome, Reason, Revocation, Rotation, Session, Standing
@@ -22,8 +23,6 @@ from lockwatch.tokens.policy import SessionPolicy
 from lockwatch.tokens.refresh import NO_PARENT, PARENT, SECRET, Format, RefreshToken, hash_of
 from lockwatch.tokens.sealing import NONCE, NONE, Sealer, encoded
 
-ENTROPY: Final = 64
-"""Random bytes a flow takes."""
 _SECOND: Final = 1_000_000
 _FAMILY: Final = 12
 _ORIGIN_LIFETIME: Final = 400 * 86_400 * _SECOND
@@ -46,7 +45,7 @@ class Sessions:
     def __init__(self, names: Names, sealer: Sealer, format: Format, policy: SessionPolicy, spool: Spool | None = None) -> None:  # noqa: A002
         self.policy = policy
         self.watch = Watches()
-        self.spool: Spool = spool or RecentRevocations()
+        self.spool: Spool = RecentRevocations() if spool is None else spool
         self._names, self._sealer, self._format = names, sealer, format
         self._idle, self._absolute, self._grace = _us(policy.idle), _us(policy.absolute), _us(policy.grace)
         self._tombstone = _us(policy.tombstone)
@@ -61,7 +60,7 @@ class Sessions:
 
     def issue(self, grant: Grant, now: float, entropy: bytes, device: Mapping[str, str] | None = None) -> Flow[Issued]:
         """Begin a session. Raises: StoreError."""
-        random, session = _Random(entropy, _FAMILY), self.session_of(grant.subject, entropy)
+        random, session = Random(entropy, _FAMILY), self.session_of(grant.subject, entropy)
         tag, family = session[:TAG], session[TAG:]
         yield from self._attend(self._names.origin(tag), now)
         text = self._format.write(RefreshToken(tag, family, 0, NO_PARENT, encoded(random.take(SECRET))), now)
@@ -84,7 +83,7 @@ class Sessions:
         token = self._format.read(text, now)
         if token is None:
             return Rotation(Outcome.UNKNOWN)
-        random, origin = _Random(entropy), self._names.origin(token.tag)
+        random, origin = Random(entropy), self._names.origin(token.tag)
         yield from self._attend(origin, now)
         own = hash_of(text)
         successor = self._format.write(
@@ -248,6 +247,16 @@ class Sessions:
         named = kept.call if kept.call.script == "deny" else kept.call._replace(words=families) if families else None
         self.spool.settle(kept, named and Kept(named, kept.at, True))
 
+    @property
+    def owes(self) -> bool:
+        """Whether something waits to be said to a server that may not have heard it."""
+        return len(self.spool) > 0 and self.watch.doubted
+
+    def attend(self, now: float) -> Flow[None]:
+        """Say again what waits, to every server that may not have heard it. Raises: StoreError."""
+        for origin in dict.fromkeys([self._origin(kept.call) for kept in self.spool.due(now)]):
+            yield from self._attend(origin, now)
+
     def _attend(self, origin: str, now: float) -> Flow[None]:
         """Every minute and after every failure: see whether the server is still the one it was, and if not, revoke again."""
         if not self.watch[origin].due(now):
@@ -272,22 +281,6 @@ class Sessions:
 def read_standing(reply: Reply) -> Standing:
     """What a reply to `standing` says."""
     return Standing(_OUTCOMES[reply[0]], _REASONS[reply[1]])
-
-
-class _Random:
-    """Random bytes, each given out once."""
-
-    __slots__ = ("_at", "_bytes")
-
-    def __init__(self, entropy: bytes, taken: int = 0) -> None:
-        self._bytes, self._at = entropy, taken
-
-    def take(self, length: int) -> bytes:
-        taken = self._bytes[self._at : self._at + length]
-        self._at += length
-        if len(taken) != length:
-            raise ValueError(f"a flow takes {ENTROPY} random bytes, not {len(self._bytes)}")
-        return taken
 
 
 def _us(seconds: float) -> int:

@@ -11,14 +11,15 @@ from lockwatch.alerts.alert import ATTACK_DETECTED, Alert
 from lockwatch.alerts.channels import Channel, Endpoint, WebhookChannel
 from lockwatch.alerts.delivery import Courier
 from lockwatch.alerts.dispatch import Alerts
-from lockwatch.alerts.outbox import Delivery, Outbox
+from lockwatch.alerts.outbox import Outbox
+from lockwatch.alerts.record import Delivery
 from lockwatch.alerts.resolver import Resolver
 from lockwatch.alerts.shelf import SpoolShelf
 from lockwatch.spool.directory import Directory
 from tests.alerts.test_signing import OLD
 
 START = 1_795_500_000.0
-ALL = ("unsure", "waiting", "delivered", "dead")
+ALL = ("waiting", "delivered", "dead")
 
 
 class Bench:

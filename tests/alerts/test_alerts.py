@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sqlite3
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from lockwatch import verify_webhook
-from lockwatch.alerts.alert import ATTACK_DETECTED, AUDIT_DEGRADED, BURST, DIGEST, TOKEN_REUSE
+from lockwatch.alerts.alert import ATTACK_DETECTED, AUDIT_DEGRADED, AUDIT_RECOVERED, BURST, DIGEST, TOKEN_REUSE
 from lockwatch.alerts.circuit import Budget, Circuit
 from lockwatch.alerts.outbox import MOST_WAITING, Outbox
 from lockwatch.alerts.schedule import MAX_AGE, Answer
@@ -211,39 +212,6 @@ async def test_the_same_alert_is_sent_once(tmp_path: Path) -> None:
         assert hook.ids == ["msg_1"]
 
 
-async def test_what_is_prepared_is_kept_but_not_sent_before_it_counts(tmp_path: Path) -> None:
-    async with receiver() as hook, bench(tmp_path, hook) as desk:
-        mine, others = desk.alerts.prepare(desk.alert(BURST)), desk.alerts.prepare(desk.alert(BURST))
-        assert mine is not None
-        assert others is not None
-        await desk.alerts.finish()
-        assert hook.connections == 0
-        assert [delivery.state for delivery in desk.deliveries()] == ["unsure"] * 2
-        mine.confirm()
-        others.withdraw()
-        await desk.alerts.finish()
-        assert hook.ids == ["msg_1"]
-        assert len(desk.deliveries()) == 1
-
-
-async def test_what_nobody_decides_is_sent(tmp_path: Path) -> None:
-    async with receiver() as hook, bench(tmp_path, hook) as desk:
-        desk.alerts.prepare(desk.alert(BURST))
-        await desk.passes(29)
-        assert hook.connections == 0
-        await desk.passes(10)
-        assert hook.ids == ["msg_1"]
-
-
-async def test_what_is_withdrawn_takes_nothing_from_the_budget(tmp_path: Path) -> None:
-    async with receiver() as hook, bench(tmp_path, hook, per_hour=4) as desk:
-        for _ in range(20):
-            kept = desk.alerts.prepare(desk.alert(BURST))
-            assert kept is not None
-            assert kept.kept
-            kept.withdraw()
-
-
 async def test_too_many_alerts_become_a_digest_and_leave_room_for_attacks(tmp_path: Path) -> None:
     async with receiver() as hook, bench(tmp_path, hook, per_hour=10) as desk:
         for number in range(1000):
@@ -355,8 +323,7 @@ def orphan(desk: Bench, alerts: int) -> Path:
     (endpoint,) = desk.alerts.endpoints
     box = desk.shelf.open()
     for number in range(alerts):
-        state = "unsure" if number % 2 else "waiting"
-        box.add(f"theirs_{number}", BURST, b'{"type":"x"}', {endpoint.key: endpoint.name}, START, state)
+        box.add(f"theirs_{number}", BURST, b'{"type":"x"}', {endpoint.key: endpoint.name}, START)
     database = box._database
     assert database is not None
     box.disconnect()
@@ -364,7 +331,7 @@ def orphan(desk: Bench, alerts: int) -> Path:
     return database.claim.path
 
 
-async def test_an_orphan_is_adopted_and_what_it_was_unsure_of_is_sent(tmp_path: Path) -> None:
+async def test_an_orphan_is_adopted(tmp_path: Path) -> None:
     async with receiver() as hook, bench(tmp_path, hook) as desk:
         path = orphan(desk, 120)
         desk.raised()
@@ -434,7 +401,6 @@ async def test_what_waits_for_a_receiver_that_is_gone_from_the_settings_goes_to_
 async def test_alerts_nobody_wants_are_not_kept(tmp_path: Path) -> None:
     async with bench(tmp_path) as desk:
         assert not desk.alerts.raise_(desk.alert())
-        assert desk.alerts.prepare(desk.alert()) is None
         assert desk.deliveries() == []
 
 
@@ -466,3 +432,29 @@ def test_the_budget_fills_evenly_and_common_types_may_use_half() -> None:
 def test_alerts_are_made_without_touching_the_disk(tmp_path: Path) -> None:
     Bench(tmp_path / "nothing", "https://hooks.example.com/")
     assert not list(tmp_path.iterdir())
+
+
+async def test_an_audit_log_that_stays_broken_is_told_once_and_so_is_its_recovery(tmp_path: Path) -> None:
+    problems: list[str] = []
+    async with receiver() as hook, bench(tmp_path, hook) as desk:
+        desk.alerts.audit = lambda: problems
+
+        async def told(seconds: float) -> list[str]:
+            await desk.passes(seconds)
+            return [json.loads(request.body)["type"] for request in hook.received]
+
+        assert await told(60) == []
+        problems.append("the sink does not answer")
+        assert await told(6) == []
+        problems.clear()
+        assert await told(60) == []
+        problems.append("the sink does not answer")
+        assert await told(600) == [AUDIT_DEGRADED]
+        assert json.loads(hook.received[0].body)["data"]["problems"] == ["the sink does not answer"]
+        problems.clear()
+        assert await told(20) == [AUDIT_DEGRADED]
+        problems.append("again")
+        assert await told(20) == [AUDIT_DEGRADED]
+        problems.clear()
+        assert await told(100) == [AUDIT_DEGRADED, AUDIT_RECOVERED]
+        assert 630 <= json.loads(hook.received[1].body)["data"]["seconds"] <= 660

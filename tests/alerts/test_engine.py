@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from flask import Flask
 from starlette.testclient import TestClient
 
 from lockwatch import ConfigurationError, LockWatch, LockWatchConfig, SlackChannel, WebhookChannel, verify_webhook
 from lockwatch.alerts.alert import ATTACK_DETECTED, Alert
 from lockwatch.engine import Engine
+from lockwatch.event import APP, Event
+from lockwatch_flask import LockWatch as FlaskLockWatch
 from tests.alerts.receivers import answers, hangs, receiver
 from tests.alerts.test_signing import NEW, OLD
 
@@ -81,6 +85,24 @@ async def test_health_says_what_keeps_alerts_from_arriving() -> None:
         await lockwatch.aclose()
 
 
+async def test_an_audit_log_in_trouble_is_known_to_the_alerts() -> None:
+    def down(rows: object) -> None:
+        raise OSError("no route to the archive")
+
+    async with receiver() as hook:
+        options = {"webhook_urls": hook.url(), "webhook_secrets": OLD, "allow_private_webhooks": True}
+        engine = Engine(LockWatchConfig(audit_sinks=[down], **options))
+        assert engine.alerts is not None
+        assert engine.alerts.audit is not None
+        assert engine.stream is not None
+        await engine.open()
+        assert engine.alerts.audit() == ()
+        engine.stream.post(Event(time_us=time.time_ns() // 1000, kind=APP, action="export"))
+        await until(lambda: engine.alerts is not None and engine.alerts.audit is not None and engine.alerts.audit())
+        await engine.aclose()
+        assert Engine(LockWatchConfig(**options)).alerts.audit is None
+
+
 def test_alerts_are_off_until_somebody_is_to_be_told() -> None:
     engine = Engine(LockWatchConfig())
     assert engine.alerts is None
@@ -121,3 +143,43 @@ def test_a_switch_that_is_neither_is_refused() -> None:
         LockWatchConfig.from_env({"LOCKWATCH_ALLOW_PRIVATE_WEBHOOKS": "maybe"})
     with pytest.raises(ConfigurationError, match="neither True nor False"):
         LockWatchConfig(allow_private_webhooks="no")  # type: ignore[arg-type]
+
+
+async def test_a_closed_application_leaves_no_outbox_open_and_goes_on_when_it_opens_again(tmp_path: Path) -> None:
+    async with receiver() as hook:
+        engine = Engine(LockWatchConfig(webhook_urls=hook.url(), webhook_secrets=OLD, allow_private_webhooks=True))
+        assert engine.alerts is not None
+        for number in range(3):
+            await engine.open()
+            engine.alerts.raise_(alert(number))
+            await engine.aclose()
+            assert len(hook.received) == number + 1
+            await engine.alerts.deliver()
+            assert not engine.alerts._keeper.opened
+
+
+async def test_blocking_code_delivers_before_it_closes() -> None:
+    async with receiver() as hook:
+        engine = Engine(LockWatchConfig(webhook_urls=hook.url(), webhook_secrets=OLD, allow_private_webhooks=True), blocking=True)
+
+        def use() -> None:
+            assert engine.alerts is not None
+            engine.open_sync()
+            engine.alerts.raise_(alert())
+            engine.close()
+
+        await asyncio.to_thread(use)
+        assert hook.ids == ["msg_1"]
+
+
+def test_the_alerts_of_an_application_are_at_hand_on_either_framework() -> None:
+    options = {"webhook_urls": ["https://hooks.example.com/"], "webhook_secrets": OLD}
+    with pytest.raises(ConfigurationError, match="nobody is alerted"):
+        LockWatch(FastAPI()).alerts  # noqa: B018
+    assert LockWatch(FastAPI(), **options).alerts.endpoints[0].name.startswith("hooks.example.com")
+    app, silent = Flask("shop"), Flask("silent")
+    lockwatch, muted = FlaskLockWatch(app, **options), FlaskLockWatch(silent)
+    with app.app_context():
+        assert lockwatch.alerts.endpoints[0].name.startswith("hooks.example.com")
+    with silent.app_context(), pytest.raises(ConfigurationError, match="nobody is alerted"):
+        muted.alerts  # noqa: B018

@@ -1,4 +1,4 @@
-"""A process that is killed right after it raised an alert, or counted one: the next process delivers it."""
+"""A process that is killed right after it raised an alert: the next process delivers it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-
-import pytest
 
 from lockwatch import LockWatchConfig, verify_webhook
 from lockwatch.engine import Engine
@@ -23,19 +21,18 @@ from lockwatch import LockWatchConfig
 from lockwatch.alerts.alert import ATTACK_DETECTED, Alert
 from lockwatch.engine import Engine
 
-url, secret, place, how = sys.argv[1:]
+url, secret, place = sys.argv[1:]
 config = LockWatchConfig(webhook_urls=url, webhook_secrets=secret, allow_private_webhooks=True, spool_dir=place)
 alerts = Engine(config).alerts
 alert = Alert("msg_killed", ATTACK_DETECTED, time.time_ns() // 1000, {"campaign": "c1"})
-alerts.raise_(alert) if how == "raised" else alerts.prepare(alert)
+alerts.raise_(alert)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.parametrize("how", ["raised", "prepared"])
-async def test_the_next_process_delivers_what_a_killed_one_raised(tmp_path: Path, how: str) -> None:
+async def test_the_next_process_delivers_what_a_killed_one_raised(tmp_path: Path) -> None:
     async with receiver() as hook:
-        words = [sys.executable, "-c", textwrap.dedent(CHILD), hook.url(), OLD, str(tmp_path), how]
+        words = [sys.executable, "-c", textwrap.dedent(CHILD), hook.url(), OLD, str(tmp_path)]
         child = await asyncio.to_thread(subprocess.run, words, capture_output=True, cwd=Path.cwd(), check=False)
         assert child.returncode == -signal.SIGKILL, child.stderr
         assert hook.connections == 0

@@ -27,6 +27,10 @@ def main(arguments: list[str]) -> int:
         from tests.benchmarks import sessions
 
         return _tell(sessions.run_all(options.rounds, options.checks), options.markdown)
+    if options.command == "audit":
+        from tests.benchmarks import audit
+
+        return _tell(audit.run(options.rows), options.markdown)
     if options.here:
         return _tell(checks.run(options.rounds, options.checks), options.markdown)
     return checks.run_elsewhere(arguments, options.python)
@@ -57,9 +61,11 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     session = commands.add_parser("sessions", help="what a refresh costs, and what a session takes")
     session.add_argument("--rounds", type=int, default=15)
     session.add_argument("--checks", type=int, default=1000, help="per contender and round")
+    log = commands.add_parser("audit", help="a large audit log on PostgreSQL: writing, asking, forgetting")
+    log.add_argument("--rows", type=int, default=1_000_000)
     for command in (check, requests):
         command.add_argument("--python", default=sys.executable, help="the interpreter to measure")
-    for command in (check, requests, token, session):
+    for command in (check, requests, token, session, log):
         command.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     return parser.parse_args(arguments)
 

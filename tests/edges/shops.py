@@ -16,6 +16,8 @@ from starlette.requests import Request
 import lockwatch
 import lockwatch_flask
 from lockwatch import JWTAuth, RateLimit
+from lockwatch.event import Event
+from lockwatch.limits.plan import UNMATCHED
 from tests.edges import asgi
 
 Limit = tuple[str, Mapping[str, Any]]
@@ -34,6 +36,8 @@ class Route:
     status: int = 200
     group: str = ""
     settles: int | None = None
+    logs_in: bool = False
+    """Its requests say in `X-Login` what the endpoint says of the attempt: ``ok``, ``bad``, ``attempt`` or nothing."""
     decorated: bool = False
     """By `@lockwatch.limit` in both frameworks; else as a dependency in FastAPI."""
 
@@ -97,10 +101,25 @@ class Column:
 
     name: str
     lockwatch: Any
+    events: list[Event]
+
+    def listen(self) -> None:
+        """Collect the events of the requests from now on."""
+        self.events = []
+
+        async def collect(events: list[Event]) -> None:
+            self.events += events
+
+        self.engine.listen(collect)
+
+    async def told(self) -> list[dict[str, Any]]:
+        """The events so far, without what differs by nature: times, ids, how a template is written."""
+        assert await self.engine.flush()
+        return [_plain(event) for event in self.events]
 
     async def send(self, ask: Ask) -> Answer:
         """Send one request, with a token where it asks for one."""
-        headers = dict(ask.headers)
+        headers = {"user-agent": "shopper/1", **ask.headers}
         if ask.bearer is not None:
             pair = await self.tokens.issue_token_pair(ask.bearer[0], {"scope": ask.bearer[1]})
             headers["authorization"] = f"Bearer {pair.access_token}"
@@ -144,6 +163,8 @@ class OnFastAPI(Column):
     def _add(self, router: Any, route: Route, group: Group | None) -> None:
         async def endpoint(request: Request, response: Response) -> Any:
             response.status_code = int(request.headers.get("x-status", route.status))
+            if route.logs_in:
+                await self._log_in(request)
             if route.settles is not None:
                 await request.state.lockwatch.settle(route.settles)
             return {"path": route.path}
@@ -158,6 +179,16 @@ class OnFastAPI(Column):
         if route.exempt or (group is not None and group.exempt):
             view = self.lockwatch.exempt(view)
         router.add_api_route(route.path, view, methods=[route.method], dependencies=dependencies)
+
+    async def _log_in(self, request: Request) -> None:
+        user, said = request.headers.get("x-name", "ann"), request.headers.get("x-login")
+        if said == "ok":
+            await self.lockwatch.login_succeeded(request, username=user)
+        elif said == "bad":
+            await self.lockwatch.login_failed(request, username=user, reason="bad_password")
+        elif said == "attempt":
+            async with self.lockwatch.login_attempt(request, user, limits="1/minute"):
+                pass
 
     async def exchange(self, ask: Ask) -> Answer:
         seen = await asgi.http(self.app, ask.method, ask.path, body=ask.body, peer=ask.peer, headers=dict(ask.headers))
@@ -199,6 +230,8 @@ class OnFlask(Column):
 
     def _add(self, blueprint: Any, route: Route, name: str) -> None:
         def endpoint(**_: Any) -> Any:
+            if route.logs_in:
+                self._log_in()
             if route.settles is not None:
                 flask.g.lockwatch.settle(route.settles)
             return {"path": route.path}, int(flask.request.headers.get("x-status", route.status))
@@ -212,6 +245,17 @@ class OnFlask(Column):
         if route.exempt:
             view = self.lockwatch.exempt(view)
         blueprint.add_url_rule(route.path.replace("{", "<").replace("}", ">"), name, view, methods=[route.method])
+
+    def _log_in(self) -> None:
+        request = flask.request
+        user, said = request.headers.get("x-name", "ann"), request.headers.get("x-login")
+        if said == "ok":
+            self.lockwatch.login_succeeded(request, username=user)
+        elif said == "bad":
+            self.lockwatch.login_failed(request, username=user, reason="bad_password")
+        elif said == "attempt":
+            with self.lockwatch.login_attempt(request, user, limits="1/minute"):
+                pass
 
     async def exchange(self, ask: Ask) -> Answer:
         return await asyncio.to_thread(self._exchange, ask)  # a thread of a server, with no event loop in it
@@ -273,6 +317,17 @@ def _answer(status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Ans
     elif status < 400 and kind == "application/json":
         said = json.loads(body)
     return Answer(status, ours, said)
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    found = {name: getattr(event, name) for name in event.__slots__}
+    for name in ("time_us", "latency_us", "bytes_sent", "request_id", "trace_id"):
+        found.pop(name)
+    if event.route != UNMATCHED:
+        found["route"] = (event.route or "").replace("<", "{").replace(">", "}")
+    found["details"] = {name: value for name, value in event.details.items() if name != "id"}
+    found["session"] = event.session is not None
+    return found
 
 
 def _close(one: str, other: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lockwatch import JWTConfig, by_api_key, by_claim, by_form, by_json, by_user
+from lockwatch.event import HTTP, KINDS
 from tests.edges.shops import COLUMNS, Ask, Column, Group, Route, Shop
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -25,6 +26,7 @@ class Scenario:
     shop: Shop
     asks: Sequence[Ask]
     statuses: Sequence[int]
+    banned: Sequence[str] = ()
 
 
 def many(ask: Ask, times: int) -> list[Ask]:
@@ -390,6 +392,48 @@ TABLE = [
         [200, 200, 401],
     ),
     Scenario(
+        "what the application says of log-ins",
+        Shop([Route("/login", [("2/minute", {"count": "failures"})], "POST", logs_in=True)]),
+        [
+            *many(Ask("/login", "POST", {"x-login": "ok"}), 3),
+            *many(Ask("/login", "POST", {"x-login": "bad"}), 2),
+            Ask("/login", "POST", {"x-login": "ok"}),
+        ],
+        [200, 200, 200, 200, 200, 429],
+    ),
+    Scenario(
+        "attempts to log in",
+        Shop([Route("/login", method="POST", logs_in=True)]),
+        [
+            *many(Ask("/login", "POST", {"x-login": "attempt"}), 2),
+            Ask("/login", "POST", {"x-login": "attempt", "x-status": "401"}),
+            Ask("/login", "POST", {"x-login": "attempt"}),
+            Ask("/login", "POST", {"x-login": "attempt", "x-name": "bob"}),
+        ],
+        [200, 200, 401, 429, 200],
+    ),
+    Scenario(
+        "the banned",
+        Shop([Route("/a", ["9/minute"])], {"bans": True}),
+        [Ask("/a", peer=A), Ask("/a", peer=B), Ask("/none", peer=A), Ask("/a", headers={"origin": "https://x.example"}, peer=A)],
+        [403, 200, 403, 403],
+        [f"ip:{A}"],
+    ),
+    Scenario(
+        "banned users, and sessions that pass a ban of their address",
+        Shop([Route("/a", jwt={})], {**JWT, "bans": True}),
+        [Ask("/a", bearer=("eve", "")), Ask("/a", bearer=("ann", ""), peer=A), Ask("/a", peer=A)],
+        [403, 200, 403],
+        ["user:eve", f"ip:{A}"],
+    ),
+    Scenario(
+        "users the application says are banned",
+        Shop([Route("/a"), Route("/b", ["9/minute"])], {"bans": True}, user="x-user"),
+        [Ask(path, headers={"x-user": user}) for path in ("/a", "/b") for user in ("eve", "ann")],
+        [403, 200, 403, 200],
+        ["user:eve"],
+    ),
+    Scenario(
         "a token while limits are off",
         Shop([Route("/me", ["1/minute"], jwt={})], {**JWT, "mode": "off"}),
         [*many(Ask("/me", bearer=("ann", "")), 2), Ask("/me")],
@@ -402,12 +446,21 @@ async def compared(scenario: Scenario, options: dict[str, Any]) -> None:
     """Send the requests of a scenario to both frameworks, in step."""
     columns = [made(replace(scenario.shop, options={**options, **scenario.shop.options})) for made in COLUMNS]
     try:
+        for column in columns:
+            column.listen()
+            for subject in scenario.banned:
+                await column.engine.bans.add(subject, seconds=600, reason="test")
         for ask, status in zip(scenario.asks, scenario.statuses, strict=True):
             first, *others = [await column.send(ask) for column in columns]
             assert first.status == status, (columns[0].name, ask, first)
             for column, answer in zip(columns[1:], others, strict=True):
                 assert answer.same(first), (column.name, ask, first, answer)
         assert counted(columns[0]) == counted(columns[1])
+        events, others = [await column.told() for column in columns]
+        for kind in KINDS:
+            of_kind, other = [[event for event in listed if event["kind"] == kind] for listed in (events, others)]
+            assert other == of_kind
+        assert sum(event["kind"] == HTTP for event in events) == len(scenario.asks)
     finally:
         for column in columns:
             await column.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from fastapi import Depends, FastAPI
 
 from lockwatch import Claims, ConfigurationError, JWTAuth, JWTConfig, LockWatch, RateLimit, TokenError, by_user
 from lockwatch.errors import RefreshRefused
+from lockwatch.event import AUTH, Event
 from tests import servers
 from tests.edges.asgi import http
 
@@ -122,6 +124,32 @@ async def test_applications_share_sessions_by_name_and_nothing_else(redis_server
     assert [decision.allowed for decision in decisions] == [True, True], "limits are their own"
     for each in (shop, admin, stranger):
         await each.aclose()
+
+
+async def test_what_becomes_of_tokens_is_posted_to_whoever_listens() -> None:
+    heard: list[Event] = []
+
+    async def hear(events: list[Event]) -> None:
+        heard.extend(events)
+
+    app, lockwatch = make()
+    lockwatch.engine.listen(hear)
+    app.include_router(lockwatch.auth_router())
+    pair = await lockwatch.tokens.issue_token_pair("alice", device={"agent": "phone"})
+    sent = json.dumps({"refresh_token": pair.refresh_token}).encode()
+    new = await http(app, "POST", "/auth/refresh", headers={"content-type": "application/json"}, body=sent)
+    bearer = {"authorization": f"Bearer {new.json()['access_token']}"}
+    assert (await http(app, "POST", "/auth/logout-all", headers=bearer)).status == 204
+    await lockwatch.flush()
+    assert await lockwatch.engine.flush()
+    told = [event for event in heard if event.kind == AUTH]
+    assert [(event.action, event.outcome, event.user) for event in told] == [
+        ("token.issued", "success", "alice"),
+        ("token.refreshed", "success", "alice"),
+        ("token.revoked", "success", "alice"),
+    ]
+    assert told[0].session == told[1].session == told[2].details["ended"][0]
+    await lockwatch.aclose()
 
 
 @pytest.mark.parametrize(

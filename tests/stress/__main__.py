@@ -6,9 +6,16 @@ import argparse
 import sys
 from typing import Any
 
-from tests.stress import admission, adversary, failover, keys, servers
+from tests.stress import admission, adversary, audit, failover, keys, servers
 
-PROGRAMS: dict[str, Any] = {"admission": admission, "adversary": adversary, "failover": failover, "keys": keys, "servers": servers}
+PROGRAMS: dict[str, Any] = {
+    "admission": admission,
+    "adversary": adversary,
+    "audit": audit,
+    "failover": failover,
+    "keys": keys,
+    "servers": servers,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -139,7 +139,7 @@ class PostgresSink:
             why = "its tables are missing" if found is None else f"its tables are at revision {found}"
             raise self.standing.failed(f"{why}; run: lockwatch db upgrade")
         try:
-            await upgrades.upgrade(self._database)
+            await upgrades.upgrade_aside(self._database)
         except ConfigurationError:
             raise
         except Exception as error:

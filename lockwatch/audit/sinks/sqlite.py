@@ -140,7 +140,7 @@ class SqliteSink:
         if not self._migrate:
             why = "its tables are missing" if found is None else f"its tables are at revision {found}"
             raise self.standing.failed(f"{why}; run: lockwatch db upgrade")
-        await upgrades.upgrade(self._database)
+        await upgrades.upgrade_aside(self._database)
 
     def _close(self) -> None:
         file, self._file = self._file, None

@@ -1,0 +1,54 @@
+"""Losses, and the rows that tell of them. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from lockwatch.event import SYSTEM, Event
+
+GAP: Final = "gap"
+
+
+class Losses:
+    """What was lost since the last gap was told, by reason and kind.
+
+    Attributes:
+        total: events lost since the process began.
+    """
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._counts: dict[tuple[str, str], int] = {}
+        self._seen: dict[tuple[str, str], int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def add(self, kind: str, reason: str, count: int = 1) -> None:
+        """Count events that were lost."""
+        self.total += count
+        self._counts[reason, kind] = self._counts.get((reason, kind), 0) + count
+
+    def follow(self, dropped: dict[tuple[str, str], int]) -> None:
+        """Count what another counter, which only grows, has counted since this was last asked: by kind and reason."""
+        for key, count in dropped.items():
+            if (more := count - self._seen.get(key, 0)) > 0:
+                self._seen[key] = count
+                self.add(*key, more)
+
+    def tell(self, now_us: int) -> list[Event]:
+        """One gap for each reason; nothing is left untold then."""
+        reasons: dict[str, dict[str, int]] = {}
+        for (reason, kind), count in self._counts.items():
+            reasons.setdefault(reason, {})[kind] = count
+        self._counts = {}
+        return [gap(now_us, reason, kinds) for reason, kinds in reasons.items()]
+
+
+def gap(now_us: int, reason: str, kinds: dict[str, int], rows: tuple[str, int, int] | None = None) -> Event:
+    """A gap: events of these kinds and counts are lost. `rows` are process and first and last number, where they had numbers."""
+    process, first, last = rows or ("", None, None)
+    details: dict[str, Any] = {"from_seq": first, "to_seq": last, "count": sum(kinds.values()), "reason": reason, "kinds": kinds}
+    if process:
+        details["process"] = process
+    return Event(time_us=now_us, kind=SYSTEM, action=GAP, outcome="failure", details=details)

@@ -1,0 +1,202 @@
+"""The recorder: what happened becomes rows, rows go into the spool and to every sink, and a loss becomes a row too."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import time
+from functools import partial
+from typing import Final
+
+from lockwatch import native
+from lockwatch.audit.backlog import Backlog
+from lockwatch.audit.floods import Floods
+from lockwatch.audit.gaps import Losses, gap
+from lockwatch.audit.health import AuditHealth
+from lockwatch.audit.orphans import NAME, Orphanage
+from lockwatch.audit.sender import Sender
+from lockwatch.audit.settings import AuditSettings
+from lockwatch.audit.writer import Writer
+from lockwatch.event import HTTP, SYSTEM, Event
+from lockwatch.spool.database import Database
+from lockwatch.spool.directory import Directory
+from lockwatch.spool.journal import Journal
+from lockwatch.stream import Stream
+from lockwatch.worker import shared
+
+logger = logging.getLogger("lockwatch")
+TELLING: Final = 1.0
+"""Seconds between two gaps."""
+PATIENCE: Final = 5.0
+"""Seconds that `finish` waits for sinks."""
+REMEMBERED: Final = 60.0
+"""Seconds for which a loss makes the health degraded."""
+NO_ROOM: Final = "no room"
+DAMAGED: Final = "damaged in the spool"
+UNSAVED: Final = "the process ended"
+
+
+class Recorder:
+    """The audit log of one application, on the worker's loop.
+
+    Args:
+        settings: of the application.
+        stream: whose events it gets.
+        late: rows go into the spool only when no sink had them within that many seconds; 0 spools them first.
+    """
+
+    def __init__(self, settings: AuditSettings, stream: Stream, late: float = 0.0) -> None:
+        self._settings = settings
+        self._stream = stream
+        self._late = late
+        self._inherited: list[object] = []
+        self._begin()
+        native.tell_of_forks(self)
+
+    def forked(self) -> None:
+        """Begin anew in a child: another process, another chain, another spool, connections of its own."""
+        self._inherited.append((self._senders, self._backlog.let_go()))
+        self._begin()
+
+    async def consume(self, events: list[Event]) -> None:
+        """Make rows of events."""
+        native.at_home(self)
+        self._record([event for event in self._floods.merge(events) if self._is_wanted(event)])
+
+    async def settle(self) -> None:
+        """Spool what is new, have it delivered, tell of losses."""
+        self._tell(force=False)
+        self._backlog.store(self._late)
+        self._backlog.settle()
+        self._send()
+        self._block()
+
+    async def finish(self) -> None:
+        """Wait until every sink that works has everything, `PATIENCE` seconds at most."""
+        self._tell(force=True)
+        ends = time.monotonic() + PATIENCE
+        self._send()
+        while not all(sender.rests for sender in self._senders) and time.monotonic() < ends:
+            await asyncio.sleep(0.001)
+            for sender in self._senders:
+                if not sender.busy and not sender.rests:
+                    self._start(sender)
+        self._backlog.settle()
+
+    async def close(self) -> None:
+        """Let go of spool and sinks. What has not arrived stays in the spool."""
+        if running := [task for task in self._running.values() if not task.done()]:
+            await asyncio.wait(running, timeout=PATIENCE)
+        self._orphanage.close()
+        if left := self._backlog.close():
+            logger.error("lockwatch: %d audit rows are in memory alone, because there is no spool and no sink takes them", left)
+        for sender in self._senders:
+            await shared().attempt(f"closing {sender.name}", sender.sink.aclose)
+
+    def health(self) -> AuditHealth:
+        """How it does."""
+        backlog, directory = self._backlog, self._settings.directory
+        return AuditHealth(
+            self._problems(),
+            self._writer.seq,
+            self._stream.pending + backlog.rows,
+            backlog.oldest,
+            backlog.in_memory,
+            self._losses.total,
+            "" if directory is None else str(directory.path),
+            backlog.spooled_bytes,
+            {sender.name: sender.fault for sender in self._senders},
+            self._orphanage.adopted,
+            () if directory is None else directory.foreign(),
+        )
+
+    def _begin(self) -> None:
+        settings = self._settings
+        self.pid = os.getpid()
+        self._losses, self._floods = Losses(), Floods()
+        self._told = self._lost_at = 0.0
+        bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - unique, not secret
+        self._writer = Writer(secrets.token_hex(8), settings.redactor, bits, settings.headers)
+        self._running: dict[str, asyncio.Task[None]] = {}
+        sinks = settings.sinks()
+        names = _unique([sink.name for sink in sinks])
+        directory = settings.directory
+        self._backlog = Backlog(names, None if directory is None else partial(self._open, directory), self._damaged)
+        self._orphanage = Orphanage(directory, names, self._damaged)
+        self._senders = [Sender(name, sink, self._backlog, self._orphanage) for name, sink in zip(names, sinks, strict=True)]
+
+    def _open(self, directory: Directory) -> Journal:
+        """Raises: SpoolError."""
+        claim = directory.claim(NAME)
+        return Journal(Database(claim, self._settings.spool_bytes, self._settings.synchronous))
+
+    def _is_wanted(self, event: Event) -> bool:
+        path, exempt = event.path, self._settings.exempt
+        if not exempt or event.kind != HTTP or path is None:
+            return True
+        return not any(path.startswith(p[:-1]) if p.endswith("*") else path == p for p in exempt)
+
+    def _record(self, events: list[Event]) -> None:
+        """Make rows of events; those there is no room for are lost before they have a number."""
+        kept: list[Event] = []
+        for event in events:
+            if self._backlog.room(event.kind):
+                kept.append(event)
+            else:
+                self._lose(event.kind, NO_ROOM, event.count)
+        if kept:
+            self._backlog.add(self._writer.rows(kept))
+
+    def _tell(self, force: bool) -> None:
+        before = self._losses.total
+        self._losses.follow(self._stream.dropped)
+        now = time.monotonic()
+        if self._losses.total != before:
+            self._lost_at = now
+        if self._losses and self._backlog.room(SYSTEM) and (force or now >= self._told + TELLING):
+            self._told = now
+            self._record(self._losses.tell(time.time_ns() // 1000))
+
+    def _lose(self, kind: str, reason: str, count: int) -> None:
+        self._losses.add(kind, reason, count)
+        self._lost_at = time.monotonic()
+
+    def _damaged(self, process: str, first: int, last: int, count: int) -> None:
+        """Rows that had a number are lost."""
+        logger.error("lockwatch: %d audit rows are lost, because their place in the spool is damaged", count)
+        self._losses.total += count
+        self._lost_at = time.monotonic()
+        place = (process, first, last) if process else None
+        self._record([gap(time.time_ns() // 1000, DAMAGED, {"unknown": count}, place)])
+
+    def _send(self) -> None:
+        for sender in self._senders:
+            if not sender.busy:
+                self._start(sender)
+
+    def _start(self, sender: Sender) -> None:
+        sender.busy = True
+        self._running[sender.name] = shared().run(shared().attempt(f"audit rows to {sender.name}", sender.run))
+
+    def _block(self) -> None:
+        """Say whether events can be kept."""
+        backlog = self._backlog
+        unsafe = bool(backlog.fault) and any(sender.fault for sender in self._senders)
+        self._stream.blocked = (backlog.fault or NO_ROOM) if self._settings.denies and (unsafe or not backlog.room(HTTP)) else ""
+
+    def _problems(self) -> tuple[str, ...]:
+        found = [f"the audit spool does not work: {self._backlog.fault}"] if self._backlog.fault else []
+        found += [f"audit rows wait: {sender.fault}" for sender in self._senders if sender.fault]
+        if self._lost_at and time.monotonic() - self._lost_at < REMEMBERED:
+            found.append(f"{self._losses.total} events left no audit row; gaps tell when")
+        if self._stream.blocked:
+            found.append("requests are refused, because events cannot be kept")
+        return tuple(found)
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Names of sinks, with a number where two are the same."""
+    return [name if name not in names[:i] else f"{name} ({i + 1})" for i, name in enumerate(names)]
