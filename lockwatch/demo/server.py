@@ -83,6 +83,7 @@ def serving(redis_url: str | None, port: int) -> Iterator[Running]:
     with _quiet(), receiving() as receiver, TemporaryDirectory() as spool, _bound(port) as listener:
         lockwatch = LockWatch(config=settings(redis_url, receiver, spool))
         asyncio.run(_probe(lockwatch))
+        lockwatch.audit.init_sync()  # now, not in the middle of what is measured
         meter = Meter(application(lockwatch))
         server = uvicorn.Server(_config(meter))
         thread = threading.Thread(target=server.run, args=([listener],), name="lockwatch-demo")
