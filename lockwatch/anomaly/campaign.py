@@ -75,7 +75,11 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something new about a campaign: one alert's worth."""
+    """Something new about a campaign.
+
+    It is one alert's worth where `actions` holds an ``alert``. An update without one only proposes what is to be done about sources
+    or targets that came in since.
+    """
 
     campaign: Campaign
     kind: Literal["opened", "updated", "resolved"]

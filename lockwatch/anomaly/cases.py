@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2s
 from typing import Any, Final, Literal
 
 from lockwatch.anomaly.campaign import EVERYONE, Action, Campaign, Change, Evidence
 from lockwatch.anomaly.packing import NO_KEY
-from lockwatch.anomaly.rules import Rule, Settings
+from lockwatch.anomaly.rules import DAY, Rule, Settings
 
 NAMED: Final = 1000
 """Sources, and targets, of one campaign that are named."""
@@ -40,14 +40,20 @@ class Case:
     evidence: dict[str, list[float]] = field(default_factory=dict)
     examples: list[str] = field(default_factory=list)
     over: bool = False
+    new_sources: list[bytes] = field(default_factory=list)
+    new_targets: list[bytes] = field(default_factory=list)
 
     def sign(self, at_us: int, source: bytes, target: bytes, attempts: int, example: str) -> None:
         """One more sign of it."""
         self.seen_us = max(self.seen_us, at_us)
         self.started_us = min(self.started_us, at_us)
         self.attempts += attempts
-        self.source_count += _count(self.sources, source, attempts)
-        self.target_count += _count(self.targets, target, attempts)
+        if _count(self.sources, source, attempts):
+            self.source_count += 1
+            self.new_sources = [*self.new_sources[-NAMED:], source]
+        if _count(self.targets, target, attempts):
+            self.target_count += 1
+            self.new_targets = [*self.new_targets[-NAMED:], target]
         if example and example not in self.examples and len(self.examples) < EXAMPLES:
             self.examples.append(example)
 
@@ -122,16 +128,32 @@ class Cases:
             return self._tell(case, rule, "opened", now_us)
         if case.over or now_us - case.seen_us >= rule.quiet * SECOND:
             return self._tell(case, rule, "resolved", now_us)
+        past = now_us - case.told_us
         grown = case.attempts >= _GROWTH * case.told_attempts or len(case.compromised) > case.told_compromised
-        if grown and now_us - case.told_us >= rule.cooldown * SECOND:
+        if (grown and past >= rule.cooldown * SECOND) or (past >= DAY * SECOND and case.seen_us > case.told_us):
             return self._tell(case, rule, "updated", now_us)
-        return None
+        return self._enforce(case, rule, now_us)
 
     def _tell(self, case: Case, rule: Rule, kind: Literal["opened", "updated", "resolved"], now_us: int) -> Change:
         case.detected_us = case.detected_us if case.told_us else now_us
         case.told_us, case.told_attempts, case.told_compromised = now_us, case.attempts, len(case.compromised)
         campaign = _campaign(case, rule, now_us, resolved=kind == "resolved")
-        return Change(campaign, kind, _actions(campaign, rule, kind))
+        case.new_sources, case.new_targets = [], []
+        if rule.dry_run:
+            return Change(campaign, kind)
+        alert = Action("alert", "everyone", EVERYONE, 0, campaign.reason)
+        return Change(campaign, kind, (alert, *([] if kind == "resolved" else _proposed(campaign, rule))))
+
+    def _enforce(self, case: Case, rule: Rule, now_us: int) -> Change | None:
+        """What is proposed for sources and targets that are new since: nothing to tell, but to do."""
+        sources, targets = tuple(case.new_sources), tuple(case.new_targets)
+        case.new_sources, case.new_targets = [], []
+        if rule.dry_run or not ((rule.ban and sources) or (rule.challenge and targets and rule.name.endswith(".account"))):
+            return None
+        whole = _campaign(case, rule, now_us, resolved=False)
+        new = replace(whole, sources=sources, targets=targets)
+        told = replace(whole, sources=_before(sources, whole.sources), targets=_before(targets, whole.targets))
+        return Change(told, "updated", tuple(_proposed(new, rule)))
 
     def campaigns(self, now_us: int) -> list[Campaign]:
         """The open campaigns that were told, as they are known now."""
@@ -153,10 +175,10 @@ class Cases:
             self._open[case.rule] = case
 
 
-def _count(seen: dict[bytes, float], key: bytes, weight: float) -> int:
-    """Note `key`; 1 when it is new."""
+def _count(seen: dict[bytes, float], key: bytes, weight: float) -> bool:
+    """Note `key`; whether it is new."""
     if key == NO_KEY:
-        return 0
+        return False
     before = seen.pop(key, None)
     if before is None and len(seen) >= NAMED:
         del seen[next(iter(seen))]
@@ -197,11 +219,13 @@ def _first(weights: dict[bytes, float]) -> tuple[bytes, ...]:
     return tuple(sorted(weights, key=weights.__getitem__, reverse=True))
 
 
-def _actions(campaign: Campaign, rule: Rule, kind: str) -> tuple[Action, ...]:
-    if rule.dry_run:
-        return ()
-    alert = Action("alert", "everyone", EVERYONE, 0, campaign.reason)
-    return (alert,) if kind == "resolved" else (alert, *_challenges(campaign, rule), *_bans(campaign, rule))
+def _before(new: tuple[bytes, ...], known: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """`known` with what is new in front."""
+    return tuple(dict.fromkeys([*reversed(new), *known]))[:NAMED]
+
+
+def _proposed(campaign: Campaign, rule: Rule) -> list[Action]:
+    return [*_challenges(campaign, rule), *_bans(campaign, rule)]
 
 
 def _challenges(campaign: Campaign, rule: Rule) -> list[Action]:

@@ -43,7 +43,7 @@ class Cells:
         self._pool = [[0.0, 0.0] for _ in range(_POOLED)]
         self._all = [0.0, 0.0]
         self._spread = [[0.0, 0.0] for _ in range(_POOLED + 1)]
-        self._day = [0.0, 0.0]
+        self._day = [0.0, 0.0, 0.0]
 
     @property
     def hours(self) -> float:
@@ -64,7 +64,7 @@ class Cells:
         all_squares, all_expected = self._spread[_POOLED]
         everywhere = (all_squares + 2 * _PRIOR) / (all_expected + _PRIOR)
         here = (squares + everywhere * 2 * _PRIOR) / (expected + 2 * _PRIOR)
-        days = (self._day[0] + 2 * _PRIOR) / (self._day[1] + _PRIOR)
+        days = (min(self._day[:2]) + 2 * _PRIOR) / (self._day[2] + _PRIOR)
         return min(max(here, days, _PHI[0]), _PHI[1])
 
     def learn(self, hour: int, count: float, expected: float, factor: float) -> None:
@@ -81,10 +81,11 @@ class Cells:
                 place[1] = place[1] * _DECAY + expected
 
     def learn_day(self, count: float, expected: float) -> None:
-        """A day has passed. Only what was above the expectation counts, twice: a site that calms down is not restless."""
+        """A day has passed. A site that calms down is not restless: twice what lies above the expectation, if that is less."""
         if self.hours > 2 * READY:
-            self._day[0] = self._day[0] * _DAY_DECAY + 2 * max(min(count, 4 * expected + 4) - expected, 0) ** 2
-            self._day[1] = self._day[1] * _DAY_DECAY + expected
+            excess = min(count, 4 * expected + 4) - expected
+            squares = (2 * max(excess, 0.0) ** 2, excess**2, expected)
+            self._day = [old * _DAY_DECAY + new for old, new in zip(self._day, squares, strict=True)]
 
     def dump(self) -> list[Any]:
         """Its state."""

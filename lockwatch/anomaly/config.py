@@ -109,7 +109,11 @@ class AnomalyConfig:
     @property
     def detection(self) -> Settings:
         """The settings of the detector. Bursts of an address are counted exactly, and not there."""
-        return Settings(rules=ruled(self.rules), off=frozenset({*self.rules_off, BURST}))
+        rules = ruled(self.rules)
+        if self.respond == "ban":  # the detector then speaks of every source that joins a campaign
+            banning = {name: replace(rules[name], ban=int(self.ban_seconds) or 1) for name in self.ban_rules if name in rules}
+            rules = MappingProxyType({**rules, **banning})
+        return Settings(rules=rules, off=frozenset({*self.rules_off, BURST}))
 
     def allows(self, response: str) -> bool:
         """Whether `respond` reaches that far."""

@@ -75,8 +75,9 @@ class Detector:
         activity.add(0)
         if novel:
             activity.add(1)
-        if novel and self._cases.holder(login.address) is not None:
+        if novel:
             self._cases.breached(login.address, login.user)
+        if novel and self._cases.holder(login.address) is not None:
             return  # what an attacker opened does not become known
         self._tools.succeed(login.agent, login.at_us)
         self._pairs.learn(login, login.at_us)

@@ -47,20 +47,36 @@ class Story:
                     self.bans.setdefault(action.subject_hash, (change.campaign.updated_us, action.seconds, action.reason))
 
 
-def replay(events: Iterable[Event], names: Names, settings: Settings | None = None) -> Story:
-    """Run the rules over `events`, which come in order of time."""
-    detector, story, tally, until = Detector(settings), Story(), Tally(), 0
-    for event in events:
-        if event.time_us >= until:
-            if tally.events:
-                story.take(detector.feed(tally))
-            tally, until = Tally(), event.time_us - event.time_us % INTERVAL + INTERVAL
-        tally.add(event, names)
-        story.events += 1
-    if tally.events:
-        story.take(detector.feed(tally))
-        story.take(detector.tick(until))
-    return story
+class Rerun:
+    """Runs the rules over events, which come in order of time.
+
+    Args:
+        names: told by name who it was.
+        settings: of the detector.
+    """
+
+    def __init__(self, names: Names, settings: Settings | None = None) -> None:
+        self._names = names
+        self._detector, self._story, self._tally, self._until = Detector(settings), Story(), Tally(), 0
+
+    def take(self, event: Event) -> None:
+        """Take an event."""
+        if event.time_us >= self._until:
+            self._feed()
+            self._until = event.time_us - event.time_us % INTERVAL + INTERVAL
+        self._tally.add(event, self._names)
+        self._story.events += 1
+
+    def _feed(self) -> None:
+        if self._tally.events:
+            self._story.take(self._detector.feed(self._tally))
+            self._tally = Tally()
+
+    def end(self) -> Story:
+        """What the rules have said."""
+        self._feed()
+        self._story.take(self._detector.tick(self._until))
+        return self._story
 
 
 def read_events(lines: Iterable[str]) -> Iterator[Event]:

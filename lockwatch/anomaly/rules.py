@@ -97,7 +97,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "spray",
         "change of the number of addresses with several failing users and no success",
-        16,
+        13,
         DAY,
         "more addresses than usual try several users each ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,
@@ -106,7 +106,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "stuffing.distributed",
         "change of the number of novel (user, network) pairs that fail, by hour of the week",
-        16,
+        13,
         DAY,
         "more users than usual fail from networks they never used ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,

@@ -23,7 +23,7 @@ class Registers:
 
     def __init__(self, size: int = 64, raw: bytes | None = None) -> None:
         self._raw = bytearray(size) if raw is None else bytearray(raw)
-        self._count = 0 if raw is None else self._estimate()
+        self._count = 0 if raw is None else -1
 
     def add(self, key: bytes) -> None:
         """See `key`, eight bytes of a hash."""
@@ -33,10 +33,12 @@ class Registers:
         rank = (rest & -rest).bit_length() or 50
         if self._raw[at] < rank:
             self._raw[at] = rank
-            self._count = self._estimate()
+            self._count = -1
 
     def __len__(self) -> int:
         """How many different keys were seen, about."""
+        if self._count < 0:
+            self._count = self._estimate()
         return self._count
 
     def _estimate(self) -> int:

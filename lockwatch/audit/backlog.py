@@ -115,7 +115,7 @@ class Backlog:
         if self._open is None or now < self._again:
             return not self.fault
         due = [(n, batch) for n, batch in self._fresh.items() if now - batch.made >= older_than]
-        if not due:
+        if not due and self._journal is not None:
             return True
         try:
             self._append(self._opened(), due)

@@ -22,7 +22,7 @@ from tests.simulation.attacks import ATTACKS
 from tests.simulation.benign import BENIGN
 from tests.simulation.measure import Bench, Outcome
 from tests.simulation.plot import plot
-from tests.simulation.report import table
+from tests.simulation.report import rules, table
 from tests.simulation.world import Scenario, World
 
 QUICK = {"A1": 1.0, "A2": 1.0, "A3": 1.0, "A6": 2.0, "A7": 3.0, "A13": 1.0, "A14": 1.0, "A15": 1.0, "A16": 1.0, "A17": 1.0}
@@ -44,6 +44,7 @@ def main() -> None:
     run.add_argument("--ablate", default="", help="rules or channels that are off, separated by commas")
     run.add_argument("--compare", action="store_true", help="run the policies of others over the same events")
     run.add_argument("--out", help="append to this file")
+    commands.add_parser("rules", help="the table of rules")
     for name in ("table", "plot"):
         command = commands.add_parser(name)
         command.add_argument("files", nargs="+")
@@ -54,6 +55,8 @@ def main() -> None:
         _run(options)
     elif options.command == "table":
         print(table(_read(options.files)))
+    elif options.command == "rules":
+        print(rules())
     else:
         plot(_read(options.files), Path(options.to))
 

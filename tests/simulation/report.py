@@ -8,6 +8,8 @@ from random import Random
 from statistics import fmean, median
 from typing import Any
 
+from lockwatch.anomaly.rules import RULES, Rule
+
 Record = dict[str, Any]
 
 
@@ -16,6 +18,26 @@ def interval(values: Sequence[float], of: Callable[[Sequence[float]], float] = f
     rng = Random(0)
     found = sorted(of(rng.choices(values, k=len(values))) for _ in range(rounds))
     return found[int(0.025 * rounds)], found[int(0.975 * rounds) - 1]
+
+
+def rules(rows: Sequence[Rule] = RULES) -> str:
+    """The table of rules, as the documentation prints it."""
+    lines = [
+        "| rule | signal | threshold | window | told again after | proposes | false alarms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for rule in rows:
+        proposes = "nothing (on trial)" if rule.dry_run else f"challenge for {_span(rule.challenge)}" if rule.challenge else "alert"
+        cells = [f"`{rule.name}`", rule.signal, f"{rule.threshold:g}", _span(rule.window), _span(rule.cooldown), proposes]
+        lines.append(f"| {' | '.join([*cells, f'{rule.false_alarms:.2f}'])} |")
+    return "\n".join(lines)
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
 
 
 def table(records: list[Record]) -> str:

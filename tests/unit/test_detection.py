@@ -150,6 +150,18 @@ def test_a_user_who_is_broken_into_is_named_and_does_not_become_known() -> None:
     assert not detector.knows(next(iter(tally.logins.values())))
 
 
+def test_what_joins_a_campaign_is_acted_on_at_once_and_told_later() -> None:
+    rules = ruled({"failures.address": {"ban": 600}})
+    detector = Detector(Settings(rules=rules))
+    first = told([login(f"user{n}", "203.0.113.7", at=n) for n in range(30)], detector)
+    assert [action.kind for change in first for action in change.actions] == ["alert", "ban"]
+    then = told([login(f"user{n}", "203.0.113.8", at=60 + n) for n in range(30)], detector)
+    assert [(change.kind, [action.kind for action in change.actions]) for change in then] == [("updated", ["ban"])]
+    assert then[0].actions[0].subject_hash == NAMES.address("203.0.113.8")
+    assert then[0].campaign.id == first[0].campaign.id
+    assert then[0].campaign.sources[0] == NAMES.address("203.0.113.8")
+
+
 def test_a_million_names_and_addresses_fill_bounded_tables() -> None:
     bounds = Settings(sources=500, accounts=500, known_bytes=4096)
     detector = Detector(bounds)
