@@ -242,6 +242,8 @@ class Engine:
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         self._say_where()
+        if self.stream is not None:
+            self.stream.wake()
         if self.alerts is not None:
             self.alerts.begin()
         if self.identity is not None:
@@ -255,6 +257,8 @@ class Engine:
     def open_sync(self) -> None:
         """`open` for blocking code; the background begins."""
         self._say_where()
+        if self.stream is not None:
+            self.stream.wake()
         if self.alerts is not None:
             self.alerts.begin()
         self.link.sync_store()
