@@ -158,7 +158,11 @@ def anchors(page: Path) -> set[str]:
 
 # ------------------------------------------------------------ examples
 @pytest.mark.parametrize("example", list(examples()), ids=lambda example: example[0].place)
-def test_example_runs(example: list[Block], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_runs(
+    example: list[Block], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # files of examples, and their spools, are nobody's
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     for name in ("REDIS_URL", "WEB_CONCURRENCY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LOCKWATCH_STORE_TIMEOUT", "2")  # no example is about a deadline, and a machine may be busy
