@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.watcher import Watcher
     from lockwatch.audit.health import AuditHealth
+    from lockwatch.audit.logger import AuditLogger
     from lockwatch.audit.recorder import Recorder
-    from lockwatch.audit.trail import AuditTrail
     from lockwatch.identity import Identity
     from lockwatch.spool.directory import Directory
 
@@ -138,24 +138,23 @@ class Engine:
         self.consumers.insert(0 if first else len(self.consumers), consumer)
         return stream
 
+    def report(self, kind: str, action: str, **fields: Any) -> None:
+        """Tell those that want events what somebody did; `fields` are those of `Event`."""
+        self.post(Event(time_us=time.time_ns() // 1000, kind=kind, action=action, **fields))
+
+    @cached_property
+    def audit(self) -> AuditLogger:
+        """The audit log, for the application itself. Raises: ConfigurationError, where there is none."""
+        if self.recorder is None:
+            raise ConfigurationError("there is no audit log; set audit_database_url, like 'sqlite+aiosqlite:///audit.db'")
+        from lockwatch.audit.logger import AuditLogger
+
+        return AuditLogger(recording=self, config=self.config)
+
     def post(self, event: Event) -> None:
         """Tell whoever wants events of one; from any thread."""
         if self.stream is not None:
             self.stream.post(event)
-
-    def report(self, kind: str, action: str, **fields: Any) -> None:
-        """Tell those that want events what somebody did; `fields` are those of `Event`."""
-        if self.stream is not None:
-            self.stream.post(Event(time_us=time.time_ns() // 1000, kind=kind, action=action, **fields))
-
-    @cached_property
-    def trail(self) -> AuditTrail:
-        """The audit log, for the application itself. Raises: ConfigurationError, where there is none."""
-        if self.recorder is None:
-            raise ConfigurationError("there is no audit log; set audit_database_url, like 'sqlite+aiosqlite:///audit.db'")
-        from lockwatch.audit.trail import AuditTrail
-
-        return AuditTrail(self)
 
     async def flush(self, within: float = 10.0) -> bool:
         """Wait until everything posted so far has gone where it goes; False when that takes longer than `within` seconds."""
@@ -276,8 +275,8 @@ class Engine:
             await self._pump.flush(LEAVING, end=True)
         if self.alerts is not None:
             await self.alerts.aclose()
-        if "trail" in self.__dict__:
-            await self.trail.aclose()
+        if "audit" in self.__dict__:
+            await self.audit.close()
         await self.link.aclose()
         if self.identity is not None:
             await self.identity.aclose()
@@ -294,6 +293,8 @@ class Engine:
             self._pump.flush_sync(LEAVING, end=True)
         if self.alerts is not None:
             self.alerts.close()
+        if "audit" in self.__dict__:
+            self.audit.close_sync()
         self.link.close()
         if self.identity is not None:
             self.identity.close()

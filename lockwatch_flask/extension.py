@@ -16,6 +16,7 @@ from lockwatch.by_hand import charges_of, mark, overriding
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine, Health
 from lockwatch.errors import ConfigurationError
+from lockwatch.event import ADMIN
 from lockwatch.limits.decision import Decision, tightest
 from lockwatch.limits.declaration import Declaration, Limits
 from lockwatch.limits.policy import Charge
@@ -134,16 +135,19 @@ class LockWatch(Operated):
     def reset(self, name: str, subject: str, limits: Limits) -> bool:
         """Forget what `take` charged; whether there was anything. Raises: StoreError."""
         engine = self.engine
-        return engine.link.drive_sync(engine.admission.resetting(self._charges(name, subject, limits, 1))) > 0
+        found = engine.link.drive_sync(engine.admission.resetting(self._charges(name, subject, limits, 1)))
+        engine.report(ADMIN, "limit.reset", target=subject, route=name, details={"buckets": found})
+        return found > 0
 
     def health(self) -> Health:
         """The state of this process's protections, as last seen."""
         return self.engine.health()
 
     def flush(self) -> None:
-        """Wait until everything decided so far is settled, in every application."""
+        """Wait until everything decided so far is settled, and everything recorded so far has arrived, in every application."""
         for engine in list(self._engines.values()):
             engine.admission.settlement.finish_sync()
+            engine.flush_sync()
 
     def close(self) -> None:
         """Settle what is left, and close every connection; the next use opens them again."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.direct import AnomalyDetector
-    from lockwatch.audit.trail import AuditTrail
+    from lockwatch.audit.logger import AuditLogger
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -68,9 +68,9 @@ class Operated:
         return self.engine.bans
 
     @property
-    def audit(self) -> AuditTrail:
+    def audit(self) -> AuditLogger:
         """The audit log: `record`, `query`, `flush`. Raises: ConfigurationError, where there is none."""
-        return self.engine.trail
+        return self.engine.audit
 
     @property
     def tokens(self) -> JWTRotationManager:
