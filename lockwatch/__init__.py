@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TokenError,
     )
     from lockwatch.fastapi import JWTAuth, LockWatch, RateLimit, rate_limit
+    from lockwatch.fastapi.middleware import LockWatchMiddleware
     from lockwatch.keys import by_api_key, by_claim, by_form, by_ip, by_json, by_user
     from lockwatch.keys import by_api_key as key_by_api_key
     from lockwatch.keys import by_ip as key_by_ip
@@ -59,6 +60,7 @@ __all__ = [
     "Limit",
     "LockWatch",
     "LockWatchConfig",
+    "LockWatchMiddleware",
     "LockwatchError",
     "RateLimit",
     "RateLimitConfig",
@@ -97,6 +99,7 @@ _HOMES = {
     "lockwatch.errors": (
         "Banned ConfigurationError InvalidWebhook LockwatchError RateLimited StoreError StoreUnavailable TokenError"
     ),
+    "lockwatch.fastapi.middleware": "LockWatchMiddleware",
     "lockwatch.fastapi": "JWTAuth LockWatch RateLimit rate_limit",
     "lockwatch.keys": "by_api_key by_claim by_form by_ip by_json by_user",
     "lockwatch.limiter": "RateLimitConfig RateLimitState RateLimiter",

@@ -36,8 +36,26 @@ class Late(click.Group):
         """A command by its name."""
         if cmd_name not in _LATE:
             return super().get_command(ctx, cmd_name)
-        found: click.Command = getattr(import_module(_LATE[cmd_name]), cmd_name)
+        try:
+            found: click.Command = getattr(import_module(_LATE[cmd_name]), cmd_name)
+        except ModuleNotFoundError as error:
+            return _without(cmd_name, error)
         return found
+
+
+def _without(name: str, error: ModuleNotFoundError) -> click.Command:
+    """What stands in the place of a command whose libraries are not installed. Raises: the error, if it is ours."""
+    missing = (error.name or "").partition(".")[0]
+    if missing in ("", "lockwatch"):
+        raise error
+    said = f"needs {missing}: pip install 'lockwatch[all]'"
+
+    @click.command(name, short_help=f"({said})", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+    @click.argument("rest", nargs=-1)
+    def stub(rest: tuple[str, ...]) -> None:
+        raise Unusable(f"lockwatch {name} {said}")
+
+    return stub
 
 
 @click.group(cls=Late)

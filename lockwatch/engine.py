@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import secrets
-import sys
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.admission import Admission
@@ -16,7 +16,7 @@ from lockwatch.anomaly.config import AnomalyConfig, alerting, settings_of
 from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
 from lockwatch.config import LockWatchConfig
-from lockwatch.errors import StoreError
+from lockwatch.errors import ConfigurationError, StoreError
 from lockwatch.event import Event
 from lockwatch.limits import flows
 from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.watcher import Watcher
     from lockwatch.audit.health import AuditHealth
+    from lockwatch.audit.logger import AuditLogger
     from lockwatch.audit.recorder import Recorder
     from lockwatch.identity import Identity
     from lockwatch.spool.directory import Directory
@@ -135,6 +136,19 @@ class Engine:
         self.consumers.insert(0 if first else len(self.consumers), consumer)
         return stream
 
+    def report(self, kind: str, action: str, **fields: Any) -> None:
+        """Tell those that want events what somebody did; `fields` are those of `Event`."""
+        self.post(Event(time_us=time.time_ns() // 1000, kind=kind, action=action, **fields))
+
+    @cached_property
+    def audit(self) -> AuditLogger:
+        """The audit log, for the application itself. Raises: ConfigurationError, where there is none."""
+        if self.recorder is None:
+            raise ConfigurationError("there is no audit log; set audit_database_url, like 'sqlite+aiosqlite:///audit.db'")
+        from lockwatch.audit.logger import AuditLogger
+
+        return AuditLogger(recording=self, config=self.config)
+
     def post(self, event: Event) -> None:
         """Tell whoever wants events of one; from any thread."""
         if self.stream is not None:
@@ -228,6 +242,8 @@ class Engine:
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         self._say_where()
+        if self.stream is not None:
+            self.stream.wake()
         if self.alerts is not None:
             self.alerts.begin()
         if self.identity is not None:
@@ -241,6 +257,8 @@ class Engine:
     def open_sync(self) -> None:
         """`open` for blocking code; the background begins."""
         self._say_where()
+        if self.stream is not None:
+            self.stream.wake()
         if self.alerts is not None:
             self.alerts.begin()
         self.link.sync_store()
@@ -255,6 +273,8 @@ class Engine:
             await self._pump.flush(LEAVING, end=True)
         if self.alerts is not None:
             await self.alerts.aclose()
+        if "audit" in self.__dict__:
+            await self.audit.close()
         await self.link.aclose()
         if self.identity is not None:
             await self.identity.aclose()
@@ -271,6 +291,8 @@ class Engine:
             self._pump.flush_sync(LEAVING, end=True)
         if self.alerts is not None:
             self.alerts.close()
+        if "audit" in self.__dict__:
+            self.audit.close_sync()
         self.link.close()
         if self.identity is not None:
             self.identity.close()
@@ -301,12 +323,9 @@ class Engine:
 
     def _spools(self) -> Directory | None:
         """Where this application keeps what must outlive the process."""
-        from lockwatch.spool.directory import Directory, default_place
+        from lockwatch.spool.directory import directory_at
 
-        place = self.config.spool_dir
-        if place is None or sys.platform == "win32":  # no locks there that end with their process
-            return None
-        return Directory(default_place() if place == "auto" else Path(place).expanduser(), self.config.namespace)
+        return directory_at(self.config.spool_dir, self.config.namespace)
 
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""

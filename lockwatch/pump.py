@@ -51,12 +51,16 @@ class Pump:
         self.chores: list[Chore] = []
         self.finishers: list[Chore] = []
         self.endings: list[Chore] = []
+        self._ended = False
         self._turn: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def step(self) -> None:
         """Hand over what waits, as far as the time goes; on the worker's loop."""
         async with self._alone():
+            if self._ended and not self.stream.pending:
+                return
+            self._ended = False
             ends = thread_time() + self._budget()
             more = await self._portion()
             while more and thread_time() < ends:
@@ -73,8 +77,11 @@ class Pump:
         await self._all("flush", self.finishers)
 
     async def end(self) -> None:
-        """`finish`, and let go of what is open."""
+        """`finish`, and let go of what is open. Does nothing a second time, unless something has happened since."""
+        if self._ended and not self.stream.pending:
+            return
         await self.finish()
+        self._ended = True
         await self._all("end", self.endings)
 
     async def flush(self, within: float, end: bool = False) -> bool:

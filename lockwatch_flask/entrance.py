@@ -37,7 +37,7 @@ class Entrance:
         banned = None if visit is None or guard.doorkeeper is None else guard.doorkeeper.turned_away(visit)
         if banned is None and guard.admission.denied.known and (known := self._known(environ)) is not None:
             headers, body = known
-            start_response(_line(429), headers)
+            start_response(status_line(429), headers)
             return [body]
         visit = visit or Visit(guard, environ)
         if guard.admission.mode == "off" or banned is not None:
@@ -61,7 +61,7 @@ class Entrance:
         if turned is None:
             return None
         if guard.engine.stream is not None:
-            guard.engine.stream.post(noted(environ, client, turned))
+            guard.engine.stream.post(noted(environ, client, turned, guard))
         return texts(turned.headers), b"" if environ["REQUEST_METHOD"] == "HEAD" else turned.body
 
 
@@ -84,7 +84,7 @@ class Doorman:
             refused = self._charge()
             if refused is not None:
                 code, headers, self._refusal = refused
-                status = _line(code)
+                status = status_line(code)
         visit.started(int(status[:3]))
         if self.witness is not None:
             self.witness.started(int(status[:3]))
@@ -192,7 +192,8 @@ def texts(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
-def _line(status: int) -> str:
+def status_line(status: int) -> str:
+    """What WSGI calls a status."""
     return f"{status} {HTTPStatus(status).phrase}"
 
 

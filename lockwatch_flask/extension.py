@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction, isfunction
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from flask import Blueprint, Flask, current_app, has_app_context
 
@@ -16,6 +17,7 @@ from lockwatch.by_hand import charges_of, mark, overriding
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine, Health
 from lockwatch.errors import ConfigurationError
+from lockwatch.event import ADMIN
 from lockwatch.limits.decision import Decision, tightest
 from lockwatch.limits.declaration import Declaration, Limits
 from lockwatch.limits.policy import Charge
@@ -28,6 +30,7 @@ from lockwatch_flask.operating import Operated
 from lockwatch_flask.refusal import ensure_handled
 
 F = TypeVar("F", bound=Any)
+_opened: WeakSet[Engine] = WeakSet()
 
 
 class LockWatch(Operated):
@@ -61,6 +64,7 @@ class LockWatch(Operated):
             raise ConfigurationError("init_app(app) came after the first request; call it where the application is made")
         engine = self.engine_of(app)
         app.extensions["lockwatch"] = self
+        _opened.add(engine)
         if obstacle := native.obstacle():
             engine.warn(f"nothing runs in the background: {obstacle}")
         app.wsgi_app = Entrance(app.wsgi_app, Guard(engine, app))  # type: ignore[method-assign]
@@ -134,16 +138,19 @@ class LockWatch(Operated):
     def reset(self, name: str, subject: str, limits: Limits) -> bool:
         """Forget what `take` charged; whether there was anything. Raises: StoreError."""
         engine = self.engine
-        return engine.link.drive_sync(engine.admission.resetting(self._charges(name, subject, limits, 1))) > 0
+        found = engine.link.drive_sync(engine.admission.resetting(self._charges(name, subject, limits, 1)))
+        engine.report(ADMIN, "limit.reset", target=subject, route=name, details={"buckets": found})
+        return found > 0
 
     def health(self) -> Health:
         """The state of this process's protections, as last seen."""
         return self.engine.health()
 
     def flush(self) -> None:
-        """Wait until everything decided so far is settled, in every application."""
+        """Wait until everything decided so far is settled, and everything recorded so far has arrived, in every application."""
         for engine in list(self._engines.values()):
             engine.admission.settlement.finish_sync()
+            engine.flush_sync()
 
     def close(self) -> None:
         """Settle what is left, and close every connection; the next use opens them again."""
@@ -175,6 +182,14 @@ class LockWatch(Operated):
             return _acting(holder, act) if isfunction(holder) else holder
 
         return declaring
+
+
+@atexit.register
+def _finish() -> None:
+    """Settle what is left when a process ends, as a server has it do at SIGTERM."""
+    for engine in list(_opened):
+        if engine.link.backlog:
+            engine.admission.settlement.finish_sync()
 
 
 def _acting(function: Callable[..., Any], act: Callable[[], None]) -> Callable[..., Any]:

@@ -7,32 +7,27 @@ say who the user is.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from flask import Flask, current_app, g, got_request_exception, has_app_context, request
+from flask import Flask, current_app, g, got_request_exception, request
 
-from lockwatch import guard, native
+from lockwatch import native
 from lockwatch.engine import Engine
-from lockwatch.errors import RequestRefused
-from lockwatch.flow import Steps
-from lockwatch.guard import Refused, method_named
 from lockwatch.keys import BodyKey, by_ip, by_user, is_prefixed
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import UNMATCHED, Plan, Step
 from lockwatch.shortcut import Shortcut
 from lockwatch_flask import marks
-from lockwatch_flask.body import fields_of
+from lockwatch_flask.blocking import Blocking
 from lockwatch_flask.entrance import Environ, entry_of, is_preflight
 from lockwatch_flask.refusal import own_answers
 from lockwatch_flask.visit import Visit, visit_in
 
-T = TypeVar("T")
 
-
-class Guard(guard.Guard):
+class Guard(Blocking):
     """The engine at one Flask application's doors.
 
     Attributes:
@@ -88,28 +83,6 @@ class Guard(guard.Guard):
         stack = () if view is None else tuple(marks.holders(self.app, blueprints, view, method))
         declared, lifted = marks.declared(stack), marks.lifts_outer(stack)
         return self.compose(declared, marks.required(stack), method, template, exempt or lifted)
-
-    def check(self, visit: Visit, plan: Plan) -> Refused | None:
-        """Decide what `plan` says before the body is read, and record it on the visit; the refusal, when there is one."""
-        plan = self.applying(visit, plan)
-        return self.pursue(self.checking, visit, plan) if plan.steps or plan.access else None
-
-    def check_body(self, visit: Visit, plan: Plan) -> RequestRefused | None:
-        """Decide what `plan` says with the body; a refusal gives back what was charged before it."""
-        found = {
-            step.declaration: step.declaration.key.subject(fields_of(step.declaration.key, plan.reads), visit.client)
-            for step in plan.later
-            if isinstance(step.declaration.key, BodyKey)
-        }
-        return self.pursue(self.checking_later, visit, plan, plan.later, found.__getitem__)
-
-    def pursue(self, steps: Callable[..., Steps[T]], *args: Any) -> T:
-        """Run a flow that names buckets."""
-        return self.engine.link.pursue_sync(steps, *args, wait=wait)
-
-    def method_of(self, environ: Environ) -> str:
-        """The method a bucket is named after."""
-        return method_named(environ["REQUEST_METHOD"])
 
     def _first(self) -> None:
         """Before every function of the application's. Raises: RequestRefused, TokenError."""
@@ -188,16 +161,3 @@ def _asks(step: Step, known: bool) -> bool:
     if d.exempt_when is not None or d.dynamic is not None or callable(d.cost) or d.tier is not None:
         return True
     return not (d.key is by_ip or isinstance(d.key, BodyKey) or (d.key is by_user and known)) or not is_prefixed(d.key)
-
-
-def wait(awaitable: Awaitable[Any]) -> Any:
-    """Wait for what an async function of the application returned, as Flask does for async views."""
-    if not has_app_context():
-        import asyncio
-
-        return asyncio.run(_awaited(awaitable))
-    return current_app.async_to_sync(_awaited)(awaitable)
-
-
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from lockwatch.attempt import Attempt
-from lockwatch_flask.guard import wait
+from lockwatch_flask.blocking import wait
 
 
 class LoginAttempt(Attempt):

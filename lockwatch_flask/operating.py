@@ -9,6 +9,7 @@ from flask import Blueprint, Flask, Response, current_app
 
 from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError
+from lockwatch.event import ADMIN
 from lockwatch.keys import visit_of
 from lockwatch.limiter import RateLimitConfig, RateLimiter
 from lockwatch.limits.explanation import Explanation
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.direct import AnomalyDetector
+    from lockwatch.audit.logger import AuditLogger
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -48,6 +50,14 @@ class Operated:
         """The application limits, to be checked by hand; 100 requests in 60 seconds where there are none."""
         engine = self.engine
         return RateLimiter(config=RateLimitConfig(on_store_error=engine.config.on_redis_failure or "allow"), engine=engine)
+
+    @property
+    def audit(self) -> AuditLogger:
+        """The audit log of the current application: in Flask, use the methods that end in ``_sync``.
+
+        Raises: ConfigurationError, where there is none.
+        """
+        return self.engine.audit
 
     @property
     def tokens(self) -> JWTRotationManager:
@@ -146,7 +156,10 @@ class Operated:
         """
         overview = self.overview()
         self.engine.admission.denied.known.clear()
-        return self.engine.link.drive_sync(overview.reset(self._names(overview, tenant), _subjects(overview, subject), route))
+        found = self.engine.link.drive_sync(overview.reset(self._names(overview, tenant), _subjects(overview, subject), route))
+        told = subject if isinstance(subject, str) else ", ".join(subject)
+        self.engine.report(ADMIN, "limit.reset", target=told, route=route, tenant=tenant, details={"buckets": found})
+        return found
 
     def explain(self, route: str, subject: str | Sequence[str], *, tenant: str | None = None) -> Explanation:
         """What a request of `subject` on `route` would get now, policy by policy.

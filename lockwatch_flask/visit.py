@@ -14,9 +14,10 @@ from lockwatch.headers import quota_headers
 from lockwatch.keys import by_ip
 from lockwatch.limits.decision import Decision, tightest
 from lockwatch.limits.plan import Plan
+from lockwatch_flask.blocking import variable_of
 
 if TYPE_CHECKING:
-    from lockwatch_flask.guard import Guard
+    from lockwatch_flask.blocking import Blocking
 
 _FORWARDED: Final = (
     (b"x-forwarded-for", "HTTP_X_FORWARDED_FOR"),
@@ -24,7 +25,6 @@ _FORWARDED: Final = (
     (b"x-real-ip", "HTTP_X_REAL_IP"),
 )
 _ENDED: Final[dict[str, Any]] = {"REQUEST_METHOD": "GET", "PATH_INFO": ""}
-_BARE: Final = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 
 
 class Visit(visit.Visit):
@@ -38,14 +38,14 @@ class Visit(visit.Visit):
         banned: why it is turned away, in the application's own way of answering.
     """
 
-    guard: Guard
+    guard: Blocking
     waiting: Plan | None = None
     template = ""
     outer = False
     error: BaseException | None = None
     banned: Banned | None = None
 
-    def __init__(self, guard: Guard, environ: dict[str, Any]) -> None:
+    def __init__(self, guard: Blocking, environ: dict[str, Any]) -> None:
         self.guard = guard
         self._environ = environ
         within = environ.get("lockwatch")
@@ -116,12 +116,6 @@ class Visit(visit.Visit):
 
     def _is_current(self) -> bool:
         return has_request_context() and request.environ is self._environ
-
-
-def variable_of(name: bytes) -> str:
-    """What a header of that lower-case name is called in the environment of a WSGI request."""
-    plain = name.decode("latin-1").upper().replace("-", "_")
-    return plain if plain in _BARE else f"HTTP_{plain}"
 
 
 def forwarded(environ: dict[str, Any]) -> Headers:

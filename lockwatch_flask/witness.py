@@ -6,17 +6,17 @@ from collections.abc import Callable
 from time import monotonic, monotonic_ns, time_ns
 from typing import Any, Final
 
-from lockwatch.capture import DECIDED, READ, Exchange
+from lockwatch.capture import DECIDED, Exchange
 from lockwatch.client import Client, Headers
 from lockwatch.errors import RateLimited
 from lockwatch.event import HTTP
 from lockwatch.limits.plan import UNMATCHED
 from lockwatch.shortcut import Turned
 from lockwatch.stream import Stream
-from lockwatch_flask.visit import Visit, variable_of
+from lockwatch_flask.blocking import Blocking
+from lockwatch_flask.visit import Visit
 
 _GONE: Final = (ConnectionError, BrokenPipeError)
-_HEADS: Final = tuple([(name, variable_of(name)) for name in READ])
 
 
 class Witness:
@@ -66,7 +66,7 @@ class Witness:
                 route or UNMATCHED,
                 path_of(environ),
                 query_of(environ),
-                heads_of(environ),
+                heads_of(environ, visit.guard),
                 self._status,
                 self.sent,
                 visit.decisions,
@@ -82,7 +82,7 @@ class Witness:
         )
 
 
-def noted(environ: dict[str, Any], client: Client, turned: Turned) -> Exchange:
+def noted(environ: dict[str, Any], client: Client, turned: Turned, guard: Blocking) -> Exchange:
     """The refusal of a known offender, for those that want events."""
     return Exchange(
         HTTP,
@@ -94,7 +94,7 @@ def noted(environ: dict[str, Any], client: Client, turned: Turned) -> Exchange:
         turned.route,
         path_of(environ),
         query_of(environ),
-        heads_of(environ),
+        heads_of(environ, guard),
         RateLimited.status,
         0 if environ["REQUEST_METHOD"] == "HEAD" else len(turned.body),
         turned.decisions,
@@ -115,9 +115,9 @@ def path_of(environ: dict[str, Any]) -> str:
     return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-def heads_of(environ: dict[str, Any]) -> Headers:
+def heads_of(environ: dict[str, Any], guard: Blocking) -> Headers:
     """The headers that events are made of."""
-    return [(name, environ[key].encode("latin-1", "replace")) for name, key in _HEADS if key in environ]
+    return [(name, environ[key].encode("latin-1", "replace")) for name, key in guard.heads if key in environ]
 
 
 def _asked(question: Callable[[], str | None]) -> str | None:

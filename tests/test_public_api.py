@@ -28,6 +28,7 @@ NAMES = [
     "Limit",
     "LockWatch",
     "LockWatchConfig",
+    "LockWatchMiddleware",
     "LockwatchError",
     "RateLimit",
     "RateLimitConfig",

@@ -28,6 +28,30 @@ assert b"function scripts.admit" in wire.source()
 """
 
 
+FLASK = """
+import sys
+from flask import Flask
+from lockwatch import JWTConfig
+from lockwatch_flask import LockWatch, current_claims
+from lockwatch.middleware import LockWatchFlaskMiddleware, flask_jwt_required
+app = Flask(__name__)
+lockwatch = LockWatch(app, jwt=JWTConfig(jwt_secret="a secret of at least 32 characters"), bans=True, application_limits="9/minute")
+app.register_blueprint(lockwatch.auth_blueprint())
+@app.get("/a")
+@lockwatch.limit("1/minute")
+@lockwatch.jwt_required(optional=True)
+def a(): return str(bool(current_claims))
+app.wsgi_app = LockWatchFlaskMiddleware(app.wsgi_app)
+client = app.test_client()
+assert [client.get("/a").status_code for _ in range(2)] == [200, 429]
+assert client.get("/.well-known/jwks.json").status_code == 200
+lockwatch.flush()
+lockwatch.close()
+loaded = {name.partition(".")[0] for name in sys.modules}
+assert not loaded & {"fastapi", "starlette", "pydantic", "uvicorn"}, loaded
+"""
+
+
 def run(*command: str | Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
     done = subprocess.run([str(c) for c in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
@@ -54,6 +78,17 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def with_flask(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A fresh environment with the wheel and Flask, and nothing of FastAPI."""
+    home = tmp_path_factory.mktemp("flask")
+    run(uv(), "venv", "--quiet", "--python", sys.executable, home / "venv", cwd=home)
+    found = home / "venv" / "bin" / "python"
+    run(uv(), "pip", "install", "--quiet", "--python", found, f"{wheel}[flask]", cwd=home)
+    yield found
+    shutil.rmtree(home, ignore_errors=True)
+
+
 def uv() -> str:
     found = shutil.which("uv") or str(Path(sys.executable).parent / "uv")
     assert Path(found).exists(), "uv is not on PATH; pip install uv"
@@ -69,6 +104,13 @@ def test_the_wheel_carries_both_packages_their_scripts_and_their_types(wheel: Pa
 
 def test_an_installed_wheel_limits_a_route(python: Path) -> None:
     run(python, "-W", "error", "-c", LIMITED, cwd=python.parent)
+
+
+def test_an_installed_wheel_protects_flask_without_fastapi(with_flask: Path) -> None:
+    run(with_flask, "-W", "error", "-c", FLASK, cwd=with_flask.parent)
+    assert run(with_flask, "-c", "import fastapi", cwd=with_flask.parent, check=False).returncode != 0
+    helped = run(with_flask.parent / "flask", "lockwatch", "--help", cwd=with_flask.parent).stdout
+    assert "limits" in helped
 
 
 def test_an_installed_wheel_has_a_command(python: Path) -> None:

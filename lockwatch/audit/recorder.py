@@ -28,6 +28,8 @@ from lockwatch.stream import Stream
 from lockwatch.worker import shared
 
 logger = logging.getLogger("lockwatch")
+LATE: Final = 0.04
+"""Seconds that sinks have to take a row before it goes into the spool: what they take at once is written once."""
 TELLING: Final = 1.0
 """Seconds between two gaps."""
 PATIENCE: Final = 5.0
@@ -45,13 +47,12 @@ class Recorder:
     Args:
         settings: of the application.
         stream: whose events it gets.
-        late: rows go into the spool only when no sink had them within that many seconds; 0 spools them first.
     """
 
-    def __init__(self, settings: AuditSettings, stream: Stream, late: float = 0.0) -> None:
+    def __init__(self, settings: AuditSettings, stream: Stream) -> None:
         self._settings = settings
         self._stream = stream
-        self._late = late
+        self._late = 0.0 if settings.spools_first else LATE
         self._inherited: list[object] = []
         self._begin()
         native.tell_of_forks(self)
@@ -69,7 +70,7 @@ class Recorder:
     async def settle(self) -> None:
         """Spool what is new, have it delivered, tell of losses."""
         self._tell(force=False)
-        self._backlog.store(self._late)
+        self._backlog.store(0.0 if any(sender.fault for sender in self._senders) else self._late)
         self._backlog.settle()
         self._send()
         self._block()
@@ -84,6 +85,7 @@ class Recorder:
             for sender in self._senders:
                 if not sender.busy and not sender.rests:
                     self._start(sender)
+        self._backlog.store()
         self._backlog.settle()
 
     async def close(self) -> None:

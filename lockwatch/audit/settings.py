@@ -26,6 +26,7 @@ class AuditSettings:
         directory: of the spools; None for none.
         spool_bytes: of the spool of one process at most.
         synchronous: ``normal`` or ``full``.
+        spools_first: rows go into the spool before any sink has them, not only when none takes them at once.
         denies: requests are refused while events cannot be kept.
     """
 
@@ -36,6 +37,7 @@ class AuditSettings:
     directory: Directory | None = None
     spool_bytes: int = 256 * 2**20
     synchronous: str = "normal"
+    spools_first: bool = False
     denies: bool = False
 
 
@@ -56,6 +58,7 @@ def audit_settings(config: LockWatchConfig, directory: Directory | None) -> Audi
         directory,
         config.audit_spool_megabytes * 2**20,
         config.audit_synchronous,
+        config.on_audit_failure == "deny" or config.audit_synchronous == "full",
         config.on_audit_failure == "deny",
     )
 

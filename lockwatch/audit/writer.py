@@ -88,7 +88,7 @@ class Writer:
             whole = digest(path) if path is not None and any(flag.endswith(":endpoint") for flag in flags) else None
             row = row._replace(flags=listed(flags), endpoint_sha256=whole)
         self._chain = chain = link(self._chain, row)
-        return row._replace(chain=chain)
+        return Row(*row[:-1], chain)  # a third of the time of _replace
 
 
 def _time(event: Event) -> int:

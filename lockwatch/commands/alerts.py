@@ -21,7 +21,7 @@ import click
 
 from lockwatch.alerts.dispatch import Alerts
 from lockwatch.alerts.record import DEAD, DELIVERED, WAITING, Delivery
-from lockwatch.commands.application import overview_of
+from lockwatch.commands.application import OPTION, overview_of
 from lockwatch.commands.report import table
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
@@ -32,9 +32,6 @@ _STATES: Final = {
     "delivered": (DELIVERED,),
     "all": (WAITING, DEAD, DELIVERED),
 }
-_APP: Final = click.option(
-    "--app", required=True, metavar="MODULE:ATTRIBUTE", help="The application, like main:app or main:create_app()."
-)
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -44,11 +41,11 @@ def alerts() -> None:
 
 
 @alerts.command(name="list")
-@_APP
+@OPTION
 @click.option("--state", type=click.Choice(list(_STATES)), default="all", show_default=True)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, metavar="N", help="The newest so many.")
 @_JSON
-def list_(app: str, state: str, limit: int, as_json: bool) -> None:
+def list_(app: str | None, state: str, limit: int, as_json: bool) -> None:
     """List alerts and what became of them, the newest first."""
     with _desk(app) as desk:
         found = desk.entries(_STATES[state], limit)
@@ -61,11 +58,11 @@ def list_(app: str, state: str, limit: int, as_json: bool) -> None:
 
 
 @alerts.command()
-@_APP
+@OPTION
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--dead", is_flag=True, help="Everything that was given up.")
 @_JSON
-def replay(app: str, ids: Sequence[str], dead: bool, as_json: bool) -> None:
+def replay(app: str | None, ids: Sequence[str], dead: bool, as_json: bool) -> None:
     """Send alerts again: those with these ids, or with --dead all that were given up.
 
     The application sends them within seconds, or when it is started next.
@@ -79,9 +76,9 @@ def replay(app: str, ids: Sequence[str], dead: bool, as_json: bool) -> None:
 
 
 @alerts.command()
-@_APP
+@OPTION
 @_JSON
-def test(app: str, as_json: bool) -> None:
+def test(app: str | None, as_json: bool) -> None:
     """Send a test to every receiver now, and say what they answer. Exit status 1 when one does not get it."""
     with _desk(app) as desk:
         answers = asyncio.run(desk.test())
@@ -97,7 +94,7 @@ def test(app: str, as_json: bool) -> None:
 
 
 @contextmanager
-def _desk(app: str) -> Iterator[Alerts]:
+def _desk(app: str | None) -> Iterator[Alerts]:
     """The alerts of an application. Raises: Unusable."""
     logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
     found = overview_of(app).engine.alerts

@@ -7,14 +7,22 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NamedTuple
+
+import click
 
 from lockwatch.commands.trouble import Unusable
 from lockwatch.overview import Overview
 
 EXAMPLE = "--app main:app"
+GIVEN = "lockwatch.application"
+"""Where a context of click has a function that returns the application, if it has one."""
+
+
+OPTION = click.option("--app", metavar="MODULE:ATTRIBUTE", help="The application, like main:app or main:create_app().")
 
 
 class Place(NamedTuple):
@@ -35,18 +43,33 @@ class Place(NamedTuple):
         return cls(module, attribute, called)
 
 
-def overview_of(text: str) -> Overview:
-    """The limits of the application at ``module:attribute``, imported as if from the current directory. Raises: Unusable."""
-    place = Place.of(text)
-    application = _made(_attribute(_module(place.module), place), place)
+def overview_of(text: str | None) -> Overview:
+    """The limits of the application at ``module:attribute``, imported as if from the current directory; without a text, of the one
+    that Flask has found. Raises: Unusable.
+    """
+    application = _given() if text is None else _imported(text)
     lockwatch = _lockwatch(application)
     if lockwatch is None:
         raise Unusable(
-            f"{text} is a {type(application).__name__} without lockwatch; name an application that was given to LockWatch(app), "
-            f"like {EXAMPLE}"
+            f"{text or 'this'} is a {type(application).__name__} without lockwatch; name an application that was given to "
+            f"LockWatch(app), like {EXAMPLE}"
         )
-    overview: Overview = lockwatch.overview()
+    context = getattr(application, "app_context", nullcontext)  # of a Flask application
+    with context():
+        overview: Overview = lockwatch.overview()
     return overview
+
+
+def _imported(text: str) -> Any:
+    place = Place.of(text)
+    return _made(_attribute(_module(place.module), place), place)
+
+
+def _given() -> Any:
+    load = click.get_current_context().meta.get(GIVEN)
+    if load is None:
+        raise Unusable(f"--app is missing: name the application, like {EXAMPLE}")
+    return load()
 
 
 def _module(name: str) -> Any:

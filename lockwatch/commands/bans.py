@@ -16,7 +16,7 @@ from lockwatch.anomaly.ban import Ban
 from lockwatch.anomaly.bans import Bans
 from lockwatch.client import trust
 from lockwatch.commands import report
-from lockwatch.commands.application import overview_of
+from lockwatch.commands.application import OPTION, overview_of
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError, StoreError
 from lockwatch.link import Link
@@ -38,7 +38,7 @@ class Desk:
     Raises: Unusable.
     """
 
-    def __init__(self, app: str) -> None:
+    def __init__(self, app: str | None) -> None:
         logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
         engine = overview_of(app).engine
         if engine.bans is None:
@@ -63,10 +63,7 @@ class Desk:
 
 def _asks(command: F) -> F:
     """Give a command the options all have."""
-    app = click.option(
-        "--app", required=True, metavar="MODULE:ATTRIBUTE", help="The application, like main:app or main:create_app()."
-    )
-    return app(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command))
+    return OPTION(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command))
 
 
 _BY: Final = click.option("--by", metavar="NAME", help="Who decides, for the audit log; your login name by default.")
@@ -82,7 +79,7 @@ def bans() -> None:
 
 @bans.command("list")
 @_asks
-def list_(app: str, as_json: bool) -> None:
+def list_(app: str | None, as_json: bool) -> None:
     """List the bans that hold, those that end first at the beginning."""
     found = _polite(Desk(app).bans.list_sync)
     if as_json:
@@ -101,7 +98,7 @@ def list_(app: str, as_json: bool) -> None:
 )
 @click.option("--reason", default="", metavar="TEXT", help="Why, for the list and the audit log.")
 @_BY
-def add(subject: str, app: str, length: str | None, reason: str, by: str | None, as_json: bool) -> None:
+def add(subject: str, app: str | None, length: str | None, reason: str, by: str | None, as_json: bool) -> None:
     """Ban SUBJECT, or change how long its ban lasts."""
     desk, seconds = Desk(app), None if length is None else _seconds(length)
     ban = _polite(lambda: desk.bans.add_sync(subject, seconds=seconds, reason=reason, by=by or _login()))
@@ -112,7 +109,7 @@ def add(subject: str, app: str, length: str | None, reason: str, by: str | None,
 @click.argument("subject")
 @_asks
 @_BY
-def lift(subject: str, app: str, by: str | None, as_json: bool) -> None:
+def lift(subject: str, app: str | None, by: str | None, as_json: bool) -> None:
     """Let SUBJECT in again, and forget that it was banned."""
     desk = Desk(app)
     there = _polite(lambda: desk.bans.lift_sync(subject, by=by or _login()))

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from lockwatch.commands import report
-from lockwatch.commands.application import overview_of
+from lockwatch.commands.application import OPTION, overview_of
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError, StoreError
 from lockwatch.flow import Flow, run
@@ -33,7 +33,7 @@ class Desk:
     """An application and its store, opened for one command.
 
     Args:
-        app: ``module:attribute``.
+        app: ``module:attribute``, None for the one that Flask has found.
         subjects: as they were typed.
         route: method and template, None for all.
         tenant: whose buckets.
@@ -41,7 +41,7 @@ class Desk:
     Raises: Unusable.
     """
 
-    def __init__(self, app: str, subjects: Sequence[str], route: str | None, tenant: str | None) -> None:
+    def __init__(self, app: str | None, subjects: Sequence[str], route: str | None, tenant: str | None) -> None:
         logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
         self.overview = overview_of(app)
         self.route = route
@@ -72,7 +72,7 @@ class Desk:
 
 
 _OPTIONS = (
-    click.option("--app", required=True, metavar="MODULE:ATTRIBUTE", help="The application, like main:app or main:create_app()."),
+    OPTION,
     click.option(
         "--subject",
         "subjects",
@@ -103,7 +103,7 @@ def limits() -> None:
 @_asks
 @click.option("--route", metavar="ROUTE", help="One route only, like 'GET /items/{id}'.")
 @click.option("--all", "everything", is_flag=True, help="Also the buckets in which nothing counts.")
-def show(app: str, subjects: Sequence[str], route: str | None, tenant: str | None, everything: bool, as_json: bool) -> None:
+def show(app: str | None, subjects: Sequence[str], route: str | None, tenant: str | None, everything: bool, as_json: bool) -> None:
     """Show what a subject has used of every limit that counts it."""
     desk = Desk(app, subjects, route, tenant)
     desk.require_store()
@@ -131,7 +131,7 @@ def show(app: str, subjects: Sequence[str], route: str | None, tenant: str | Non
 @_asks
 @click.option("--route", metavar="ROUTE", help="One route only, like 'GET /items/{id}'.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def reset(app: str, subjects: Sequence[str], route: str | None, tenant: str | None, yes: bool, as_json: bool) -> None:
+def reset(app: str | None, subjects: Sequence[str], route: str | None, tenant: str | None, yes: bool, as_json: bool) -> None:
     """Forget what a subject has used, its open reservations included. All processes hear of it within a second."""
     if not yes and (as_json or "key:-" in subjects):
         raise Unusable("nobody can be asked with --json or key:-; add --yes")
@@ -151,7 +151,7 @@ def reset(app: str, subjects: Sequence[str], route: str | None, tenant: str | No
 @limits.command()
 @_asks
 @click.option("--route", required=True, metavar="ROUTE", help="Method and template, like 'POST /login'.")
-def explain(app: str, subjects: Sequence[str], route: str, tenant: str | None, as_json: bool) -> None:
+def explain(app: str | None, subjects: Sequence[str], route: str, tenant: str | None, as_json: bool) -> None:
     """Explain what a request would get now: every policy in its order, where it was declared, what is left of it."""
     desk = Desk(app, subjects, route, tenant)
     look = not desk.in_memory

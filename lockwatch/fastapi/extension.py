@@ -13,6 +13,7 @@ from lockwatch.by_hand import charges_of, mark, overriding
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine, Health
 from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
+from lockwatch.event import ADMIN
 from lockwatch.fastapi.checkpoint import make_guard
 from lockwatch.fastapi.dependency import RateLimit
 from lockwatch.fastapi.guard import Entrance, Guard, Threshold
@@ -103,7 +104,9 @@ class LockWatch(Operated):
 
     async def reset(self, name: str, subject: str, limits: Limits) -> bool:
         """Forget what `take` charged; whether there was anything. Raises: StoreError."""
-        return await self.engine.link.drive(self.engine.admission.resetting(await self._charges(name, subject, limits, 1))) > 0
+        found = await self.engine.link.drive(self.engine.admission.resetting(await self._charges(name, subject, limits, 1)))
+        self.engine.report(ADMIN, "limit.reset", target=subject, route=name, details={"buckets": found})
+        return found > 0
 
     def health(self) -> Health:
         """The state of this process's protections, as last seen."""

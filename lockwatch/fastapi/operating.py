@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError
+from lockwatch.event import ADMIN
 from lockwatch.fastapi.guard import Guard
 from lockwatch.fastapi.login import LoginAttempt
 from lockwatch.fastapi.routes import routes_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.direct import AnomalyDetector
+    from lockwatch.audit.logger import AuditLogger
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
@@ -64,6 +66,11 @@ class Operated:
                 "nobody is banned here; set bans=True, or anomaly, like LockWatch(app, anomaly=AnomalyConfig())"
             )
         return self.engine.bans
+
+    @property
+    def audit(self) -> AuditLogger:
+        """The audit log: `record`, `query`, `flush`. Raises: ConfigurationError, where there is none."""
+        return self.engine.audit
 
     @property
     def tokens(self) -> JWTRotationManager:
@@ -151,7 +158,10 @@ class Operated:
         overview = await run_in_threadpool(self.overview)  # many routes take a while
         flow = overview.reset(await self._names(overview, tenant), _subjects(overview, subject), route)
         self.engine.admission.denied.known.clear()
-        return await self.engine.link.drive(flow)
+        found = await self.engine.link.drive(flow)
+        told = subject if isinstance(subject, str) else ", ".join(subject)
+        self.engine.report(ADMIN, "limit.reset", target=told, route=route, tenant=tenant, details={"buckets": found})
+        return found
 
     async def explain(self, route: str, subject: str | Sequence[str], *, tenant: str | None = None) -> Explanation:
         """What a request of `subject` on `route` would get now, policy by policy.
