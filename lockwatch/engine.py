@@ -202,7 +202,15 @@ class Engine:
             return None
         from lockwatch.identity import Identity
 
-        return Identity(self.config, self.link, tell=self.post, spools=self._spools())
+        return Identity(self.config, self.link, tell=self._tell, spools=self._spools())
+
+    def _tell(self, event: Event) -> None:
+        """Post what became of tokens, with who sent the request in which it did."""
+        if self.stream is not None:
+            from lockwatch.visit import attribute
+
+            attribute(event)
+            self.stream.post(event)
 
     def _bans(self) -> Bans | None:
         """Who is banned, where anybody may be."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.capture import request_id_of
 from lockwatch.client import UNKNOWN, Client, Headers, Network
 from lockwatch.errors import RequestRefused, TokenError, refusal
+from lockwatch.event import Event
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.flows import Outcome
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from lockwatch.tokens.claims import Claims
     from lockwatch.tokens.requirement import Requirement
 
+CURRENT: Final[ContextVar[Visit | None]] = ContextVar("lockwatch_visit", default=None)
+"""The request that runs now, in applications with tokens whose events somebody wants."""
 _NOBODY: Final = Client(None, f"ip:{UNKNOWN}", None)
 _FAILED: Final = 500
 
@@ -248,3 +252,15 @@ class Visit:
     def trust(self, claims: Claims | None) -> None:
         """Note whose request this is; None for nobody's, whatever its headers say."""
         self._token, self._read = claims, True
+
+
+def attribute(event: Event) -> None:
+    """Note on an event who sent the request that runs now, if one does."""
+    visit = CURRENT.get()
+    if visit is None:
+        return
+    client = visit.client
+    event.ip = None if client.address is None else str(client.address)
+    event.peer, event.subject, event.user_agent = client.peer, client.subject, visit.header(b"user-agent")
+    event.ip_source = "peer" if event.ip is None or client.peer in (None, event.ip) else "proxy"
+    event.request_id = visit.request_id

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lockwatch.guard import Refused
 from lockwatch.limits.plan import EXEMPT, UNMATCHED, make_plan
+from lockwatch.visit import CURRENT
 from lockwatch_flask.refusal import rendered
 from lockwatch_flask.visit import Visit, forwarded
 from lockwatch_flask.witness import Witness, noted
@@ -44,11 +45,15 @@ class Entrance:
             visit.plan, visit.banned = EXEMPT, banned
         stream = guard.engine.stream
         doorman = Doorman(visit, environ, start_response, None if stream is None else Witness(stream, visit, environ))
+        before = CURRENT.set(visit) if stream is not None and guard.engine.identity is not None else None
         try:
             return doorman.body(self.app(environ, doorman.start))
         except BaseException as error:
             doorman.end(error)
             raise
+        finally:
+            if before is not None:
+                CURRENT.reset(before)
 
     def _known(self, environ: Environ) -> tuple[Headers, bytes] | None:
         """The refusal of a known offender, where nobody has to add anything to it."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction, isfunction
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from flask import Blueprint, Flask, current_app, has_app_context
 
@@ -30,7 +29,6 @@ from lockwatch_flask.operating import Operated
 from lockwatch_flask.refusal import ensure_handled
 
 F = TypeVar("F", bound=Any)
-_opened: WeakSet[Engine] = WeakSet()
 
 
 class LockWatch(Operated):
@@ -64,7 +62,6 @@ class LockWatch(Operated):
             raise ConfigurationError("init_app(app) came after the first request; call it where the application is made")
         engine = self.engine_of(app)
         app.extensions["lockwatch"] = self
-        _opened.add(engine)
         if obstacle := native.obstacle():
             engine.warn(f"nothing runs in the background: {obstacle}")
         app.wsgi_app = Entrance(app.wsgi_app, Guard(engine, app))  # type: ignore[method-assign]
@@ -182,14 +179,6 @@ class LockWatch(Operated):
             return _acting(holder, act) if isfunction(holder) else holder
 
         return declaring
-
-
-@atexit.register
-def _finish() -> None:
-    """Settle what is left when a process ends, as a server has it do at SIGTERM."""
-    for engine in list(_opened):
-        if engine.link.backlog:
-            engine.admission.settlement.finish_sync()
 
 
 def _acting(function: Callable[..., Any], act: Callable[[], None]) -> Callable[..., Any]:

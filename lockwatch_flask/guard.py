@@ -6,6 +6,7 @@ say who the user is.
 
 from __future__ import annotations
 
+import atexit
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -62,6 +63,8 @@ class Guard(Blocking):
             self.own_answer = own_answers(app)
             got_request_exception.connect(self._failed, app)
             self.engine.open_sync()
+            # Now, so that it runs before the thread in the background is stopped: what was registered last runs first.
+            atexit.register(_finish, weakref.ref(self.engine))
             self.placed = True
 
     def plan_of(self, environ: Environ) -> Plan:
@@ -139,6 +142,13 @@ class Guard(Blocking):
         visit = visit_in(request.environ)
         if visit is not None:
             visit.error = exception
+
+
+def _finish(engine: Callable[[], Engine | None]) -> None:
+    """Settle what is left and hand over what was recorded when a process ends, as a server has it do at SIGTERM."""
+    found = engine()
+    if found is not None:
+        found.close()
 
 
 def template_of(rule: Any) -> str:

@@ -52,7 +52,7 @@ PURE = [
     "alerts",
 ]
 WAITING = {
-    *(f"anomaly/{name}.py" for name in ("bans", "direct", "logins", "watcher")),
+    *(f"anomaly/{name}.py" for name in ("bans", "bursts", "direct", "logins", "watcher")),
     *(f"tokens/{name}.py" for name in ("keyfile", "fetch", "roots", "manager", "signing")),
     *(
         f"alerts/{name}.py"

@@ -37,7 +37,7 @@ PER_HOUR: Final = 60
 LOOK: Final = 5.0
 ADOPT: Final = 60.0
 TIDY: Final = 600.0
-FINISH: Final = 3.0
+FINISH: Final = 5.0
 STOP: Final = 1.0
 
 

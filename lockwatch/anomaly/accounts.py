@@ -24,6 +24,10 @@ _RELIEF: Final = 0.2
 """What a success from the same network leaves of the failures."""
 
 
+_SLIGHT: Final = 2.0
+"""Failures, or networks, that a state is not worth keeping for."""
+
+
 class Account:
     """What is known of one user: how hard it is tried, from how many networks new to it, and the last of them."""
 
@@ -33,6 +37,10 @@ class Account:
         self.failures = Fading()
         self.networks = Fading()
         self.recent = b""
+
+    def matters(self) -> bool:
+        """Whether more is known than a few typos."""
+        return max(self.failures.value, self.networks.value) >= _SLIGHT
 
     def dump(self) -> list[Any]:
         """Its state."""
@@ -96,7 +104,7 @@ class Accounts:
 
     def dump(self) -> list[Any]:
         """Its state."""
-        return self.table.dump(Account.dump)
+        return self.table.dump(Account.dump, Account.matters)
 
     def load(self, state: list[Any]) -> None:
         """Take the state that `dump` gave."""

@@ -110,7 +110,10 @@ class Detector:
         }
 
     def dump(self) -> bytes:
-        """The whole state, compressed. Takes milliseconds, and up to a megabyte on a large site: not for each interval."""
+        """The state, compressed. Takes milliseconds, and up to a megabyte on a large site: not for each interval.
+
+        Of addresses and users it holds those of which more is known than that they were here.
+        """
         return pack([VERSION, self.now_us, *[part.dump() for part in self._parts()]])
 
     def load(self, state: bytes) -> None:

@@ -110,7 +110,7 @@ RULES: Final[tuple[Rule, ...]] = (
         DAY,
         "more users than usual fail from networks they never used ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,
-        false_alarms=0.29,
+        false_alarms=0.8,
         challenge=DAY,
     ),
     Rule(

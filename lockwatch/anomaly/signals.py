@@ -68,9 +68,9 @@ class Table(Generic[V]):
         """All entries, the least recently used first."""
         return iter(self._entries.items())
 
-    def dump(self, of: Callable[[V], Any]) -> list[Any]:
-        """Its state."""
-        return [self.evicted, [[key, of(entry)] for key, entry in self._entries.items()]]
+    def dump(self, of: Callable[[V], Any], matters: Callable[[V], bool]) -> list[Any]:
+        """Its state, as far as it matters."""
+        return [self.evicted, [[key, of(entry)] for key, entry in self._entries.items() if matters(entry)]]
 
     def load(self, state: list[Any], to: Callable[[Any], V]) -> None:
         """Take the state that `dump` gave."""

@@ -28,6 +28,10 @@ FANOUT: Final = 3
 """Users that failed from one address without one success, which make it a fan-out."""
 
 
+_SLIGHT: Final = 3.0
+"""Nats that a state is not worth keeping for."""
+
+
 class Source:
     """What is known of one address, in about 300 bytes."""
 
@@ -48,6 +52,11 @@ class Source:
         if now_us - self.since_us >= window * SECOND:
             self.failing = self.good = self.unknown = self.paths = None
             self.since_us, self.attempts, self.requests, self.misses = now_us, 0, 0, 0
+
+    def matters(self) -> bool:
+        """Whether more is known than that somebody was here: most addresses are one person's, seen once."""
+        different = [len(each) for each in (self.failing, self.good, self.paths) if each is not None]
+        return self.evidence.value >= _SLIGHT or any(count >= FANOUT for count in different)
 
     def dump(self) -> list[Any]:
         """Its state."""
@@ -168,7 +177,7 @@ class Sources:
 
     def dump(self) -> list[Any]:
         """Its state."""
-        return self.table.dump(Source.dump)
+        return self.table.dump(Source.dump, Source.matters)
 
     def load(self, state: list[Any]) -> None:
         """Take the state that `dump` gave."""

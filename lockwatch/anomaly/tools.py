@@ -107,7 +107,7 @@ class Tools:
     def dump(self) -> list[Any]:
         """Its state."""
         totals = [self._failed.value, self._failed.at_us, self._succeeded.value, self._succeeded.at_us]
-        return [totals, self.table.dump(Tool.dump)]
+        return [totals, self.table.dump(Tool.dump, lambda tool: tool.used.value > 1 or tool.evidence.value > 0)]
 
     def load(self, state: list[Any]) -> None:
         """Take the state that `dump` gave."""

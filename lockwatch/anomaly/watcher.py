@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from lockwatch.anomaly.burst import Request, Verdict, count_call, keys_of_burst, told, verdict_of
+from lockwatch.anomaly.bursts import BurstCount, Tell, together
 from lockwatch.anomaly.campaigns import Campaigns
 from lockwatch.anomaly.challenge import acquaint, known_key
-from lockwatch.anomaly.config import BURST, AnomalyConfig
-from lockwatch.anomaly.exchange import JOINED, Judge, Report, item_of, item_of_joined, keys_of, publish, report
+from lockwatch.anomaly.config import AnomalyConfig
+from lockwatch.anomaly.exchange import Judge, Report, item_of, keys_of, publish, report
 from lockwatch.anomaly.names import Names
 from lockwatch.anomaly.packing import word_of
 from lockwatch.anomaly.sealing import NONCE, Box
 from lockwatch.anomaly.tally import Tally
 from lockwatch.errors import StoreError
-from lockwatch.event import AUTH, HTTP, SYSTEM, WEBSOCKET, Event
-from lockwatch.flow import Call, Reply
+from lockwatch.event import AUTH, HTTP, SYSTEM, Event
 from lockwatch.limits.buckets import Buckets
 from lockwatch.link import Link
 
@@ -38,13 +36,6 @@ _PARTS: Final = 20
 """Reports in a row at most, while tallies wait."""
 CHANGES: Final = {"opened": "detected", "updated": "updated", "resolved": "resolved"}
 """What an alert says of a change of a campaign."""
-
-
-class Tell(Protocol):
-    """Has people told of something; what it gets is kept when it returns."""
-
-    def __call__(self, kind: str, name: str, at_us: int, data: Mapping[str, Any]) -> None:
-        """`kind` is the type of an alert, `name` its id."""
 
 
 class Watcher:
@@ -86,9 +77,10 @@ class Watcher:
         self._keys = keys_of(namespace)
         self._me = secrets.randbits(52) + 1
         self._tally = Tally()
-        self._judge = Judge(settings.detection, frozenset(settings.ban_rules) if settings.allows("ban") else frozenset())
+        self._judge = Judge(settings.detection)
         self._campaigns = Campaigns()
         self._heard = 0
+        self._bursts = BurstCount(settings, link, bans, tell)
         self._begun = False
         self._box: Box | None = None
         link.every(INTERVAL, self.flush, "attacks")
@@ -105,7 +97,7 @@ class Watcher:
         except StoreError:
             return  # without names nothing can be counted
         names = self._logins.names(buckets)
-        await self._count_bursts([event for event in events if event.kind in (HTTP, WEBSOCKET) and event.ip], buckets)
+        await self._bursts.take(events, buckets)
         for event in events:
             if event.kind in (AUTH, HTTP):
                 source = names.address(event.ip)
@@ -156,9 +148,9 @@ class Watcher:
 
     async def _judged(self, heard: Report, buckets: Buckets) -> None:
         """Judge, publish what changed, and see to it that somebody is told, also of what another judge left."""
-        items = [item_of(change) for change in self._judge.take(heard, time.time_ns() // 1000)]
-        state = self._judge.state(self._clock(), bool(items))
-        items += [item_of_joined(campaign) for campaign in self._judge.joined()]
+        changes = self._judge.take(heard, time.time_ns() // 1000)
+        items = [item_of(change, self._judge.bans(change)) for change in changes]
+        state = self._judge.state(self._clock(), any(not item["silent"] for _, item in items))
         named = [(name, {**item, "names": self._named(item["sources"], buckets)}) for name, item in items]
         fresh: list[bool] | None = []
         if items or state is not None:
@@ -170,8 +162,7 @@ class Watcher:
         due = [item for item, new in zip(named, fresh, strict=False) if new]
         due += [(name, item) for name, word in heard.pending if (item := self._unsealed(word)) is not None]
         for name, item in due:
-            if item["kind"] != JOINED:
-                self._tell_of(name, item)
+            self._tell_of(name, item)
         if due:
             await self._link.drive(publish(self._keys, self._me, 0, None, (), [name for name, _ in due]))
             await self._learn((await self._report(None)).news, buckets)
@@ -219,66 +210,15 @@ class Watcher:
 
     async def _ban(self, item: Mapping[str, Any], buckets: Buckets) -> None:
         """Ban the sources of a campaign that this process knows by name."""
-        fresh = item["kind"] in ("opened", JOINED) and time.time() - item["at"] / 1e6 < _FRESH
+        fresh = time.time() - item["at"] / 1e6 < _FRESH
         if not fresh or not self.settings.allows("ban") or item["rule"] not in self.settings.ban_rules:
             return
-        for ip in self._named(item["sources"], buckets):
+        for ip in self._named(item["bans"], buckets):
             await self._bans.propose(ip, reason=item["reason"], by=item["rule"])
 
     def _named(self, keys: Sequence[str], buckets: Buckets) -> list[str]:
         names = self._logins.names(buckets)
         return [name for key in keys if (name := names.name(bytes.fromhex(key))) is not None]
-
-    async def _count_bursts(self, events: Sequence[Event], buckets: Buckets) -> None:
-        """Count requests by address, in one call each; mark those from the threshold-th in the window on."""
-        if not self.settings.burst_threshold or not events:
-            return
-        by_subject: dict[str, list[Event]] = {}
-        for event in events:
-            by_subject.setdefault(event.subject or f"ip:{event.ip}", []).append(event)
-        settings = self.settings
-        calls = [
-            count_call(
-                keys_of_burst(buckets, subject, settings),
-                settings.burst_threshold,
-                settings.burst_window_seconds,
-                sum(event.count for event in each),
-            )
-            for subject, each in by_subject.items()
-        ]
-        replies = await self._together(calls)
-        for (subject, each), call, reply in zip(by_subject.items(), calls, replies, strict=True):
-            verdict = verdict_of(reply)
-            if verdict.reached:
-                await self._burst(subject, each, verdict, call.keys[1])
-
-    async def _together(self, calls: Sequence[Call]) -> list[Reply]:
-        """Replies to calls that travel together; without the store, this process counts for itself."""
-        link = self._link
-        store = link.async_store()
-        if store is link.at_hand:
-            return [link.memory.call(call) for call in calls]
-        found = await asyncio.gather(*[store.call(call) for call in calls], return_exceptions=True)
-        return [
-            link.memory.call(call) if isinstance(reply, StoreError) else _raised(reply)
-            for call, reply in zip(calls, found, strict=True)
-        ]
-
-    async def _burst(self, subject: str, events: Sequence[Event], verdict: Verdict, key: str) -> None:
-        """A burst goes on: mark what belongs to it, alert once in a while, ban where that is asked for."""
-        settings, last = self.settings, events[-1]
-        for event in events[-min(len(events), verdict.requests - settings.burst_threshold + 1) :]:
-            event.anomaly = True
-            event.reasons = (*event.reasons, BURST)
-        if verdict.tell:
-            request = Request(last.ip or "", last.path or last.route or "", last.method or "", last.user_agent)
-            burst = request.burst(verdict.requests, settings.burst_window_seconds, time.time())
-            if settings.allows("alert"):
-                self._tell("lockwatch.burst", secrets.token_hex(12), time.time_ns() // 1000, burst.data)
-            await self._link.drive(told(key, settings.alert_cooldown_seconds))
-        own = not any(event.details.get("cross_site") for event in events)
-        if own and settings.allows("ban") and BURST in settings.ban_rules:
-            await self._bans.propose(subject, reason=f"{verdict.requests} requests in a short time", by=BURST)
 
     async def _acquaint(self, events: Sequence[Event], buckets: Buckets, names: Names) -> None:
         """Remember from which networks users log in."""
@@ -287,7 +227,7 @@ class Watcher:
             for event in events
             if event.user and event.ip
         ]
-        await self._together(calls)
+        await together(self._link, calls)
 
     def _open_box(self, buckets: Buckets) -> None:
         if self._box is None:
@@ -299,9 +239,3 @@ class Watcher:
     def _unsealed(self, word: str) -> dict[str, Any] | None:
         found = None if self._box is None else self._box.open(word)
         return found if isinstance(found, dict) else None
-
-
-def _raised(reply: Reply | BaseException) -> Reply:
-    if isinstance(reply, BaseException):
-        raise reply
-    return reply

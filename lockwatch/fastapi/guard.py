@@ -28,6 +28,7 @@ from lockwatch.guard import Refused, method_named
 from lockwatch.keys import BodyKey
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import EXEMPT, UNMATCHED, Plan, Step, make_plan
+from lockwatch.visit import CURRENT
 
 
 class Guard(guard.Guard):
@@ -235,10 +236,11 @@ class Entrance:
         if offended and banned is None and await self._shorten(scope, send):
             return
         visit = visit or Visit(guard, scope)
-        witness = None
+        witness = before = None
         if (stream := guard.engine.stream) is not None:
             witness = Witness(stream, visit, scope, receive, send)
             receive, send = witness.receive, witness.send
+            before = CURRENT.set(visit) if guard.engine.identity is not None else None
         if offended:
             visit.entry = entry_of(scope)
         try:
@@ -257,6 +259,8 @@ class Entrance:
         finally:
             if witness is not None:
                 witness.tell()
+            if before is not None:
+                CURRENT.reset(before)
             visit.end()
 
     def _prepare(self, visit: Visit) -> None:

@@ -61,6 +61,10 @@ def _describe(operation: dict[str, Any], guard: Guard, seen: Any, method: str) -
     plan = guard.plan(seen, {"type": "http", "method": method, "path": seen.path}, "", {})
     if plan.access:
         _describe_access(operation, plan.access)
+    if guard.doorkeeper is not None:
+        content = {"application/problem+json": {"schema": _REFUSED}}
+        said = {"description": "The client is banned, or not allowed to do this", "content": content}
+        operation.setdefault("responses", {}).setdefault("403", said)
     if not plan.steps:
         return
     responses = operation.setdefault("responses", {})

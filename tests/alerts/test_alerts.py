@@ -52,7 +52,7 @@ async def until(true: Callable[[], bool], job: Callable[[], Awaitable[None]]) ->
 async def test_an_alert_arrives_signed_and_is_remembered(tmp_path: Path) -> None:
     async with receiver() as hook, bench(tmp_path, hook) as desk:
         assert desk.alerts.raise_(desk.alert(campaign="c1"))
-        await desk.alerts.finish()
+        await desk.alerts.finish(30.0)
         (request,) = hook.received
         content = verify_webhook(OLD, request.headers, request.body, now=START)
         assert content["type"] == ATTACK_DETECTED
@@ -72,7 +72,7 @@ async def test_it_is_in_the_outbox_before_anything_is_sent(tmp_path: Path) -> No
 async def test_neither_url_nor_secret_is_in_the_file(tmp_path: Path) -> None:
     async with receiver() as hook, bench(tmp_path, hook) as desk:
         desk.raised()
-        await desk.alerts.finish()
+        await desk.alerts.finish(30.0)
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"lockwatch.attack.detected" in kept
     assert b"/hook" not in kept
@@ -162,7 +162,7 @@ async def test_attempts_keep_their_distances(tmp_path: Path) -> None:
 
     async with receiver(behave) as hook, bench(tmp_path, hook) as desk:
         desk.raised()
-        await desk.alerts.finish()
+        await desk.alerts.finish(30.0)
         await desk.passes(2 * HOUR, tick=1)
     expected = [0.0]
     for delay in (5, 30, 120, 600, 3600):
@@ -175,7 +175,7 @@ async def test_an_alert_that_is_too_old_dies_without_another_attempt(tmp_path: P
     async with receiver() as hook, bench(tmp_path, hook) as desk:
         desk.raised()
         desk.now += MAX_AGE + 1
-        await desk.alerts.finish()
+        await desk.alerts.finish(30.0)
         assert hook.connections == 0
         assert desk.deliveries()[0].note == "too old; last: not tried"
         assert "never arrived" in desk.alerts.complaints[0]
@@ -200,7 +200,7 @@ async def test_410_ends_it_until_somebody_replays(tmp_path: Path) -> None:
         await desk.passes(10)
         assert hook.ids == ["msg_1", "msg_2"]
         desk.raised()
-        await desk.alerts.finish()
+        await desk.alerts.finish(30.0)
         assert hook.ids == ["msg_1", "msg_2", "msg_6"]
 
 
@@ -208,7 +208,7 @@ async def test_the_same_alert_is_sent_once(tmp_path: Path) -> None:
     async with receiver() as hook, bench(tmp_path, hook) as desk:
         alert = desk.alert()
         assert [desk.alerts.raise_(alert) for _ in range(3)] == [True, False, False]
-        await desk.alerts.finish()
+        await desk.alerts.finish(30.0)
         assert hook.ids == ["msg_1"]
 
 
@@ -241,7 +241,7 @@ async def test_a_digest_survives_the_process_that_held_back(tmp_path: Path) -> N
             desk.raised(1, AUDIT_DEGRADED)
             desk.alerts.raise_(desk.alert(AUDIT_DEGRADED))
             desk.alerts._digested_at = desk.now
-            await desk.alerts.finish()
+            await desk.alerts.finish(30.0)
         async with bench(tmp_path, hook) as desk:
             await desk.passes(60, tick=60)
         assert len(hook.received) == 2
@@ -254,7 +254,7 @@ async def test_a_used_token_is_an_alert(tmp_path: Path) -> None:
             time_us=1, kind=AUTH, action="token.reused", user="ann", ip="203.0.113.7", session="s1", user_agent="\x1b[2J"
         )
         await desk.alerts.watch([Event(time_us=1, kind=HTTP, action="request"), reused])
-        await desk.alerts.finish()
+        await desk.alerts.finish(30.0)
         content = verify_webhook(OLD, hook.received[0].headers, hook.received[0].body, now=START)
         assert content["type"] == TOKEN_REUSE
         assert content["data"]["user"] == "ann"
@@ -267,7 +267,7 @@ async def test_without_a_place_on_disk_alerts_are_sent_from_memory_and_it_says_s
     (tmp_path / "file").touch()
     async with receiver() as hook, bench(tmp_path / "file", hook) as desk:
         desk.raised()
-        await desk.alerts.finish()
+        await desk.alerts.finish(30.0)
         assert hook.ids == ["msg_1"]
         assert "memory only" in desk.alerts.complaints[0]
     assert "memory only" in caplog.text

@@ -133,5 +133,6 @@ async def test_a_replay_has_the_application_send_again(run: Run) -> None:
         engine = Engine(LockWatchConfig(webhook_urls=hook.url, webhook_secrets=hook.secret, allow_private_webhooks=True))
         assert engine.alerts is not None
         await engine.alerts.deliver()
+        await engine.alerts.finish(30.0)
         await engine.aclose()
         assert len(hook.received) == 2

@@ -18,6 +18,7 @@ async def test_it_receives_what_is_signed_and_nothing_else() -> None:
         engine = Engine(LockWatchConfig(webhook_urls=hook.url, webhook_secrets=hook.secret, allow_private_webhooks=True))
         assert engine.alerts is not None
         engine.alerts.raise_(Alert("msg_1", ATTACK_DETECTED, time.time_ns() // 1000, {"campaign": "c1"}))
+        await engine.alerts.finish(30.0)
         await engine.aclose()
         content = await asyncio.to_thread(hook.wait_for, ATTACK_DETECTED)
         assert content is not None

@@ -40,6 +40,7 @@ async def test_the_next_process_delivers_what_a_killed_one_raised(tmp_path: Path
         engine = Engine(config)
         assert engine.alerts is not None
         await engine.alerts.deliver()
+        await engine.alerts.finish(30.0)
         await engine.aclose()
         (request,) = hook.received
         assert request.headers["webhook-id"] == "msg_killed"

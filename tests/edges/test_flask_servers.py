@@ -6,12 +6,13 @@ import http.client
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,7 +29,15 @@ from flask import Flask
 from lockwatch_flask import LockWatch
 
 app = Flask(__name__)
-lockwatch = LockWatch(app, redis_url=os.environ["STORE"], store_timeout=10, secret_key="0123456789abcdef")
+place = os.environ["PLACE"]
+lockwatch = LockWatch(
+    app,
+    redis_url=os.environ["STORE"],
+    store_timeout=10,
+    secret_key="0123456789abcdef",
+    audit_database_url=f"sqlite+aiosqlite:///{place}/audit.db",
+    spool_dir=f"{place}/spool",
+)
 
 async def write(events):
     with open(os.path.join(os.environ["PLACE"], f"{os.getpid()}.events"), "a") as file:
@@ -133,6 +142,21 @@ def test_workers_are_exact_share_no_socket_and_flush_when_they_are_told_to_end(
     events = [json.loads(line) for file in tmp_path.glob("*.events") for line in file.read_text().splitlines()]
     counted = {path: sum(event[0] == path for event in events) for path in ("/a", "/async", "/inside", "/login")}
     assert counted == {"/a": 70, "/async": 4, "/inside": 20, "/login": 1}, (tmp_path / "log").read_text()
+    wait_for(lambda: rows(tmp_path, redis_server, counted) == counted, tmp_path)
+
+
+def rows(place: Path, store: str, wanted: Any) -> dict[str, int]:
+    """How many rows of the audit log there are for each path. What a worker had no time to ship, the next process does."""
+    database = f"sqlite+aiosqlite:///{place}/audit.db"
+    later = LockWatch(
+        Flask("later"), redis_url=store, secret_key="0123456789abcdef", audit_database_url=database, spool_dir=str(place / "spool")
+    )
+    later.engine.open_sync()
+    later.flush()
+    later.close()
+    with closing(sqlite3.connect(place / "audit.db")) as opened:
+        found = opened.execute("SELECT endpoint, COUNT(*) FROM lockwatch_audit_log GROUP BY endpoint").fetchall()
+    return {path: count for path, count in found if path in wanted}
 
 
 def sockets_of(pid: int) -> set[str]:

@@ -139,7 +139,7 @@ async def test_what_becomes_of_tokens_is_posted_to_whoever_listens() -> None:
     app.include_router(lockwatch.auth_router())
     pair = await lockwatch.tokens.issue_token_pair("alice", device={"agent": "phone"})
     sent = json.dumps({"refresh_token": pair.refresh_token}).encode()
-    new = await http(app, "POST", "/auth/refresh", headers={"content-type": "application/json"}, body=sent)
+    new = await http(app, "POST", "/auth/refresh", headers={"content-type": "application/json", "user-agent": "phone"}, body=sent)
     bearer = {"authorization": f"Bearer {new.json()['access_token']}"}
     assert (await http(app, "POST", "/auth/logout-all", headers=bearer)).status == 204
     await lockwatch.flush()
@@ -151,6 +151,13 @@ async def test_what_becomes_of_tokens_is_posted_to_whoever_listens() -> None:
         ("token.revoked", "success", "alice"),
     ]
     assert told[0].session == told[1].session == told[2].details["ended"][0]
+    assert [(event.ip, event.subject, event.user_agent) for event in told[1:]] == [
+        ("192.0.2.1", "ip:192.0.2.1", "phone"),
+        ("192.0.2.1", "ip:192.0.2.1", None),
+    ]
+    assert (told[0].ip, told[0].request_id) == (None, None), "no request asked for that"
+    requests = [event for event in heard if event.kind == "http"]
+    assert [event.request_id for event in told[1:]] == [event.request_id for event in requests]
     await lockwatch.aclose()
 
 
@@ -191,4 +198,26 @@ def test_flask_asks_the_store_of_sessions_too(redis_server: str, other: servers.
     assert names(url(other)) == {"sessions", "origin"}
     other.stop()
     assert status(own.access_token) == 503
+    lockwatch.close()
+
+
+def test_in_flask_too_events_of_tokens_say_who_sent_the_request() -> None:
+    heard: list[Event] = []
+
+    async def hear(events: list[Event]) -> None:
+        heard.extend(events)
+
+    app = Flask("shop")
+    lockwatch = FlaskLockWatch(app, jwt=JWT, secret_key=SECRET, spool_dir=None)
+    lockwatch.engine.listen(hear)
+    app.register_blueprint(lockwatch.auth_blueprint())
+    pair = lockwatch.tokens.issue_token_pair_sync("alice")
+    answer = app.test_client().post(
+        "/auth/refresh", json={"refresh_token": pair.refresh_token}, environ_overrides={"REMOTE_ADDR": "192.0.2.7"}
+    )
+    assert answer.status_code == 200
+    lockwatch.tokens.revoke_subject_sync("alice")
+    assert lockwatch.engine.flush_sync()
+    told = [(event.action, event.ip) for event in heard if event.kind == AUTH]
+    assert told == [("token.issued", None), ("token.refreshed", "192.0.2.7"), ("token.revoked", None)]
     lockwatch.close()

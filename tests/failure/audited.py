@@ -51,14 +51,14 @@ def build(options: dict[str, Any]) -> Any:
     from lockwatch import LockWatch
     from lockwatch.event import HTTP, Event
 
-    app = FastAPI()
-    lockwatch = LockWatch(app, **{"namespace": NAMESPACE, "audit_exempt_paths": ["/-/*"], **options})
+    app, control = FastAPI(), FastAPI()
+    lockwatch = LockWatch(app, **{"namespace": NAMESPACE, **options})
 
     @app.get("/p/{number}")
     async def p(number: int) -> tuple[int, int]:
         return number, os.getpid()
 
-    @app.get("/-/health")
+    @control.get("/-/health")
     async def health() -> dict[str, Any]:
         found = lockwatch.health()
         assert found.audit is not None
@@ -66,11 +66,11 @@ def build(options: dict[str, Any]) -> Any:
         rss = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         return {"status": found.status, "rss": rss, "pid": os.getpid()} | {n: getattr(found.audit, n) for n in names}
 
-    @app.get("/-/flush")
+    @control.get("/-/flush")
     async def flush() -> None:
         await lockwatch.flush()
 
-    @app.get("/-/burst/{first}/{amount}")
+    @control.get("/-/burst/{first}/{amount}")
     async def burst(first: int, amount: int) -> None:
         """As many requests as that, without the way through HTTP."""
         stream = lockwatch.engine.stream
@@ -82,18 +82,23 @@ def build(options: dict[str, Any]) -> Any:
             if number % 200 == 0:
                 await asyncio.sleep(0.004)
 
-    @app.get("/-/fork/{first}/{amount}")
+    @control.get("/-/fork/{first}/{amount}")
     async def fork(first: int, amount: int) -> int:
         """As many requests by a child, which ends well; its exit status."""
         return await asyncio.to_thread(_forked, lockwatch.engine, first, amount)
 
-    @app.get("/-/room/{size}")
+    @control.get("/-/room/{size}")
     async def room(size: int) -> None:
         """Files of this process may have so many bytes; 0 for any."""
         most = size or resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
-    return app
+    async def both(scope: Any, receive: Any, send: Any) -> None:
+        """What looks into the application leaves no event in it."""
+        aside = scope["type"] == "http" and scope["path"].startswith("/-/")
+        await (control if aside else app)(scope, receive, send)
+
+    return both
 
 
 def _forked(engine: Any, first: int, amount: int) -> int:

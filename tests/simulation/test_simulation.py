@@ -8,15 +8,16 @@ from random import Random
 
 import pytest
 
+from lockwatch.anomaly.campaign import Change
 from lockwatch.anomaly.detector import Detector
-from lockwatch.anomaly.names import Names
 from lockwatch.anomaly.rules import RULES
+from lockwatch.event import Event
 from tests.simulation.attacks import ATTACKS
 from tests.simulation.benign import BENIGN
 from tests.simulation.measure import Bench, Run
 from tests.simulation.plot import plot
 from tests.simulation.report import interval, rules, table
-from tests.simulation.world import DAY, MONDAY, World, ordinary
+from tests.simulation.world import DAY, HOUR, World, ordinary
 
 
 @pytest.fixture(scope="module")
@@ -106,18 +107,27 @@ def test_known_networks_are_never_challenged_by_name(bench: Bench) -> None:
 
 
 def test_a_detector_goes_on_where_another_stopped(bench: Bench) -> None:
-    whole, first, second = Detector(), Detector(), Detector()
-    names = Names(b"simulation")
-    world, middle, end = World(9, 200), MONDAY + 2 * DAY, MONDAY + 4 * DAY
-    events = list(ordinary(world, Random(3), MONDAY, end))
-    for _ in Run(whole, names).play(iter(events), end):
-        pass
-    for _ in Run(first, names).play(iter([event for event in events if event.time_us < middle]), middle):
-        pass
-    second.load(first.dump())
-    for _ in Run(second, names).play(iter([event for event in events if event.time_us >= middle]), end):
-        pass
-    assert second.dump() == whole.dump()
+    begin, middle = bench.start_us, bench.start_us + DAY // 2
+    events = list(ATTACKS["A4-250"](bench.world, Random(3), begin, begin + DAY))
+    events += ATTACKS["A2"](bench.world, Random(3), begin + DAY // 2 - HOUR, begin + DAY)
+    events.sort(key=lambda event: event.time_us)
+
+    def told(*parts: list[Event]) -> list[tuple[str, str, int]]:
+        state = bench.state
+        changes: list[Change] = []
+        for part in parts:
+            detector = Detector()
+            detector.load(state)
+            run = Run(detector, bench.names)
+            for _ in run.play(part, part[-1].time_us + 1):
+                pass
+            state = detector.dump()
+            changes += run.changes
+        return [(change.kind, change.campaign.id, change.campaign.attempts) for change in changes]
+
+    early = [event for event in events if event.time_us < middle]
+    late = [event for event in events if event.time_us >= middle]
+    assert told(early, late) == told(events)
 
 
 def test_every_rule_has_a_row_that_says_what_it_does() -> None:
