@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import secrets
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.admission import Admission
@@ -244,6 +242,8 @@ class Engine:
     async def open(self) -> None:
         """Fetch and connect what the first request would have to; an outage here is reported, not raised."""
         self._say_where()
+        if self.stream is not None:
+            self.stream.wake()
         if self.alerts is not None:
             self.alerts.begin()
         if self.identity is not None:
@@ -257,6 +257,8 @@ class Engine:
     def open_sync(self) -> None:
         """`open` for blocking code; the background begins."""
         self._say_where()
+        if self.stream is not None:
+            self.stream.wake()
         if self.alerts is not None:
             self.alerts.begin()
         self.link.sync_store()
@@ -321,12 +323,9 @@ class Engine:
 
     def _spools(self) -> Directory | None:
         """Where this application keeps what must outlive the process."""
-        from lockwatch.spool.directory import Directory, default_place
+        from lockwatch.spool.directory import directory_at
 
-        place = self.config.spool_dir
-        if place is None or sys.platform == "win32":  # no locks there that end with their process
-            return None
-        return Directory(default_place() if place == "auto" else Path(place).expanduser(), self.config.namespace)
+        return directory_at(self.config.spool_dir, self.config.namespace)
 
     def _alerts(self) -> Alerts | None:
         """Who is alerted, where anybody is; else nothing of it is imported."""

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sqlite3
+from contextlib import suppress
 from typing import Final
 
 from lockwatch import native
@@ -44,6 +45,12 @@ class DurableRevocations:
 
     def __len__(self) -> int:
         return len(self._memory)
+
+    def __del__(self) -> None:
+        """Where nobody closed it: what waits is for the next process, and the file is not held until this one ends."""
+        with suppress(Exception):
+            if self.pid == os.getpid():
+                self.close()
 
     def forked(self) -> None:
         """Begin anew in a child: what waits is the parent's, and so is its file, whose lock is let go of here."""

@@ -74,7 +74,7 @@ class Stream:
             return
         queue.append(item)
         if self._resting:
-            self._wake()
+            self.wake()
 
     def drain(self, limit: int) -> list[Event]:
         """At most `limit` of the events that wait, urgent kinds first; a quarter of the room is kept for requests."""
@@ -93,6 +93,14 @@ class Stream:
     def rest(self) -> None:
         """Nobody drains any more; the next event has somebody begin again."""
         self._resting = True
+
+    def wake(self) -> None:
+        """Have somebody drain, before the first event or with it."""
+        self._resting = False
+        try:
+            self._begin()
+        except Exception:
+            logger.exception("lockwatch: nobody could be found who drains events")
 
     @property
     def dropped(self) -> dict[Loss, int]:
@@ -113,10 +121,3 @@ class Stream:
             except Exception as error:  # a bug of whoever posted it must not keep the others
                 self.lose(item.kind, BROKEN)
                 logger.error("lockwatch: an event (%s) cannot be read: %s", type(item).__name__, type(error).__name__)
-
-    def _wake(self) -> None:
-        self._resting = False
-        try:
-            self._begin()
-        except Exception:
-            logger.exception("lockwatch: nobody could be found who drains events")

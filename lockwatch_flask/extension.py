@@ -144,7 +144,7 @@ class LockWatch(Operated):
         return self.engine.health()
 
     def flush(self) -> None:
-        """Wait until everything decided so far is settled, and recorded, in every application."""
+        """Wait until everything decided so far is settled, and everything recorded so far has arrived, in every application."""
         for engine in list(self._engines.values()):
             engine.admission.settlement.finish_sync()
             engine.flush_sync()

@@ -53,7 +53,10 @@ class Operated:
 
     @property
     def audit(self) -> AuditLogger:
-        """The audit log: in Flask, use the methods that end in ``_sync``. Raises: ConfigurationError, where there is none."""
+        """The audit log of the current application: in Flask, use the methods that end in ``_sync``.
+
+        Raises: ConfigurationError, where there is none.
+        """
         return self.engine.audit
 
     @property

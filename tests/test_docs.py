@@ -158,7 +158,11 @@ def anchors(page: Path) -> set[str]:
 
 # ------------------------------------------------------------ examples
 @pytest.mark.parametrize("example", list(examples()), ids=lambda example: example[0].place)
-def test_example_runs(example: list[Block], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_runs(
+    example: list[Block], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # files of examples, and their spools, are nobody's
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     for name in ("REDIS_URL", "WEB_CONCURRENCY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LOCKWATCH_STORE_TIMEOUT", "2")  # no example is about a deadline, and a machine may be busy
@@ -231,7 +235,7 @@ def test_the_readme_lists_every_extra() -> None:
 
 
 # ------------------------------------------------------------ tables
-CODE_ONLY = {"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts"}
+CODE_ONLY = {"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts", "audit"}
 
 
 def test_the_configuration_table_is_complete_and_its_defaults_are_right() -> None:
@@ -261,6 +265,11 @@ def test_the_environment_variables_are_read() -> None:
         "webhook_secrets": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
         "slack_urls": "https://hooks.slack.example/services/x",
         "allow_private_webhooks": "true",
+        "audit_migrate": "false",
+        "audit_pii": "hash",
+        "audit_exempt_paths": "/healthz",
+        "audit_synchronous": "full",
+        "on_audit_failure": "deny",
     }
     for row in table("configuration.md", "Options"):
         name = code_in(row[0])

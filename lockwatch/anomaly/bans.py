@@ -156,7 +156,7 @@ class Bans:
         try:
             ledger, told = await self._change(ban, RULE)
         except StoreError:
-            self.table.put(ban, self._clock())
+            self._learn([ban])
             self._tell("ban.added", ban, SYSTEM)
             return ban
         if not told.changed:
@@ -198,8 +198,8 @@ class Bans:
     def _proposed(self, subject: str, seconds: float | None, reason: str, by: str) -> Ban | None:
         try:
             return self._new(subject, seconds, reason, by)
-        except ValueError as error:
-            logger.info("lockwatch: a rule (%s) would ban somebody who is never banned: %s", by, error)
+        except ValueError:
+            logger.info("lockwatch: a rule (%s) would ban somebody who is never banned", by)
             return None
 
     async def _roll_up(self, ban: Ban) -> None:

@@ -155,6 +155,11 @@ class Cases:
         told = replace(whole, sources=_before(sources, whole.sources), targets=_before(targets, whole.targets))
         return Change(told, "updated", tuple(_proposed(new, rule)))
 
+    def campaigns(self, now_us: int) -> list[Campaign]:
+        """The open campaigns that were told, as they are known now."""
+        cases = [case for case in self._open.values() if case.told_us]
+        return [_campaign(case, self._settings.rules[case.rule], now_us, resolved=False) for case in cases]
+
     def dump(self) -> list[object]:
         """Its state."""
         return [self._number, [_fields(case) for case in self._open.values()]]

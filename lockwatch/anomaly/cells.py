@@ -16,12 +16,12 @@ _POOLED: Final = 48
 _MONDAY: Final = 72
 """1970 began on a Thursday: so many hours after a Monday."""
 _WEEKS: Final = 8
-RISES: Final = (2.0, 4.0, 12.0)
+RISES: Final = (2.5, 5.0, 15.0)
 """The rises a `Cusum` looks for, as factors of the usual rate."""
 _PHI: Final = (0.5, 20.0)
 _PRIOR: Final = 5.0
-_DECAY: Final = 1 - 1 / (24 * 21)
-_DAY_DECAY: Final = 1 - 1 / 28
+_STEEPEST: Final = 20.0
+"""How many times the level an hour is taken for, at most."""
 READY: Final = 24
 """Hours that have to be seen before a channel may speak."""
 _OVER: Final = 5.0
@@ -34,29 +34,35 @@ def hour_of(at_us: int, utc_offset: int = 0) -> int:
 
 
 class Cells:
-    """Means by hour of the week; by hour and weekday or weekend, until eight weeks are seen."""
+    """A level, and the shape of the week: by hour and weekday or weekend, until eight weeks are seen, then by hour of the week.
 
-    __slots__ = ("_all", "_day", "_own", "_pool", "_spread")
+    The level follows the last third of what was seen, two days at least and two weeks at most: a new installation knows nobody, so
+    that everything is new at first and the level falls from day to day.
+    """
+
+    __slots__ = ("_day", "_level", "_own", "_pool", "_spread")
 
     def __init__(self) -> None:
-        self._own = [[0.0, 0.0] for _ in range(WEEK)]
-        self._pool = [[0.0, 0.0] for _ in range(_POOLED)]
-        self._all = [0.0, 0.0]
+        self._level = [0.0, 0.0, 0.0, 0.0]  # per hour; hours seen; today's counts, and what the shape makes of them
+        self._own = [[1.0, 0.0] for _ in range(WEEK)]
+        self._pool = [[1.0, 0.0] for _ in range(_POOLED)]
         self._spread = [[0.0, 0.0] for _ in range(_POOLED + 1)]
         self._day = [0.0, 0.0, 0.0]
 
     @property
     def hours(self) -> float:
         """How many hours were learned."""
-        return self._all[1]
+        return self._level[1]
 
     def expected(self, hour: int) -> float:
         """How many in that hour (since 1970)."""
-        cell = (hour + _MONDAY) % WEEK
-        mean, seen = self._pool[_pool_of(cell)]
-        usual = (mean * seen + self._all[0] * 3) / (seen + 3)
-        mean, seen = self._own[cell]
-        return usual if seen < _WEEKS else (mean * seen + usual * 4) / (seen + 4)
+        return self._level[0] * self._shape((hour + _MONDAY) % WEEK)
+
+    def _shape(self, cell: int) -> float:
+        ratio, seen = self._pool[_pool_of(cell)]
+        usual = (ratio * seen + 3) / (seen + 3)
+        ratio, seen = self._own[cell]
+        return usual if seen < _WEEKS else (ratio * seen + usual * 4) / (seen + 4)
 
     def dispersion(self, hour: int) -> float:
         """Variance over mean, of hours like this one or of days."""
@@ -71,29 +77,50 @@ class Cells:
         """An hour has passed: `count` came where `expected` were, at `factor` times the usual activity."""
         cell = (hour + _MONDAY) % WEEK
         limit = expected + 4 * sqrt(self.dispersion(hour) * expected) + 2
-        rate = min(count, limit) / factor if self.hours >= READY else count / factor
-        for place, slowest in ((self._own[cell], 12), (self._pool[_pool_of(cell)], 15), (self._all, 240)):
-            place[1] += 1
-            place[0] += (rate - place[0]) / min(place[1], slowest)
+        count = min(count, limit) if self.hours >= READY else count
+        self._learn_level(hour, count / factor, self._shape(cell))
+        if self._level[0]:
+            for place, slowest in ((self._own[cell], 12), (self._pool[_pool_of(cell)], 15)):
+                place[1] += 1
+                place[0] += (min(count / factor / self._level[0], _STEEPEST) - place[0]) / min(place[1], slowest)
         if self.hours > READY:
+            keep = 1 - 1 / _memory(self.hours, 3 * 24, 21 * 24)
             for place in (self._spread[_pool_of(cell)], self._spread[_POOLED]):
-                place[0] = place[0] * _DECAY + (min(count, limit) - expected) ** 2
-                place[1] = place[1] * _DECAY + expected
+                place[0] = place[0] * keep + (count - expected) ** 2
+                place[1] = place[1] * keep + expected
+
+    def _learn_level(self, hour: int, rate: float, shape: float) -> None:
+        level, hours, counts, shapes = self._level
+        hours, counts, shapes = hours + 1, counts + rate, shapes + shape
+        if hours <= READY:
+            level = counts / shapes
+        if (hour + _MONDAY) % 24 == 23 and shapes:
+            if hours > READY:
+                level += (counts / shapes - level) / _memory(hours / 24, 2, 14)
+            counts = shapes = 0.0
+        self._level = [level, hours, counts, shapes]
 
     def learn_day(self, count: float, expected: float) -> None:
         """A day has passed. A site that calms down is not restless: twice what lies above the expectation, if that is less."""
         if self.hours > 2 * READY:
-            excess = min(count, 4 * expected + 4) - expected
+            spread = 2 * sqrt(self.dispersion(0) * expected) + 1
+            excess = min(max(count - expected, -spread), spread)
             squares = (2 * max(excess, 0.0) ** 2, excess**2, expected)
-            self._day = [old * _DAY_DECAY + new for old, new in zip(self._day, squares, strict=True)]
+            keep = 1 - 1 / _memory(self.hours / 24, 5, 28)
+            self._day = [old * keep + new for old, new in zip(self._day, squares, strict=True)]
 
     def dump(self) -> list[Any]:
         """Its state."""
-        return [self._own, self._pool, self._all, self._spread, self._day]
+        return [self._level, self._own, self._pool, self._spread, self._day]
 
     def load(self, state: list[Any]) -> None:
         """Take the state that `dump` gave."""
-        self._own, self._pool, self._all, self._spread, self._day = state
+        self._level, self._own, self._pool, self._spread, self._day = state
+
+
+def _memory(seen: float, least: float, most: float) -> float:
+    """Over how much to average after so much was seen: the last third of it."""
+    return min(max(seen / 3, least), most)
 
 
 def _pool_of(cell: int) -> int:

@@ -50,10 +50,11 @@ class Challenges:
     def __len__(self) -> int:
         return len(self._until)
 
-    def put(self, key: bytes, until: float, campaign: str) -> None:
+    def put(self, key: bytes, until: float, campaign: str, now: float) -> None:
         """Challenge a user, or everyone, until then."""
         if key not in self._until and len(self._until) >= _MOST:
-            key = self._everyone
+            self._until = {each: held for each, held in self._until.items() if held[0] > now}
+            key = key if len(self._until) < _MOST else self._everyone
         before = self._until.get(key, (0.0, ""))
         self._until[key] = max(before, (until, campaign))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from lockwatch.anomaly.accounts import Accounts
-from lockwatch.anomaly.campaign import Change
+from lockwatch.anomaly.campaign import Campaign, Change
 from lockwatch.anomaly.cases import Cases
 from lockwatch.anomaly.pairs import Pairs
 from lockwatch.anomaly.requests import Requests
@@ -87,6 +87,10 @@ class Detector:
         self.now_us = max(self.now_us, now_us)
         self._site.tick(self.now_us)
         return self._cases.changes(self.now_us)
+
+    def campaigns(self) -> list[Campaign]:
+        """The open campaigns, with sources that came since they were told."""
+        return self._cases.campaigns(self.now_us)
 
     def knows(self, login: Login) -> bool:
         """Whether the user has logged in from that network."""

@@ -8,10 +8,11 @@ becomes news once, however often it is published, and is kept until somebody has
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2s
 from typing import Any, Final, NamedTuple
 
-from lockwatch.anomaly.campaign import Change
+from lockwatch.anomaly.campaign import Campaign, Change
 from lockwatch.anomaly.detector import Detector
 from lockwatch.anomaly.packing import bytes_of, word_of
 from lockwatch.anomaly.rules import Settings
@@ -28,6 +29,8 @@ DUMP_EVERY: Final = 20.0
 """Seconds between two states of the judge that are kept, while nothing changes."""
 NAMED: Final = 200
 """Sources and targets of a campaign that are told."""
+JOINED: Final = "joined"
+"""What an item says that only adds sources to a campaign."""
 _NUMBERS, _WORDS = 5, 6
 _PARTS: Final = ("inbox", "counters", "judge", "state", "news", "pending", "known")
 
@@ -105,27 +108,42 @@ class Judge:
     """The detector, while this process is the one that judges.
 
     Attributes:
+        follows: rules whose campaigns are told of each source that joins them.
         read: tallies that were judged.
         trouble: why a state could not be used; empty when it could.
     """
 
     settings: Settings
+    follows: frozenset[str] = frozenset()
     read: int = 0
     trouble: str = ""
     _detector: Detector | None = None
     _dumped: float = field(default=float("-inf"))
     _dirty: bool = False
+    _known: dict[str, frozenset[bytes]] = field(default_factory=dict)
 
     def take(self, heard: Report, now_us: int) -> list[Change]:
         """What the tallies of a report, and the time, bring to light."""
         if heard.fresh or self._detector is None:
             self._detector = self._begin(heard.state)
+            self._known = {campaign.id: frozenset(campaign.sources) for campaign in self._detector.campaigns()}
         changes = [change for tally in heard.tallies for change in self._detector.feed(tally)]
         if not heard.waiting:
             changes += self._detector.tick(now_us)
+        for change in changes:
+            self._known[change.campaign.id] = frozenset(change.campaign.sources)
         self.read = heard.read
         self._dirty = self._dirty or bool(heard.tallies)
         return changes
+
+    def joined(self) -> list[Campaign]:
+        """Campaigns with only the sources that joined them since the last time."""
+        if self._detector is None or not self.follows:
+            return []
+        found = [campaign for campaign in self._detector.campaigns() if campaign.rule in self.follows]
+        joined = [replace(each, sources=_without(each.sources, self._known.get(each.id, frozenset()))) for each in found]
+        self._known = {campaign.id: frozenset(campaign.sources) for campaign in found}
+        return [campaign for campaign in joined if campaign.sources]
 
     def state(self, now: float, changed: bool) -> bytes | None:
         """What to keep for whoever judges next; None while the last one will do."""
@@ -149,23 +167,33 @@ class Judge:
         return detector
 
 
-def item_of(change: Change, response: str) -> tuple[str, dict[str, Any]]:
+def item_of(change: Change) -> tuple[str, dict[str, Any]]:
     """The id of a change, the same whoever finds it, and what all processes have to know of it."""
-    campaign = change.campaign
-    minute = f"-{campaign.updated_us // 60_000_000}" if change.kind == "updated" else ""
-    challenges = [
-        [action.subject_hash.hex(), action.seconds]
-        for action in change.actions
-        if action.kind == "challenge" and response in ("challenge", "ban")
-    ]
-    return f"{campaign.id}-{change.kind}{minute}", {
+    minute = f"-{change.campaign.updated_us // 60_000_000}" if change.kind == "updated" else ""
+    challenges = [[a.subject_hash.hex(), a.seconds] for a in change.actions if a.kind == "challenge"]
+    silent = not change.campaign.dry_run and all(action.kind != "alert" for action in change.actions)
+    return f"{change.campaign.id}-{change.kind}{minute}", _said(change.campaign, change.kind, challenges[:NAMED], silent)
+
+
+def item_of_joined(campaign: Campaign) -> tuple[str, dict[str, Any]]:
+    """The same of sources that joined a campaign. Nobody is told of these."""
+    keys = blake2s(b"".join(sorted(campaign.sources)), digest_size=8).hexdigest()
+    return f"{campaign.id}-joined-{keys}", _said(campaign, JOINED, [], True)
+
+
+def _without(keys: Sequence[bytes], known: frozenset[bytes]) -> tuple[bytes, ...]:
+    return tuple([key for key in keys if key not in known])
+
+
+def _said(campaign: Campaign, kind: str, challenges: list[list[Any]], silent: bool) -> dict[str, Any]:
+    return {
         "campaign": campaign.id,
-        "kind": change.kind,
+        "kind": kind,
         "rule": campaign.rule,
         "at": campaign.updated_us,
         "reason": campaign.reason,
         "dry_run": campaign.dry_run,
-        "silent": not campaign.dry_run and all(action.kind != "alert" for action in change.actions),
+        "silent": silent,
         "started": campaign.started_us,
         "sources": [key.hex() for key in campaign.sources[:NAMED]],
         "source_count": campaign.source_count,
@@ -175,5 +203,5 @@ def item_of(change: Change, response: str) -> tuple[str, dict[str, Any]]:
         "compromised": len(campaign.compromised),
         "evidence": [[e.signal, round(e.observed, 2), round(e.expected, 2), round(e.contribution, 2)] for e in campaign.evidence],
         "examples": list(campaign.examples),
-        "challenges": challenges[:NAMED],
+        "challenges": challenges,
     }

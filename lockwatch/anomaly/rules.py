@@ -97,7 +97,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "spray",
         "change of the number of addresses with several failing users and no success",
-        13,
+        10,
         DAY,
         "more addresses than usual try several users each ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,
@@ -106,10 +106,11 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "stuffing.distributed",
         "change of the number of novel (user, network) pairs that fail, by hour of the week",
-        13,
+        10,
         DAY,
         "more users than usual fail from networks they never used ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,
+        false_alarms=0.29,
         challenge=DAY,
     ),
     Rule(
@@ -119,6 +120,7 @@ RULES: Final[tuple[Rule, ...]] = (
         7 * DAY,
         "one client software is behind failures from {sources} addresses",
         quiet=DAY,
+        false_alarms=0.03,
         challenge=DAY,
     ),
     Rule(

@@ -33,6 +33,8 @@ CAUTION: Final = {"fresh": 1.75, "settled": 1.0, "cold": 1.0, "fanout": 1.0}
 FLOOR: Final = 1 / 24
 """The least an hour usually brings: one a day."""
 _CUT: Final = 1.5
+_DOUBT: Final = 0.6
+"""Share of the threshold from which on nothing is learned."""
 _LEAST: Final = 8.0
 """Signs since the change, whatever the evidence."""
 _KEPT: Final = 4096
@@ -104,7 +106,8 @@ class Site:
     def _judge(self, name: str, channel: Channel, at_us: int, factor: float) -> None:
         rule = self._rules[RULES_OF[name]]
         case = self._cases.get(rule.name)
-        channel.step(at_us, STEP, factor, FLOOR, learn=case is None or at_us - case.detected_us > _LONGEST_US)
+        learn = channel.evidence < _DOUBT * rule.threshold if case is None else at_us - case.detected_us > _LONGEST_US
+        channel.step(at_us, STEP, factor, FLOOR, learn=learn)
         if case is None and channel.evidence >= CAUTION[name] * rule.threshold and not {name, rule.name} & self._off:
             best = channel.cusum.best
             if channel.cusum.observed[best] >= _LEAST and channel.cells.hours >= READY:

@@ -14,7 +14,7 @@ from lockwatch.anomaly.burst import Request, Verdict, count_call, keys_of_burst,
 from lockwatch.anomaly.campaigns import Campaigns
 from lockwatch.anomaly.challenge import acquaint, known_key
 from lockwatch.anomaly.config import BURST, AnomalyConfig
-from lockwatch.anomaly.exchange import Judge, Report, item_of, keys_of, publish, report
+from lockwatch.anomaly.exchange import JOINED, Judge, Report, item_of, item_of_joined, keys_of, publish, report
 from lockwatch.anomaly.names import Names
 from lockwatch.anomaly.packing import word_of
 from lockwatch.anomaly.sealing import NONCE, Box
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("lockwatch")
 INTERVAL: Final = 0.3
 """Seconds between two reports."""
+_FRESH: Final = 120.0
+"""Seconds after which news ban nobody any more: a process that begins hears those of a day."""
 _PARTS: Final = 20
 """Reports in a row at most, while tallies wait."""
 CHANGES: Final = {"opened": "detected", "updated": "updated", "resolved": "resolved"}
@@ -84,9 +86,10 @@ class Watcher:
         self._keys = keys_of(namespace)
         self._me = secrets.randbits(52) + 1
         self._tally = Tally()
-        self._judge = Judge(settings.detection)
+        self._judge = Judge(settings.detection, frozenset(settings.ban_rules) if settings.allows("ban") else frozenset())
         self._campaigns = Campaigns()
         self._heard = 0
+        self._begun = False
         self._box: Box | None = None
         link.every(INTERVAL, self.flush, "attacks")
 
@@ -125,7 +128,8 @@ class Watcher:
             self._again(tally)
             return
         self._open_box(buckets)
-        await self._learn(heard.news, buckets)
+        await self._learn(heard.news, buckets, old=not self._begun)
+        self._begun = True
         if not heard.judges:
             self._judge.rest()
             return
@@ -152,9 +156,9 @@ class Watcher:
 
     async def _judged(self, heard: Report, buckets: Buckets) -> None:
         """Judge, publish what changed, and see to it that somebody is told, also of what another judge left."""
-        response = self.settings.respond
-        items = [item_of(change, response) for change in self._judge.take(heard, time.time_ns() // 1000)]
+        items = [item_of(change) for change in self._judge.take(heard, time.time_ns() // 1000)]
         state = self._judge.state(self._clock(), bool(items))
+        items += [item_of_joined(campaign) for campaign in self._judge.joined()]
         named = [(name, {**item, "names": self._named(item["sources"], buckets)}) for name, item in items]
         fresh: list[bool] | None = []
         if items or state is not None:
@@ -166,7 +170,8 @@ class Watcher:
         due = [item for item, new in zip(named, fresh, strict=False) if new]
         due += [(name, item) for name, word in heard.pending if (item := self._unsealed(word)) is not None]
         for name, item in due:
-            self._tell_of(name, item)
+            if item["kind"] != JOINED:
+                self._tell_of(name, item)
         if due:
             await self._link.drive(publish(self._keys, self._me, 0, None, (), [name for name, _ in due]))
             await self._learn((await self._report(None)).news, buckets)
@@ -192,13 +197,14 @@ class Watcher:
         if self.settings.allows("alert") and not item["dry_run"]:
             self._tell(f"lockwatch.attack.{CHANGES[item['kind']]}", name, item["at"], {**details, "started_us": item["started"]})
 
-    async def _learn(self, news: Iterable[str], buckets: Buckets) -> None:
-        """Take up what the judge made known."""
+    async def _learn(self, news: Iterable[str], buckets: Buckets, old: bool = False) -> None:
+        """Take up what the judge made known. What is `old` bans nobody: somebody may have lifted the ban since."""
         for word in news:
             if (item := self._unsealed(word)) is not None:
                 self._campaigns.learn(item)
                 self._challenge(item)
-                await self._ban(item, buckets)
+                if not old:
+                    await self._ban(item, buckets)
 
     def _challenge(self, item: Mapping[str, Any]) -> None:
         challenges = self._logins.challenges
@@ -209,11 +215,12 @@ class Watcher:
         age = time.time() - item["at"] / 1e6
         for key, seconds in item["challenges"]:
             if seconds > age:
-                challenges.put(bytes.fromhex(key), self._clock() + seconds - age, item["campaign"])
+                challenges.put(bytes.fromhex(key), self._clock() + seconds - age, item["campaign"], self._clock())
 
     async def _ban(self, item: Mapping[str, Any], buckets: Buckets) -> None:
         """Ban the sources of a campaign that this process knows by name."""
-        if not self.settings.allows("ban") or item["rule"] not in self.settings.ban_rules or item["kind"] == "resolved":
+        fresh = item["kind"] in ("opened", JOINED) and time.time() - item["at"] / 1e6 < _FRESH
+        if not fresh or not self.settings.allows("ban") or item["rule"] not in self.settings.ban_rules:
             return
         for ip in self._named(item["sources"], buckets):
             await self._bans.propose(ip, reason=item["reason"], by=item["rule"])

@@ -76,7 +76,7 @@ class Backlog:
         self._read = dict.fromkeys(readers, 0)
         self._unspooled = self._cached = 0
         self._again = 0.0
-        self._dirty = False
+        self._dirty = self._closed = False
 
     @property
     def in_memory(self) -> int:
@@ -110,15 +110,20 @@ class Backlog:
         self._unspooled += len(rows)
 
     def store(self, older_than: float = 0.0) -> bool:
-        """Bring into the spool what was made more than `older_than` seconds ago; False when that failed."""
+        """Bring into the spool what was made more than `older_than` seconds ago; False when that failed.
+
+        There is a file before there is anything to put into it: making one takes longer than all the rest.
+        """
         now = monotonic()
         if self._open is None or now < self._again:
             return not self.fault
         due = [(n, batch) for n, batch in self._fresh.items() if now - batch.made >= older_than]
-        if not due and self._journal is not None:
+        if not due and (self._journal is not None or self._closed):
             return True
         try:
-            self._append(self._opened(), due)
+            journal = self._opened()
+            if due:
+                self._append(journal, due)
         except Full as error:
             return self._failed(str(error), now)
         except (LockwatchError, OSError) as error:
@@ -164,7 +169,7 @@ class Backlog:
 
     def close(self) -> int:
         """Leave in the spool what has not arrived, for whoever adopts it; how many rows stay in memory, where there is none."""
-        self._again = 0.0
+        self._again, self._closed = 0.0, True
         self.store()
         self.settle()
         if self._journal is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.audit import upgrades
@@ -19,6 +20,7 @@ from lockwatch.limits.buckets import derive_key
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from lockwatch.audit.health import AuditHealth
     from lockwatch.audit.reading import Reader
 
 FLUSHING: Final = 10.0
@@ -90,7 +92,11 @@ class AuditLogger:
 
     async def flush(self) -> None:
         """Wait until everything logged so far can be found by `query`. Raises: SinkError, when that takes over 10 seconds."""
-        if not await self._recording.flush(FLUSHING):
+        ends = monotonic() + FLUSHING
+        done = await self._recording.flush(FLUSHING)
+        while done and self.health().pending and monotonic() < ends:
+            done = await self._recording.flush(ends - monotonic())
+        if self.health().pending:
             raise SinkError(_LATE)
 
     async def query(self, query: AuditQuery | None = None, **filters: Any) -> list[AuditLogEntry]:
@@ -100,6 +106,13 @@ class AuditLogger:
         """
         question = query or AuditQuery(**filters)
         return await self._asked().ask(lambda reader: reader.entries(question))
+
+    def health(self) -> AuditHealth:
+        """How it does: what waits, what was lost, what is wrong with each sink."""
+        recorder = self._recording.recorder
+        if recorder is None:
+            raise ConfigurationError(_NONE)
+        return recorder.health()
 
     async def close(self) -> None:
         """Deliver what was logged, and let go of the database. What is logged later opens it again."""
@@ -116,7 +129,7 @@ class AuditLogger:
         """`log` for blocking code."""
         stream = self._recording.stream
         if stream is None:
-            raise ConfigurationError("this application keeps no audit log; give it one: LockWatch(app, audit_database_url='...')")
+            raise ConfigurationError(_NONE)
         stream.post(event_of(entry))
 
     def record_sync(
@@ -129,7 +142,11 @@ class AuditLogger:
 
     def flush_sync(self) -> None:
         """`flush` for blocking code."""
-        if not self._recording.flush_sync(FLUSHING):
+        ends = monotonic() + FLUSHING
+        done = self._recording.flush_sync(FLUSHING)
+        while done and self.health().pending and monotonic() < ends:
+            done = self._recording.flush_sync(ends - monotonic())
+        if self.health().pending:
             raise SinkError(_LATE)
 
     def query_sync(self, query: AuditQuery | None = None, **filters: Any) -> list[AuditLogEntry]:
@@ -153,6 +170,7 @@ class AuditLogger:
         return self._answers
 
 
+_NONE: Final = "this application keeps no audit log; give it one: LockWatch(app, audit_database_url='sqlite+aiosqlite:///audit.db')"
 _LATE: Final = "not everything has arrived within 10 s; it is kept, and delivered when the database takes it"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Final, Protocol
 
 from lockwatch.audit.recorder import Recorder
@@ -21,6 +20,7 @@ class Recording(Protocol):
     """What takes events and brings them to the sinks: an application's engine, or a `Standalone`."""
 
     stream: Stream | None
+    recorder: Recorder | None
 
     async def flush(self, within: float = 10.0) -> bool:
         """Wait until everything posted so far has gone where it goes."""
@@ -33,32 +33,26 @@ class Standalone:
     """Records what is posted to `stream`. Raises: ConfigurationError."""
 
     stream: Stream | None
+    recorder: Recorder | None
 
     def __init__(self, config: LockWatchConfig) -> None:
         stream = Stream(self._begin)
         self.stream = stream
-        self._recorder = Recorder(audit_settings(config, directory_at(config.spool_dir, config.namespace)), stream)
-        self._pump = Pump(stream, [self._recorder.consume])
-        self._pump.chores.append(self._recorder.settle)
-        self._pump.finishers.append(self._recorder.finish)
-        self._pump.endings.append(self._recorder.close)
+        recorder = Recorder(audit_settings(config, directory_at(config.spool_dir, config.namespace)), stream)
+        self.recorder = recorder
+        self._pump = Pump(stream, [recorder.consume])
+        self._pump.chores.append(recorder.settle)
+        self._pump.finishers.append(recorder.finish)
+        self._pump.endings.append(recorder.close)
         self._job: Job | None = None
 
     async def flush(self, within: float = 10.0) -> bool:
-        """Wait until everything posted so far is with every sink; False when it is not within so many seconds."""
-        ends = monotonic() + within
-        done = await self._pump.flush(within)
-        while done and self._recorder.health().pending and monotonic() < ends:
-            done = await self._pump.flush(ends - monotonic())
-        return done and not self._recorder.health().pending
+        """Wait until everything posted so far has been offered to every sink."""
+        return await self._pump.flush(within)
 
     def flush_sync(self, within: float = 10.0) -> bool:
         """`flush` in blocking code."""
-        ends = monotonic() + within
-        done = self._pump.flush_sync(within)
-        while done and self._recorder.health().pending and monotonic() < ends:
-            done = self._pump.flush_sync(ends - monotonic())
-        return done and not self._recorder.health().pending
+        return self._pump.flush_sync(within)
 
     async def aclose(self) -> None:
         """Bring what is posted to the sinks, and let go of them. What is posted later begins anew."""

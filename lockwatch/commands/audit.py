@@ -7,6 +7,9 @@ from typing import Final
 
 import click
 
+from lockwatch.audit.connect import EXTRA
+from lockwatch.commands.trouble import Unusable
+
 _LATE: Final = {
     "checkpoint": "lockwatch.commands.evidence",
     "drain": "lockwatch.commands.audit_drain",
@@ -32,7 +35,12 @@ class Late(click.Group):
         """A command by its name."""
         if cmd_name not in _LATE:
             return None
-        found: click.Command = getattr(import_module(_LATE[cmd_name]), cmd_name)
+        try:
+            found: click.Command = getattr(import_module(_LATE[cmd_name]), cmd_name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("lockwatch"):
+                raise
+            raise Unusable(f"lockwatch audit {cmd_name} needs {error.name}: {EXTRA}") from None
         return found
 
 

@@ -42,7 +42,8 @@ def attack(context: Context) -> Observed:
 def attack_claims(received: list[dict[str, Any]], while_banned: list[int], after: int) -> list[Claim]:
     """What must come of it. `received` are webhooks whose signatures were verified."""
     bursts = [content for content in received if content["type"] == "lockwatch.burst" and _data(content, "ip") == ATTACKER]
-    campaigns = [content for content in received if content["type"] == "lockwatch.attack.detected"]
+    detected = [content for content in received if content["type"] == "lockwatch.attack.detected"]
+    campaigns = [content for content in detected if str(_data(content, "rule")).startswith("scan.")]
     bans = [content for content in received if content["type"] == "lockwatch.ban.created"]
     return [
         equal(f"{_AT_ONCE} requests at once, with {BURST} allowed in 10 s, are one alert", 1, len(bursts)),

@@ -13,6 +13,7 @@ import click
 
 from lockwatch import __version__
 from lockwatch.demo.attack import ATTACKED
+from lockwatch.demo.audited import AUDITED
 from lockwatch.demo.limits import STEPS
 from lockwatch.demo.screen import Screen
 from lockwatch.demo.server import Running, serving, until_interrupt
@@ -69,7 +70,7 @@ def _story(options: Options, screen: Screen) -> dict[str, Any]:
     began = time.perf_counter()
     with serving(options.redis_url, options.port) as server, connected(server.url, server.meter) as traffic:
         screen.say(_opening(server))
-        told = tell((*STEPS, STOLEN, ATTACKED, ALTOGETHER), Context(server, traffic, screen))
+        told = tell((*STEPS, STOLEN, ATTACKED, ALTOGETHER, AUDITED), Context(server, traffic, screen))
         return _report(server, told, time.perf_counter() - began)
 
 

@@ -34,7 +34,7 @@ class Login(BaseModel):
 
 def settings(redis_url: str | None, receiver: Receiver, spool: str) -> LockWatchConfig:
     """Settings of one run: buckets of its own, and nothing taken from the environment. `receiver` is alerted;
-    what has to outlive the process goes to the directory `spool`.
+    what has to outlive the process goes to the directory `spool`, and so does the audit log.
 
     Raises: ConfigurationError.
     """
@@ -47,6 +47,7 @@ def settings(redis_url: str | None, receiver: Receiver, spool: str) -> LockWatch
         jwt=JWTConfig(algorithm="ES256", refresh_grace_seconds=GRACE),
         trusted_proxies="private",  # the demo says itself whom it forwards for
         spool_dir=spool,
+        audit_database_url=f"sqlite+aiosqlite:///{spool}/audit.db",
         anomaly=AnomalyConfig(
             burst_threshold=BURST,
             respond="ban",

@@ -29,6 +29,7 @@ from lockwatch.anomaly.exchange import keys_of
 from lockwatch.demo.demo import USER, application, settings
 from lockwatch.demo.receiver import Receiver, receiving
 from lockwatch.flow import Call, Flow
+from lockwatch.link import Link
 from lockwatch.tokens.names import Names, tag_of
 
 _PATIENCE = 10.0
@@ -127,9 +128,11 @@ async def _forget(lockwatch: LockWatch) -> None:
         for keys in (keys_of(lockwatch.config.namespace), keys_of_bans(lockwatch.config.namespace)):
             yield Call("reset", keys, ())
 
-    with suppress(StoreError):
-        await lockwatch.engine.link.drive(forgetting())
     await lockwatch.aclose()
+    link = Link(lockwatch.config, lockwatch.engine.warn, works=False)  # nothing in the background, which would write again
+    with suppress(StoreError):
+        await link.drive(forgetting())
+    await link.aclose()
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class Banned:
             times = 0
         else:
             times += not holds or not times
-            till = now + int(min(most, duration * (growth / 100) ** (times - 1)) if how == _RULE else duration)
+            till = now + int(_grown(duration, growth, times, most) if how == _RULE else duration)
             if how == _RULE and till <= before:
                 return (before - now, times, 0)
         if record is None and len(self._records) >= room:
@@ -78,3 +78,11 @@ class Banned:
         over = [name for name, record in self._records.items() if record.forgotten <= now]
         for name in over[:_SWEEP]:
             del self._records[name]
+
+
+def _grown(duration: int, growth: int, times: int, most: int) -> float:
+    """How long the ban of that number is; as in Lua, what no number can hold is more than `most`."""
+    try:
+        return min(most, duration * (growth / 100) ** (times - 1))
+    except OverflowError:
+        return most

@@ -66,6 +66,8 @@ class Bursts:
         return (int(reached), max(threshold, estimate) if reached else min(threshold - 1, estimate), int(tell))
 
     def _tell(self, call: Call) -> Reply:
+        if len(self._told) >= self._most and call.keys[0] not in self._told:
+            self._told.popitem(last=False)
         self._told[call.keys[0]] = (call.args[0] or self._clock()) + call.args[1]
         return (1,)
 

@@ -12,8 +12,17 @@ from fastapi import FastAPI
 from flask import Flask
 from starlette.testclient import TestClient
 
-from lockwatch import ConfigurationError, LockWatch, LockWatchConfig, SlackChannel, WebhookChannel, verify_webhook
-from lockwatch.alerts.alert import ATTACK_DETECTED, Alert
+from lockwatch import (
+    ConfigurationError,
+    JWTConfig,
+    LockWatch,
+    LockWatchConfig,
+    SlackChannel,
+    TokenError,
+    WebhookChannel,
+    verify_webhook,
+)
+from lockwatch.alerts.alert import ATTACK_DETECTED, TOKEN_REUSE, Alert
 from lockwatch.engine import Engine
 from lockwatch.event import APP, Event
 from lockwatch_flask import LockWatch as FlaskLockWatch
@@ -183,3 +192,24 @@ def test_the_alerts_of_an_application_are_at_hand_on_either_framework() -> None:
         assert lockwatch.alerts.endpoints[0].name.startswith("hooks.example.com")
     with silent.app_context(), pytest.raises(ConfigurationError, match="nobody is alerted"):
         muted.alerts  # noqa: B018
+
+
+async def test_a_used_refresh_token_of_an_application_is_alerted_about() -> None:
+    async with receiver() as hook:
+        lockwatch = LockWatch(
+            FastAPI(),
+            jwt=JWTConfig(jwt_secret="at least thirty-two bytes of your own", refresh_grace_seconds=0),
+            webhook_urls=hook.url(),
+            webhook_secrets=OLD,
+            allow_private_webhooks=True,
+        )
+        pair = await lockwatch.tokens.issue_token_pair("ann")
+        await lockwatch.tokens.rotate(pair.refresh_token)
+        with pytest.raises(TokenError):
+            await lockwatch.tokens.rotate(pair.refresh_token)
+        await until(lambda: hook.received)
+        content = verify_webhook(OLD, hook.received[0].headers, hook.received[0].body)
+        assert content["type"] == TOKEN_REUSE
+        assert content["data"]["user"] == "ann"
+        assert pair.refresh_token not in hook.received[0].body.decode()
+        await lockwatch.aclose()

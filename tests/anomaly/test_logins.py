@@ -143,7 +143,7 @@ async def under_attack(lockwatch: LockWatch, everyone: bool = True, name: str = 
     buckets = await lockwatch.engine.link.buckets()
     logins = lockwatch.engine.logins
     key = EVERYONE if everyone else logins.names(buckets).user(name)
-    logins.challenges.put(key, time.monotonic() + 3600, "c1")
+    logins.challenges.put(key, time.monotonic() + 3600, "c1", time.monotonic())
 
 
 async def known(lockwatch: LockWatch, name: str, ip: str) -> None:

@@ -11,14 +11,21 @@ from typing import Any
 
 import pytest
 
-from lockwatch import AnomalyConfig
+from lockwatch import AnomalyConfig, StoreError
+from lockwatch.anomaly.ban_flows import keys_of_bans
 from lockwatch.anomaly.bans import Bans
+from lockwatch.anomaly.burst import keys_of_burst
+from lockwatch.anomaly.challenge import acquainted, known_key
+from lockwatch.anomaly.exchange import keys_of
 from lockwatch.anomaly.logins import Logins
+from lockwatch.anomaly.packing import word_of
 from lockwatch.anomaly.watcher import Watcher
 from lockwatch.client import Client, trust
 from lockwatch.config import LockWatchConfig
 from lockwatch.event import AUTH, HTTP, Event
+from lockwatch.limits.buckets import Buckets
 from lockwatch.link import Link
+from lockwatch.stores.cluster import slot_of
 
 SECRET = "0123456789abcdef0123456789abcdef"
 ATTACKER = "203.0.113.7"
@@ -119,6 +126,20 @@ async def test_a_campaign_is_told_once_known_to_all_and_its_source_banned_everyw
     assert [(event.anomaly, event.campaign) for event in later] == [(True, data["campaign"]), (False, None)]
 
 
+async def test_who_joins_a_campaign_is_banned_too_and_who_was_let_in_again_is_not(processes: list[Process]) -> None:
+    one, other = processes
+    await one.watcher.consume(scan())
+    await rounds(processes)
+    assert one.banned()
+    await one.bans.lift(ATTACKER)
+    await other.watcher.consume(scan("203.0.113.8"))
+    await rounds(processes)
+    assert all(process.banned("203.0.113.8") for process in processes)
+    assert not any(process.banned() for process in processes)
+    unique = {id(p): p for p in processes}.values()
+    assert len([entry for p in unique for entry in p.told]) == 1
+
+
 async def test_what_another_site_makes_browsers_send_bans_nobody(processes: list[Process]) -> None:
     one, _ = processes
     await one.watcher.consume(scan(details={"cross_site": True}))
@@ -174,9 +195,6 @@ async def test_a_login_makes_its_network_known_and_a_failed_one_does_not() -> No
         [Event(outcome="success", ip="203.0.113.7", **login), Event(outcome="failure", ip="198.51.100.7", **login)]
     )
     names = process.logins.names(buckets)
-    from lockwatch.anomaly.challenge import acquainted, known_key
-    from lockwatch.anomaly.packing import word_of
-
     found = [
         await process.link.drive(acquainted(known_key(buckets, "alice"), word_of(names.network(ip))))
         for ip in ("203.0.113.99", "198.51.100.7")
@@ -230,8 +248,6 @@ class Away:
     """A store that does not answer."""
 
     async def call(self, call: Any) -> Any:
-        from lockwatch import StoreError
-
         raise StoreError("away")
 
 
@@ -261,3 +277,9 @@ async def test_a_flood_of_addresses_stays_within_bounds() -> None:
     await process.watcher.flush()
     assert process.watcher.lost >= 20_000
     await process.link.aclose()
+
+
+def test_the_keys_of_one_call_share_a_slot_of_a_cluster() -> None:
+    buckets = Buckets("test", SECRET.encode())
+    for keys in (keys_of("test"), keys_of_bans("test"), keys_of_burst(buckets, f"ip:{ATTACKER}", AnomalyConfig())):
+        assert slot_of(keys) is not None

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from lockwatch.audit.entry import AuditLogEntry
 from lockwatch.audit.logger import AuditLogger
 from lockwatch.audit.query import AuditQuery
 from lockwatch.errors import AuditUnreachable, ConfigurationError, CursorError
+from lockwatch_flask import LockWatch as FlaskLockWatch
 from tests import servers
 from tests.audit.stored import stored
 
@@ -144,6 +146,24 @@ async def test_a_database_that_is_down_fails_questions_not_logging(logger_option
 def test_a_logger_without_a_database_is_refused(option: Any) -> None:
     with pytest.raises(ConfigurationError, match="sqlite"):
         AuditLogger(option)
+
+
+def test_a_flask_application_records_and_asks(audit_url: str, tmp_path: Path) -> None:
+    app = Flask(__name__)
+    lockwatch = FlaskLockWatch(app, audit_database_url=audit_url, spool_dir=tmp_path / "spool")
+
+    @app.get("/invoices/<int:number>")
+    def invoice(number: int) -> str:
+        lockwatch.audit.record_sync(action="invoice.seen", target=f"invoice:{number}")
+        return "paid"
+
+    with app.app_context():
+        assert app.test_client().get("/invoices/7", buffered=True).status_code == 200
+        lockwatch.audit.flush_sync()
+        found = {entry.action: entry for entry in lockwatch.audit.query_sync()}
+        assert found["invoice.seen"].target == "invoice:7"
+        assert (found["request"].route, found["request"].status_code) == ("/invoices/<int:number>", 200)
+        lockwatch.engine.close()
 
 
 def test_a_logger_nobody_reads_from_says_so(logger_options: dict[str, Any]) -> None:

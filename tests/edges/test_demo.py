@@ -63,7 +63,9 @@ class Run:
 
     @property
     def err(self) -> str:
-        return self.stderr.read_text("utf-8")
+        """What was said there; that a busy machine takes its time, as asyncio in its debug mode notes, aside."""
+        said = self.stderr.read_text("utf-8").splitlines(keepends=True)
+        return "".join(line for line in said if not (line.startswith("Executing <") and "took" in line))
 
     def wait(self) -> int:
         return self.process.wait(120)

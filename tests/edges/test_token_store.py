@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import pytest
 import redis
 from fastapi import Depends, FastAPI
+from flask import Flask
 
 from lockwatch import Claims, ConfigurationError, JWTAuth, JWTConfig, LockWatch, RateLimit, TokenError, by_user
 from lockwatch.errors import RefreshRefused
 from lockwatch.event import AUTH, Event
+from lockwatch_flask import LockWatch as FlaskLockWatch
 from tests import servers
 from tests.edges.asgi import http
 
@@ -165,3 +167,28 @@ async def test_what_becomes_of_tokens_is_posted_to_whoever_listens() -> None:
 def test_what_cannot_be_is_refused_at_once(options: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         make(**options)
+
+
+def test_flask_asks_the_store_of_sessions_too(redis_server: str, other: servers.Proc) -> None:
+    app = Flask("shop")
+    lockwatch = FlaskLockWatch(app, redis_url=redis_server, token_redis_url=url(other), jwt=JWT, secret_key=SECRET)
+
+    @app.get("/me")
+    @lockwatch.jwt_required()
+    @lockwatch.limit("3/minute", key=by_user)
+    def me() -> str:
+        return "you"
+
+    stolen, own = [lockwatch.tokens.issue_token_pair_sync("alice") for _ in range(2)]
+    lockwatch.tokens.revoke_token_sync(stolen.refresh_token)
+
+    def status(token: str) -> int:
+        return app.test_client().get("/me", headers={"authorization": f"Bearer {token}"}).status_code
+
+    assert [status(stolen.access_token), *[status(own.access_token) for _ in range(4)]] == [401, 200, 200, 200, 429]
+    assert names(redis_server) >= {"sw"}
+    assert not names(redis_server) & {"sessions", "seal", "origin"}
+    assert names(url(other)) == {"sessions", "origin"}
+    other.stop()
+    assert status(own.access_token) == 503
+    lockwatch.close()

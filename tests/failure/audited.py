@@ -19,12 +19,27 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from tests import servers
+from tests.audit.stored import fetch
+from tests.audit.tampering import command, sql, summary
 
 NAMESPACE = "shop"
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["tests.failure.audited", "uvicorn", "fastapi", "lockwatch.fastapi", "lockwatch.audit.recorder", "asyncpg"]
+    [
+        "tests.failure.audited",
+        "uvicorn.protocols.http.auto",
+        "uvicorn.lifespan.on",
+        "h11",
+        "fastapi",
+        "pydantic.v1",
+        "lockwatch.fastapi",
+        "lockwatch.audit.recorder",
+        "lockwatch.audit.sinks.postgres",
+        "asyncpg",
+    ]
 )
 
 
@@ -67,6 +82,11 @@ def build(options: dict[str, Any]) -> Any:
             if number % 200 == 0:
                 await asyncio.sleep(0.004)
 
+    @app.get("/-/fork/{first}/{amount}")
+    async def fork(first: int, amount: int) -> int:
+        """As many requests by a child, which ends well; its exit status."""
+        return await asyncio.to_thread(_forked, lockwatch.engine, first, amount)
+
     @app.get("/-/room/{size}")
     async def room(size: int) -> None:
         """Files of this process may have so many bytes; 0 for any."""
@@ -74,6 +94,20 @@ def build(options: dict[str, Any]) -> Any:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
     return app
+
+
+def _forked(engine: Any, first: int, amount: int) -> int:
+    from lockwatch.event import HTTP, Event
+
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        for number in range(first, first + amount):
+            engine.stream.post(Event(time_us=time.time_ns() // 1000, kind=HTTP, action="request", path=f"/p/{number}"))
+        os._exit(0 if engine.flush_sync() else 1)
+    finally:
+        os._exit(2)
 
 
 def _serve(listener: socket.socket, options: dict[str, Any]) -> None:
@@ -225,8 +259,6 @@ class Found:
     @classmethod
     def at(cls, url: str) -> Found:
         """Read all of it."""
-        from tests.audit.stored import fetch
-
         requests = fetch(url, "SELECT endpoint FROM lockwatch_audit_log WHERE kind = 'http'")
         gaps = fetch(url, "SELECT details FROM lockwatch_audit_log WHERE action = 'gap'")
         return cls(Counter(int(path.rpartition("/")[2]) for (path,) in requests), tuple(json.loads(d) for (d,) in gaps))
@@ -248,8 +280,6 @@ class Found:
 
 def verified(url: str, *words: str) -> dict[str, Any]:
     """The summary of `lockwatch audit verify`."""
-    from tests.audit.tampering import command, summary
-
     return summary(command("verify", url, "--json", *words))
 
 
@@ -265,6 +295,20 @@ class Postgres:
     def url_at(self, port: int) -> str:
         """The URL, through a port that leads here."""
         return f"postgresql://postgres@127.0.0.1:{port}/postgres"
+
+    def forget(self) -> None:
+        """Drop what tests left; it may be stopped or running."""
+        if self._proc.popen.poll() is not None:
+            self.start()
+        until(self._answers)
+        sql(self.url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+
+    def _answers(self) -> bool:
+        try:
+            sql(self.url, "SELECT 1")
+        except (OSError, asyncpg.PostgresError):
+            return False
+        return True
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT is ``stop -m fast``, SIGQUIT ``stop -m immediate``."""

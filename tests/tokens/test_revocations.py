@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sqlite3
@@ -226,3 +227,13 @@ def test_a_forked_child_has_a_file_of_its_own_and_leaves_the_others_alone(tmp_pa
     assert [each.call.words for each in spool.due(0.0)] == [("family1",), ("family3",)]
     assert spool.adopt() == 1, "the child's"
     spool.close()
+
+
+def test_one_that_nobody_closed_leaves_its_file_to_the_next_and_no_warning(tmp_path: Path) -> None:
+    spool = DurableRevocations(Directory(tmp_path, "shop"))
+    spool.keep(kept(1))
+    del spool
+    gc.collect()
+    following = DurableRevocations(Directory(tmp_path, "shop"))
+    assert following.adopt() == 1
+    following.close()

@@ -96,9 +96,10 @@ from lockwatch.flow import run
 from lockwatch.stores.connect import address_of
 from lockwatch.stores.memory import MemoryStore
 from lockwatch.stores.redis_sync import RedisStore
+from lockwatch.tokens.policy import SessionPolicy
 from tests.tokens.desk import make_sessions
 url, token, job, count = sys.argv[1:]
-store, local, sessions = RedisStore(address_of(url), 10.0), MemoryStore(), make_sessions()
+store, local, sessions = RedisStore(address_of(url), 10.0), MemoryStore(), make_sessions(SessionPolicy(grace=60))
 do = lambda flow: run(flow, store, local)
 print("ready", flush=True)
 sys.stdin.readline()

@@ -140,7 +140,7 @@ class PostgresSink:
             raise self.standing.failed(f"{why}; run: lockwatch db upgrade")
         try:
             await upgrades.upgrade_aside(self._database)
-        except ConfigurationError:
+        except (ConfigurationError, OSError):  # OSError: it went away just now
             raise
         except Exception as error:
             told = _told(getattr(error, "orig", None) or error)

@@ -30,7 +30,7 @@ function guards.ban(keys, text)
     end
   end
   if not found and call('ZCARD', keys[2]) >= room then
-    local first = call('ZRANGE', keys[3], 0, 0)[1]
+    local first = call('ZRANGE', keys[3], 0, 0)[1] or call('ZRANGE', keys[2], 0, 0)[1]
     call('HDEL', keys[1], first)
     call('ZREM', keys[2], first)
     call('ZREM', keys[3], first)
@@ -57,10 +57,15 @@ function guards.bans(keys, text)
   local ids = call('ZRANGEBYSCORE', keys[2], '(' .. whole(after), '+inf', 'LIMIT', 0, a[4] + 1)
   local more, numbers, words = #ids > a[4], {}, {}
   for i = 1, min(#ids, a[4]) do
-    local version, made, till, times, sealed = match(call('HGET', keys[1], ids[i]), "^(%d+) (%d+) (%d+) (%d+) '(%S+)$")
-    after = tonumber(version)
-    numbers[i] = format('%.0f %.0f %s', max(0, tonumber(till) - now), max(0, now - tonumber(made)), times)
-    words[i] = " '" .. sealed
+    local version, made, till, times, sealed = match(call('HGET', keys[1], ids[i]) or '', "^(%d+) (%d+) (%d+) (%d+) '(%S+)$")
+    if version then
+      after = tonumber(version)
+      numbers[#numbers + 1] = format('%.0f %.0f %s', max(0, tonumber(till) - now), max(0, now - tonumber(made)), times)
+      words[#words + 1] = " '" .. sealed
+    else  -- the server has evicted the record
+      call('ZREM', keys[2], ids[i])
+      call('ZREM', keys[3], ids[i])
+    end
   end
   return mark .. format(' %.0f %d ', after, more and 1 or 0) .. table.concat(numbers, ' ') .. table.concat(words)
 end
