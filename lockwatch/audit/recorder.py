@@ -32,7 +32,7 @@ LATE: Final = 0.04
 """Seconds that sinks have to take a row before it goes into the spool: what they take at once is written once."""
 TELLING: Final = 1.0
 """Seconds between two gaps."""
-PATIENCE: Final = 5.0
+PATIENCE: Final = 9.5
 """Seconds that `finish` waits for sinks."""
 REMEMBERED: Final = 60.0
 """Seconds for which a loss makes the health degraded."""

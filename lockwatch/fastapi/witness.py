@@ -139,7 +139,7 @@ class Witness:
             visit.made_id,
             _asked(visit.known_user),
             None if token is None else token.family,
-            _asked(visit.tenant),
+            None if visit.guard.engine.config.tenant is None else _asked(visit.tenant),
             None if error is None else type(error).__name__,
             gone,
             DECIDED.get(visit.refusal),
