@@ -9,9 +9,12 @@ from typing import Final
 
 from lockwatch.anomaly.packing import KEY, NO_KEY
 from lockwatch.client import read_address, subject_of
+from lockwatch.event import Event
 from lockwatch.keys import folded
 
 _LONGEST: Final = 512
+ELSEWHERE: Final = " (pages of other sites)"
+"""What follows the address in the name of a source whose requests come from such pages."""
 
 
 class Names:
@@ -44,6 +47,14 @@ class Names:
     def address(self, ip: str | None) -> bytes:
         """The key of a source: an IPv4 address, the /64 of an IPv6 one."""
         return self.key("address", source_of(ip, self._prefix)) if ip else NO_KEY
+
+    def source(self, event: Event) -> bytes:
+        """The key of where an event comes from. What pages of other sites make a browser send is a source of its own, which nobody
+        bans: the browser's owner did not choose it. It is counted all the same, because whoever sends a request writes its headers.
+        """
+        if event.ip and event.details.get("cross_site"):
+            return self.key("address", source_of(event.ip, self._prefix) + ELSEWHERE)
+        return self.address(event.ip)
 
     def network(self, ip: str | None) -> bytes:
         """The key of the network a user is known by: /24, or /48."""

@@ -112,7 +112,7 @@ class Tally:
         probe = event.action in PROBES
         if not probe and (event.action != "login" or event.outcome not in ("success", "failure")):
             return
-        address = names.address(event.ip)
+        address = names.source(event)
         login = self._login(names.user(event.user), address, names.network(event.ip), _agent(event, names))
         if login is None:
             self.lost += event.count
@@ -139,10 +139,10 @@ class Tally:
             return
         session = names.key("session", event.session or "")
         example = (event.request_id or "")[:_EXAMPLE]
-        self.reuses.append(Reuse(names.user(event.user), session, names.address(event.ip), event.time_us, example))
+        self.reuses.append(Reuse(names.user(event.user), session, names.source(event), event.time_us, example))
 
     def _request(self, event: Event, names: Names) -> None:
-        source = self._source(names.address(event.ip))
+        source = self._source(names.source(event))
         if source is None:
             self.lost += event.count
         else:

@@ -6,7 +6,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.anomaly.bursts import BurstCount, Tell, together
@@ -14,7 +13,7 @@ from lockwatch.anomaly.campaigns import Campaigns
 from lockwatch.anomaly.challenge import acquaint, known_key
 from lockwatch.anomaly.config import AnomalyConfig
 from lockwatch.anomaly.exchange import Judge, Report, item_of, keys_of, publish, report
-from lockwatch.anomaly.names import Names
+from lockwatch.anomaly.names import ELSEWHERE, Names
 from lockwatch.anomaly.packing import word_of
 from lockwatch.anomaly.sealing import NONCE, Box
 from lockwatch.anomaly.tally import Tally
@@ -100,11 +99,9 @@ class Watcher:
         await self._bursts.take(events, buckets)
         for event in events:
             if event.kind in (AUTH, HTTP):
-                source = names.address(event.ip)
                 if len(self._campaigns):
-                    self._campaigns.mark(event, source, names.user(event.user))
-                # What another site made a browser send says nothing against the browser's address.
-                self._tally.add(replace(event, ip=None) if event.details.get("cross_site") else event, names)
+                    self._campaigns.mark(event, names.source(event), names.user(event.user))
+                self._tally.add(event, names)
         await self._acquaint(
             [e for e in events if e.kind == AUTH and e.action == "login" and e.outcome == "success"], buckets, names
         )
@@ -214,7 +211,8 @@ class Watcher:
         if not fresh or not self.settings.allows("ban") or item["rule"] not in self.settings.ban_rules:
             return
         for ip in self._named(item["bans"], buckets):
-            await self._bans.propose(ip, reason=item["reason"], by=item["rule"])
+            if not ip.endswith(ELSEWHERE):
+                await self._bans.propose(ip, reason=item["reason"], by=item["rule"])
 
     def _named(self, keys: Sequence[str], buckets: Buckets) -> list[str]:
         names = self._logins.names(buckets)

@@ -147,6 +147,16 @@ async def test_what_another_site_makes_browsers_send_bans_nobody(processes: list
     assert not one.banned()
 
 
+async def test_a_header_hides_nobody_from_the_rules() -> None:
+    """`Sec-Fetch-Site` is written by whoever sends the request."""
+    process = Process(LockWatchConfig(secret_key=SECRET, namespace="test"), AnomalyConfig(burst_threshold=0))
+    await process.watcher.consume(scan(paths=60, details={"cross_site": True}))
+    await rounds([process])
+    assert [kind for kind, _, _ in process.told] == ["lockwatch.attack.detected"]
+    assert process.told[0][2]["sources"] == [f"{ATTACKER} (pages of other sites)"]
+    await process.link.aclose()
+
+
 @pytest.mark.parametrize("respond", ["log", "alert", "challenge", "ban"])
 async def test_nothing_is_done_beyond_what_was_asked_for(respond: str) -> None:
     settings = AnomalyConfig(respond=respond, burst_threshold=0)
