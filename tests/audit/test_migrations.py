@@ -86,7 +86,7 @@ def test_the_tables_are_those_of_the_models(url: str) -> None:
     asyncio.run(upgrades.upgrade(database))
     if database.dialect == "postgresql":
         execute(url, "SELECT lockwatch_audit_partition(now())")
-    command.check(upgrades.configuration(database))
+    command.check(upgrades.configuration(database.address))
 
 
 def test_processes_that_upgrade_at_once_wait_for_each_other(audit_url: str) -> None:
@@ -182,7 +182,7 @@ def test_an_application_has_migrations_of_its_own(tmp_path: Path, monkeypatch: p
     command.upgrade(theirs, "head")
     asyncio.run(upgrades.upgrade(database))
     command.check(theirs)
-    command.check(upgrades.configuration(database))
+    command.check(upgrades.configuration(database.address))
     assert tables(url) == TABLES | {"orders", "alembic_version", "lockwatch_alembic_version"}
     asyncio.run(upgrades.downgrade(database, "base"))
     assert tables(url) == {"orders", "alembic_version", "lockwatch_alembic_version"}
