@@ -6,9 +6,12 @@ import asyncio
 import platform
 import random
 import re
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -18,11 +21,16 @@ from sqlalchemy.dialects import postgresql
 from lockwatch.audit import upgrades
 from lockwatch.audit.connect import Database
 from lockwatch.audit.entry import microseconds
+from lockwatch.audit.orphans import NAME
+from lockwatch.audit.pack import note_of, packed
 from lockwatch.audit.query import AuditQuery
 from lockwatch.audit.reading import Reader, statement
 from lockwatch.audit.retention import prune
 from lockwatch.audit.row import COLUMNS, Row
 from lockwatch.audit.sinks.postgres import PostgresSink
+from lockwatch.spool.database import Database as Spool
+from lockwatch.spool.directory import Directory
+from lockwatch.spool.journal import Journal
 from tests.benchmarks.machine import ROOT, description
 from tests.benchmarks.table import Report, Table
 from tests.servers import start_postgres
@@ -36,6 +44,9 @@ MONTHS: Final = 10
 FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
 USERS: Final = 100_000
 BATCHES: Final = (500, 5000, 20_000)
+DRAINED: Final = 500_000
+RECORD: Final = 64
+"""Rows in a record of a spool, as the recorder writes them."""
 _AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 _FILL: Final = f"""
 INSERT INTO lockwatch_audit_log (timestamp, id, process, seq, kind, action, outcome, user_id, ip, ip_source, peer_ip, method, route,
@@ -65,6 +76,7 @@ async def _measured(url: str, rows: int, origin: str) -> Report:
     await upgrades.upgrade(database)
     connection = await asyncpg.connect(url)
     written = await _write(database, connection)
+    drained = await _drain(url, connection)
     took = await _fill(connection, rows)
     version = await connection.fetchval("SHOW server_version")
     size, heap = await connection.fetchrow(_SIZES)
@@ -77,7 +89,7 @@ async def _measured(url: str, rows: int, origin: str) -> Report:
         f"log: {rows:,} rows in {MONTHS} partitions, {size / rows:,.0f} bytes each, {(size - heap) / rows:,.0f} in indexes",
         f"made by SQL in {took:,.0f} s, after the rows of the first table were removed",
     ]
-    return Report(tuple(facts), (written, asked, forgotten))
+    return Report(tuple(facts), (written, drained, asked, forgotten))
 
 
 async def _write(database: Database, connection: Any) -> Table:
@@ -96,6 +108,32 @@ async def _write(database: Database, connection: Any) -> Table:
         found.append((f"{size:,} rows a batch", f"{len(batch) / took:,.0f}", f"{busy / len(batch) * 1e6:.1f}"))
     await connection.execute("TRUNCATE lockwatch_audit_log")
     return Table("Rows into Postgres, by COPY, one connection", ("batches", "rows/s", "our CPU, us/row"), tuple(found))
+
+
+async def _drain(url: str, connection: Any) -> Table:
+    """Rows per second from the spools of dead processes, by the command: its start and the deleting included."""
+    made = [_row(i) for i in range(DRAINED)]
+    found = []
+    with tempfile.TemporaryDirectory() as place:
+        for _ in range(3):
+            await asyncio.to_thread(_spool, Path(place), made)
+            began = time.perf_counter()
+            command = [sys.executable, "-m", "lockwatch.cli", "audit", "drain", "--database", url, "--spool-dir", place]
+            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+            assert await process.wait() == 0
+            found.append(time.perf_counter() - began)
+            assert await connection.fetchval("SELECT count(*) FROM lockwatch_audit_log") == DRAINED
+            await connection.execute("TRUNCATE lockwatch_audit_log")
+    rates = (f"{DRAINED / median(found):,.0f}", f"{DRAINED / min(found):,.0f}")
+    return Table("`lockwatch audit drain` into Postgres", ("rows", "rows/s", "best of three"), ((f"{DRAINED:,}", *rates),))
+
+
+def _spool(place: Path, made: list[Row]) -> None:
+    """A spool that nobody has open."""
+    journal = Journal(Spool(Directory(place, "lockwatch").claim(NAME), most=2**31))
+    records = [made[i : i + RECORD] for i in range(0, len(made), RECORD)]
+    journal.append([(n, note_of(rows), packed(rows)) for n, rows in enumerate(records, 1)], {})
+    journal.close()
 
 
 async def _fill(connection: Any, rows: int) -> float:
