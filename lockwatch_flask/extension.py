@@ -72,11 +72,12 @@ class LockWatch(Operated):
         """The engine of the current application; without one, of the only one there is. Raises: ConfigurationError."""
         if has_app_context() and (found := self._engines.get(current_app._get_current_object())) is not None:  # type: ignore[attr-defined]
             return found
-        if len(self._engines) == 1:
-            return next(iter(self._engines.values()))
+        engines = list(self._engines.values())  # as of now: an application that nobody holds may go at any time
+        if len(engines) == 1:
+            return engines[0]
         raise ConfigurationError(
             "no application has this LockWatch; call LockWatch(app) or init_app(app)"
-            if not self._engines
+            if not engines
             else "several applications have this LockWatch; say which with: with app.app_context(): ..."
         )
 

@@ -106,7 +106,7 @@ class Recorder:
             self._writer.seq,
             self._stream.pending + backlog.rows,
             backlog.oldest,
-            backlog.in_memory,
+            self._stream.pending + backlog.in_memory,
             self._losses.total,
             "" if directory is None else str(directory.path),
             backlog.spooled_bytes,

@@ -65,13 +65,15 @@ class Running:
     url: str
     lockwatch: LockWatch
     meter: Meter
-    thread: threading.Thread
+    ended: threading.Event
     receiver: Receiver
 
     def wait(self) -> None:
         """Return when the server ends; Ctrl-C ends the wait."""
-        while self.thread.is_alive():
-            self.thread.join(0.5)  # a wait without end cannot be interrupted everywhere
+        # Not by `join`: in Python 3.11 one that Ctrl-C interrupts takes the thread for ended. Not without end: that cannot be
+        # interrupted everywhere.
+        while not self.ended.wait(0.5):
+            pass
 
 
 @contextmanager
@@ -86,14 +88,14 @@ def serving(redis_url: str | None, port: int) -> Iterator[Running]:
         lockwatch.audit.init_sync()  # now, not in the middle of what is measured
         meter = Meter(application(lockwatch))
         server = uvicorn.Server(_config(meter))
-        thread = threading.Thread(target=server.run, args=([listener],), name="lockwatch-demo")
-        thread.start()
+        ended = threading.Event()
+        threading.Thread(target=_run, args=(server, listener, ended), name="lockwatch-demo").start()
         try:
-            _await_start(server, thread)
-            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", lockwatch, meter, thread, receiver)
+            _await_start(server, ended)
+            yield Running(f"http://127.0.0.1:{listener.getsockname()[1]}", lockwatch, meter, ended, receiver)
         finally:
             server.should_exit = True
-            thread.join()
+            ended.wait()
             asyncio.run(_forget(lockwatch))
 
 
@@ -175,9 +177,16 @@ def _config(app: Meter) -> uvicorn.Config:
     )
 
 
-def _await_start(server: uvicorn.Server, thread: threading.Thread) -> None:
+def _run(server: uvicorn.Server, listener: socket.socket, ended: threading.Event) -> None:
+    try:
+        server.run([listener])
+    finally:
+        ended.set()
+
+
+def _await_start(server: uvicorn.Server, ended: threading.Event) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not server.started:
-        if not thread.is_alive() or time.monotonic() > deadline:
+        if ended.is_set() or time.monotonic() > deadline:
             raise LockwatchError("the server did not start")
         time.sleep(0.01)

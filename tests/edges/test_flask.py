@@ -766,7 +766,8 @@ def test_an_outage_means_what_the_policy_says(choice: str | None, expected: list
 def test_during_an_outage_no_token_is_believed_unless_the_view_says_so() -> None:
     app = Flask("shop")
     lockwatch = LockWatch(app, redis_url=f"redis://127.0.0.1:{servers.free_port()}", jwt=JWT, secret_key="0" * 16)
-    token = LockWatch(Flask("other"), jwt=JWT, secret_key="0" * 16).tokens.issue_token_pair_sync("ann").access_token
+    other = Flask("other")
+    token = LockWatch(other, jwt=JWT, secret_key="0" * 16).tokens.issue_token_pair_sync("ann").access_token
     app.add_url_rule("/strict", "strict", lockwatch.jwt_required()(lambda: "fine"))
     app.add_url_rule("/lax", "lax", lockwatch.jwt_required(on_store_error="allow")(lambda: "fine"))
     headers = {"Authorization": f"Bearer {token}"}

@@ -189,7 +189,8 @@ def test_uwsgi_without_threads_settles_at_once(monkeypatch: pytest.MonkeyPatch, 
     app = Flask("shop")
     lockwatch = LockWatch(app, redis_url=redis_server, store_timeout=5.0)
     app.add_url_rule("/a", "a", lockwatch.limit("1/hour", count="failures")(lambda: "fine"))
-    other = LockWatch(Flask("other"), redis_url=redis_server, store_timeout=5.0)
+    another = Flask("other")
+    other = LockWatch(another, redis_url=redis_server, store_timeout=5.0)
     client = app.test_client()
     assert [client.get("/a").status_code for _ in range(3)] == [200, 200, 200]
     (usage,) = _usages(lockwatch, app)

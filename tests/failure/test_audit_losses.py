@@ -13,6 +13,8 @@ import pytest
 from tests.failure.audited import Application, Found, Load, Postgres, listening, until, verified
 from tests.stress import audit
 
+pytestmark = pytest.mark.timing  # kills and outages beside neighbours take as long as those let them
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
@@ -96,7 +98,7 @@ def test_spools_of_another_namespace_or_user_are_told_and_left(postgres: Postgre
     with listening() as listener:
         first = Application(postgres.url, tmp_path, listener, namespace="blog").wait()
         load = answered(first.port, 0.3)
-        until(lambda: not first.health["in_memory"] and first.health["spool_bytes"] > 0)
+        until(lambda: (seen := first.health)["written"] >= len(load.answered) and not seen["in_memory"] and seen["spool_bytes"] > 0)
         first.kill()
         (spool,) = tmp_path.glob("*/audit.*.db")
         (tmp_path / "lockwatch-4711").mkdir(mode=0o700)
