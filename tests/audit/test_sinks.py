@@ -191,9 +191,8 @@ def test_attempts_become_rare_during_an_outage() -> None:
     assert 6 < sink.standing.failures < 25
 
 
-def test_a_server_that_stalls_is_given_up_and_tried_again(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_stalls_is_given_up_and_tried_again() -> None:
     """Its connection is dropped, and nothing waits for it any more."""
-    monkeypatch.setattr("lockwatch.audit.sinks.postgres.DEADLINE", 0.3)
 
     async def go() -> None:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -205,8 +204,8 @@ def test_a_server_that_stalls_is_given_up_and_tried_again(postgres_url: str, mon
         hung_up = asyncio.Event()
         server = await asyncio.start_server(accept, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        sink = PostgresSink(Database.of(f"postgresql://postgres@127.0.0.1:{port}/x?sslmode=disable"))
-        with pytest.raises(SinkError, match="no answer"):
+        sink = PostgresSink(Database.of(f"postgresql://postgres@127.0.0.1:{port}/x?sslmode=disable"), deadline=0.3)
+        with pytest.raises(SinkError, match=r"no answer within 0\.3 s"):
             await sink.write(rows(1))
         await asyncio.wait_for(hung_up.wait(), 20)
         server.close()
@@ -237,16 +236,15 @@ def test_the_file_of_an_audit_log_is_its_owners(sqlite_url: str, tmp_path: Path)
     assert (tmp_path / "audit.db").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_is_locked_for_too_long_is_down_for_now(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_locked_for_too_long_is_down_for_now(sqlite_url: str) -> None:
     import sqlite3
 
-    monkeypatch.setattr("lockwatch.audit.sinks.sqlite.PATIENCE", 0.1)
     write(sqlite_url, rows(1))
     other = sqlite3.connect(sqlite_url.removeprefix("sqlite+aiosqlite:///"), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
     async def go() -> None:
-        sink = sink_of(sqlite_url)
+        sink = SqliteSink(Database.of(sqlite_url), patience=0.1)
         with pytest.raises(SinkError, match="locked"):
             await sink.write(given)
         other.execute("ROLLBACK")

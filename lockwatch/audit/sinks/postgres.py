@@ -53,9 +53,16 @@ class PostgresSink:
         database: where it is.
         migrate: make or change the tables when they are missing or old.
         clock: seconds that only go forward.
+        deadline: seconds for one batch, the connection included.
     """
 
-    def __init__(self, database: Database, migrate: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        database: Database,
+        migrate: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        deadline: float = DEADLINE,
+    ) -> None:
         needed("asyncpg")
         self.name = database.shown
         self.standing = Standing(self.name, clock)
@@ -63,6 +70,7 @@ class PostgresSink:
         self._database = database
         self._migrate = migrate
         self._clock = clock
+        self._deadline = deadline
         self._connection: asyncpg.Connection[Any] | None = None
         self._doubt = False
         self._looked = 0.0
@@ -73,7 +81,7 @@ class PostgresSink:
             return
         self.standing.check()
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(self._deadline):
                 await self._deliver(await self._open(), rows, not self._doubt)
         except SinkError:
             self._drop()
@@ -81,7 +89,7 @@ class PostgresSink:
         except _down() as error:
             self._doubt = True
             self._drop()
-            raise self.standing.failed(_told(error)) from error
+            raise self.standing.failed(_told(error, self._deadline)) from error
         except BaseException:
             self._doubt = True
             self._drop()
@@ -122,7 +130,7 @@ class PostgresSink:
 
     async def _open(self) -> asyncpg.Connection[Any]:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._database.connect(DEADLINE)
+            self._connection = await self._database.connect(self._deadline)
             await _teach_time(self._connection)
             await self._check_tables(self._connection)
             self._looked = 0.0
@@ -143,7 +151,7 @@ class PostgresSink:
         except (ConfigurationError, OSError):  # OSError: it went away just now
             raise
         except Exception as error:
-            told = _told(getattr(error, "orig", None) or error)
+            told = _told(getattr(error, "orig", None) or error, self._deadline)
             raise self.standing.failed(f"its tables cannot be made ({told}); run as their owner: lockwatch db upgrade") from error
 
     def _drop(self) -> None:
@@ -228,10 +236,10 @@ def _down() -> tuple[type[BaseException], ...]:
     return errors.PostgresError, errors.InterfaceError, errors.InternalClientError, OSError, EOFError
 
 
-def _told(error: BaseException) -> str:
+def _told(error: BaseException, deadline: float) -> str:
     """An error in one line, without a password: these name neither URL nor login data other than the user."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {DEADLINE:.0f} s"
+        return f"no answer within {deadline:g} s"
     text = str(error).strip().partition("\n")[0]
     if isinstance(error, OSError):
         text = error.strerror or type(error).__name__

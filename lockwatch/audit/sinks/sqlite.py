@@ -44,15 +44,23 @@ class SqliteSink:
         database: where it is.
         migrate: make or change the tables when they are missing or old.
         clock: seconds that only go forward.
+        patience: seconds that a lock of somebody else's is waited for.
     """
 
-    def __init__(self, database: Database, migrate: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        database: Database,
+        migrate: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        patience: float = PATIENCE,
+    ) -> None:
         self.name = database.shown
         self.standing = Standing(self.name, clock)
         self.parked = 0
         self._database = database
         self._migrate = migrate
         self._clock = clock
+        self._patience = patience
         self._file: sqlite3.Connection | None = None
 
     async def write(self, rows: Sequence[Row]) -> None:
@@ -98,7 +106,7 @@ class SqliteSink:
 
     async def _begin(self, file: sqlite3.Connection) -> None:
         """Take the lock of the file, as soon as it is free."""
-        last = self._clock() + PATIENCE
+        last = self._clock() + self._patience
         while True:
             try:
                 file.execute("BEGIN IMMEDIATE")
@@ -125,7 +133,7 @@ class SqliteSink:
 
     async def _set(self, file: sqlite3.Connection, pragma: str) -> None:
         """Turning a file to WAL needs it alone for a moment."""
-        last = self._clock() + PATIENCE
+        last = self._clock() + self._patience
         while True:
             try:
                 file.execute(pragma).fetchall()
