@@ -58,7 +58,7 @@ def test_the_text_is_that_of_c2sp(tmp_path: Path) -> None:
     assert base64.b64decode(root) == hashlib.sha256(b"\1" + leaves[0] + leaves[1]).digest()
     assert others[0] == "time 2026-11-24T09:30:00.000000Z"
     dash, name, encoded = signatures.rstrip("\n").split(" ")
-    name_, key_id, public = (tmp_path / "key.pem.pub").read_text().strip().split("+")
+    name_, key_id, public = (tmp_path / "key.pem.pub").read_text().strip().split("+", 2)
     raw = base64.b64decode(public)
     assert (dash, name, raw[0]) == ("\u2014", name_, 1)
     signature = base64.b64decode(encoded)
