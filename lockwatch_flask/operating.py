@@ -1,4 +1,7 @@
-"""What operators ask of a running application, in blocking code: who used what, why a request is refused, and to let it through."""
+"""What operators ask of a running application, in blocking code: who used what, why a request is refused, and to let it through.
+
+The components that are handed out wait by themselves: no method of theirs is awaited, with ``_sync`` behind its name or without.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from lockwatch.limits.survey import Usage
 from lockwatch.overview import Overview
 from lockwatch.tokens.access_cookie import drop, session_of
 from lockwatch_flask.login import LoginAttempt
+from lockwatch_flask.plain import plain
 from lockwatch_flask.routes import routes_of
 
 if TYPE_CHECKING:
@@ -49,43 +53,40 @@ class Operated:
     def limiter(self) -> RateLimiter:
         """The application limits, to be checked by hand; 100 requests in 60 seconds where there are none."""
         engine = self.engine
-        return RateLimiter(config=RateLimitConfig(on_store_error=engine.config.on_redis_failure or "allow"), engine=engine)
+        config = RateLimitConfig(on_store_error=engine.config.on_redis_failure or "allow")
+        return plain(RateLimiter(config=config, engine=engine))
 
     @property
     def audit(self) -> AuditLogger:
-        """The audit log of the current application: in Flask, use the methods that end in ``_sync``.
-
-        Raises: ConfigurationError, where there is none.
-        """
-        return self.engine.audit
+        """The audit log of the current application: `record`, `query`, `flush`. Raises: ConfigurationError, where there is none."""
+        return plain(self.engine.audit)
 
     @property
     def tokens(self) -> JWTRotationManager:
-        """Issues, rotates, checks and revokes tokens, on the store and with the keys of the current application. In Flask, use the
-        methods that end in ``_sync``.
+        """Issues, rotates, checks and revokes tokens, on the store and with the keys of the current application.
 
         Raises: ConfigurationError, where `jwt` is not set.
         """
         identity = self.engine.identity
         if identity is None or identity.manager is None:
             raise ConfigurationError("no tokens are issued here; set jwt, like LockWatch(app, jwt=JWTConfig(jwt_secret=...))")
-        return identity.manager
+        return plain(identity.manager)
 
     @property
     def anomaly(self) -> AnomalyDetector:
         """Bursts, to be checked by hand, on the store and with the settings of the current application."""
         from lockwatch.anomaly.direct import AnomalyDetector
 
-        return AnomalyDetector(config=self.engine.anomaly, engine=self.engine)
+        return plain(AnomalyDetector(config=self.engine.anomaly, engine=self.engine))
 
     @property
     def bans(self) -> Bans:
-        """Who is banned: in Flask, use the methods that end in ``_sync``. Raises: ConfigurationError, where nobody may be."""
+        """Who is banned: `add`, `lift`, `list`. Raises: ConfigurationError, where nobody may be."""
         if self.engine.bans is None:
             raise ConfigurationError(
                 "nobody is banned here; set bans=True, or anomaly, like LockWatch(app, anomaly=AnomalyConfig())"
             )
-        return self.engine.bans
+        return plain(self.engine.bans)
 
     def login_failed(self, request: Any, *, username: str | None = None, reason: str = "") -> None:
         """Say that a login failed: limits with ``count="failures"`` charge it whatever the status, and attacks are looked for.

@@ -1,7 +1,7 @@
 """`JWTAuth`: the token a route requires."""
 
 from inspect import Parameter, Signature
-from typing import Any, Final
+from typing import Final
 
 from fastapi.openapi.models import APIKey, HTTPBearer
 from fastapi.openapi.models import SecurityBase as SecurityBaseModel
@@ -33,8 +33,7 @@ class JWTAuth(Requirement, SecurityBase):
     arguments are those of `Requirement`.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def _complete(self) -> None:
         self.model: SecurityBaseModel = HTTPBearer(bearerFormat="JWT")
         self.scheme_name = SCHEME
         if self.locations == ("cookie",):

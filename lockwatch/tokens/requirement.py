@@ -55,6 +55,10 @@ class Requirement:
             raise ConfigurationError("refresh=True asks for a refresh token, which has no scopes, roles, login time or audience")
         if on_store_error not in ("deny", "allow"):
             raise ConfigurationError(f"on_store_error={on_store_error!r} is not one of 'deny', 'allow'")
+        self._complete()
+
+    def _complete(self) -> None:
+        """Add what an edge needs."""
 
     def demanded(self, scopes: Iterable[str]) -> Demands:
         """What is demanded of its claims where the route names more scopes."""
