@@ -7,13 +7,13 @@ in `LockWatchConfig.from_env()` only: another program's variable must not change
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from lockwatch.environment import convert, file, listed, read
 from lockwatch.errors import ConfigurationError
-from lockwatch.options import AUDITED, CODE_ONLY, TUPLES, check, nearest
+from lockwatch.options import AUDITED, BARE, CODE_ONLY, TUPLES, check, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,13 +178,15 @@ class LockWatchConfig:
         return self.workers or max(1, told)
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> LockWatchConfig:
-        """Settings from keyword options, the rest from the environment.
+    def from_mapping(
+        cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None, bare: Collection[str] = ()
+    ) -> LockWatchConfig:
+        """Settings from keyword options, the rest from the environment; options in `bare` also by their names of lockwatch 0.1.
 
         Raises: ConfigurationError, for an unknown option with the nearest name.
         """
         known = _check_names(options)
-        found, sources = read(os.environ if environ is None else environ, known - CODE_ONLY - set(options), bare=False)
+        found, sources = read(os.environ if environ is None else environ, known - CODE_ONLY - set(options), bare)
         sources.update(dict.fromkeys(options, "argument"))
         return cls(**{**found, **options}, sources=sources)
 
@@ -215,7 +217,7 @@ class LockWatchConfig:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> LockWatchConfig:
         """Settings from the environment alone, the bare names of lockwatch 0.1 (`REDIS_URL`) included."""
         known = {f.name for f in fields(cls)} - CODE_ONLY
-        found, sources = read(os.environ if environ is None else environ, known, bare=True)
+        found, sources = read(os.environ if environ is None else environ, known, BARE)
         return cls(**found, sources=sources)
 
 

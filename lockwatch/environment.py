@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ from lockwatch.errors import ConfigurationError
 from lockwatch.options import ALSO, BARE, BOOLEANS, FLAGS, FLOATS, LISTS, RANGES
 
 
-def read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[dict[str, Any], dict[str, str]]:
-    """Values of the options `names`, and the variable each came from; `bare` reads those without our prefix too.
+def read(environ: Mapping[str, str], names: Iterable[str], bare: Collection[str] = ()) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values of the options `names`, and the variable each came from; those in `bare` are found without our prefix too.
 
     Raises: ConfigurationError, naming the variable.
     """
@@ -19,7 +19,7 @@ def read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[
     sources: dict[str, str] = {}
     for name in sorted(names):
         variable = f"LOCKWATCH_{name.upper()}"
-        for candidate in (variable, f"{variable}_FILE", *ALSO.get(name, ()), BARE.get(name, "") if bare else ""):
+        for candidate in (variable, f"{variable}_FILE", *ALSO.get(name, ()), BARE.get(name, "") if name in bare else ""):
             if candidate and environ.get(candidate):
                 text = file(environ[candidate], candidate) if candidate.endswith("_FILE") else environ[candidate]
                 values[name], sources[name] = convert(name, text, candidate), candidate
