@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from pydantic import BaseModel
 
 from lockwatch import AuditQuery, Claims, JWTAuth, LockWatch
+from lockwatch.errors import CursorError
 
 from .accounts import Accounts
 
@@ -55,5 +56,8 @@ async def audit(
     """Rows of the audit log, newest first; `cursor` of the last one goes on."""
     lockwatch: LockWatch = request.app.state.lockwatch
     await lockwatch.flush()
-    rows = await lockwatch.audit.query(AuditQuery(user_id=user, ip=ip, cursor=cursor, limit=limit))
+    try:
+        rows = await lockwatch.audit.query(AuditQuery(user_id=user, ip=ip, cursor=cursor, limit=limit))
+    except CursorError as error:
+        raise HTTPException(400, str(error)) from error
     return [Entry.model_validate(row, from_attributes=True) for row in rows]

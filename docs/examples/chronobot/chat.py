@@ -43,12 +43,11 @@ async def chat(
     return StreamingResponse(reply(), media_type="text/plain")
 
 
-@router.get("/usage", dependencies=[Depends(JWTAuth())])
-async def usage(request: Request, claims: Annotated[Claims, Depends(JWTAuth())]) -> dict[str, object]:
+@router.get("/usage", dependencies=[Depends(plans.tokens_left)])
+async def usage(request: Request, claims: Annotated[Claims, Depends(JWTAuth())]) -> dict[str, str | int]:
     """The plan of who asks, and what is left of it today."""
-    lockwatch: LockWatch = request.app.state.lockwatch
-    left = await lockwatch.peek("tokens", claims.subject, plans.of(claims, plans.TOKENS))
-    return {"plan": claims["plan"], "tokens_left": left.remaining}
+    left = next(decision.remaining for decision in request.state.lockwatch.decisions if decision.policy == "tokens")
+    return {"plan": claims["plan"], "tokens_left": left}
 
 
 @router.websocket("/chat/socket", dependencies=[Depends(RateLimit("3 concurrent", key=by_user))])

@@ -5,10 +5,8 @@ from fastapi import Request
 from lockwatch import Claims, RateLimit, by_user
 
 MESSAGES = {"free": "20/minute", "pro": "300/minute", "*": "5/minute"}
-TOKENS = {"free": "2000/day", "pro": "200000/day", "*": "100/day"}
+TOKENS = {"free": "tokens=2000/day", "pro": "tokens=200000/day", "*": "tokens=100/day"}
 MOST_TOKENS = 1000
-
-messages = RateLimit(MESSAGES, tier="plan", key=by_user, name="messages")
 
 
 def of(claims: Claims, limits: dict[str, str]) -> str:
@@ -33,4 +31,6 @@ def answered(status: int) -> bool:
     return status < 400
 
 
+messages = RateLimit(MESSAGES, tier="plan", key=by_user, name="messages")
 tokens = RateLimit(TOKENS, tier="plan", key=account, shared="tokens", cost=estimate, count=answered)
+tokens_left = RateLimit(TOKENS, tier="plan", key=account, shared="tokens", cost=0)
