@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from lockwatch.by_hand import charges_of, mark, overriding
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine
-from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
+from lockwatch.errors import OUTAGES, ConfigurationError, RequestRefused, TokenError
 from lockwatch.event import ADMIN
 from lockwatch.fastapi.checkpoint import make_guard
 from lockwatch.fastapi.dependency import RateLimit
@@ -62,7 +62,8 @@ class LockWatch(Operated):
             app.user_middleware.append(Middleware(Threshold, guard=guard))
         _wrap_stack(app, guard)
         _join_lifespan(app, self.engine)
-        app.exception_handlers.setdefault(RequestRefused, handle)
+        for error in (RequestRefused, *OUTAGES):
+            app.exception_handlers.setdefault(error, handle)
         if self.engine.identity is not None:
             app.exception_handlers.setdefault(TokenError, handle)
         if hasattr(app, "openapi"):
