@@ -43,7 +43,7 @@ def ask(connection: Any, command: bytes) -> bytes:
     answer: bytes = sock.recv(_PART)
     if answer[:1] == b"$" and answer[-2:] == b"\r\n":  # hardly ever in more than one part
         head, _, text = answer.partition(b"\r\n")
-        if len(text) == int(head[1:]) + 2:
+        if head[1:].isdigit() and len(text) == int(head[1:]) + 2:
             return text[:-2]
     return _rest(sock, answer)
 
