@@ -154,7 +154,9 @@ class Link:
 
     def pursue_sync(self, steps: Callable[..., Steps[T]], *args: Any, wait: Wait = refuse) -> T:
         """`pursue` for blocking code; `wait` waits for what functions of the application return, where that is awaitable."""
-        buckets, store = self.ready_sync()
+        buckets, store = self.named, self._blocking
+        if buckets is None or store is None or self.pid != os.getpid():
+            buckets, store = self.ready_sync()
         return run(steps(*args, buckets), store, self.memory, wait)
 
     def async_store(self) -> AsyncStore:
