@@ -47,7 +47,7 @@ def overview_of(text: str | None) -> Overview:
     """The limits of the application at ``module:attribute``, imported as if from the current directory; without a text, of the one
     that Flask has found. Raises: Unusable.
     """
-    application = _given() if text is None else _imported(text)
+    application = _given() if text is None else application_at(text)
     lockwatch = _lockwatch(application)
     if lockwatch is None:
         raise Unusable(
@@ -60,7 +60,8 @@ def overview_of(text: str | None) -> Overview:
     return overview
 
 
-def _imported(text: str) -> Any:
+def application_at(text: str) -> Any:
+    """The application at ``module:attribute``, imported as if from the current directory. Raises: Unusable."""
     place = Place.of(text)
     return _made(_attribute(_module(place.module), place), place)
 
