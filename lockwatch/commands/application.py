@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 import click
 
 from lockwatch.commands import remembered
-from lockwatch.commands.trouble import Unusable
+from lockwatch.commands.trouble import Misconfigured, Unusable
 from lockwatch.errors import ConfigurationError
 from lockwatch.overview import Overview
 
 EXAMPLE = "--app main:app"
 GIVEN = "lockwatch.application"
 """Where a context of click has a function that returns the application, if it has one."""
+_OURS = str(Path(__file__).parent.parent)
+"""Where lockwatch itself is: what the user has to look at is elsewhere."""
 _CORRECT = "a correct one is main:app, or main:create_app()"
 
 
@@ -117,9 +119,9 @@ def _module(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise Unusable(f"there is no module {name!r} in {os.getcwd()} or on the path; {_meant(name)}") from None
-        raise Unusable(_failure(f"importing {name}", error)) from None
+        raise _failure(f"importing {name}", error) from None
     except (Exception, SystemExit) as error:
-        raise Unusable(_failure(f"importing {name}", error)) from None
+        raise _failure(f"importing {name}", error) from None
 
 
 def _attribute(module: Any, place: Place) -> Any:
@@ -148,7 +150,7 @@ def _guarded(factory: Callable[[], Any], place: Place) -> Any:
     try:
         return factory()
     except (Exception, SystemExit) as error:
-        raise Unusable(_failure(f"calling {place.module}:{place.attribute}()", error)) from None
+        raise _failure(f"calling {place.module}:{place.attribute}()", error) from None
 
 
 def _lockwatch(application: Any) -> Any:
@@ -187,8 +189,10 @@ def _applications(statement: ast.stmt) -> Iterator[str]:
         yield from [name for name in named if made in ("FastAPI", "Flask") or name in ("app", "application")]
 
 
-def _failure(doing: str, error: BaseException) -> str:
+def _failure(doing: str, error: BaseException) -> Unusable:
     """What went wrong in the user's own code, and where."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    where = f" ({os.path.relpath(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
-    return f"{doing} failed{where}: {type(error).__name__}: {error}"
+    theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)] or frames
+    where = f"{os.path.relpath(theirs[-1].filename)}, line {theirs[-1].lineno}" if theirs else ""
+    said = f"{doing} failed{f' ({where})' if where else ''}: {type(error).__name__}: {error}"
+    return Misconfigured(said, where or doing, str(error)) if isinstance(error, ConfigurationError) else Unusable(said)

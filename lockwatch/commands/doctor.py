@@ -15,11 +15,13 @@ import click
 from lockwatch.commands.application import ARGUMENT, GIVEN, OPTION, Found, found_at
 from lockwatch.commands.layout import laid_out, width
 from lockwatch.commands.plain import plain
+from lockwatch.commands.trouble import Misconfigured
 from lockwatch.config import LockWatchConfig
 from lockwatch.diagnosis.bare import middleware
 from lockwatch.diagnosis.finding import Area, worst_first
-from lockwatch.diagnosis.look import examined
+from lockwatch.diagnosis.look import examined, unmade
 from lockwatch.diagnosis.patient import Patient
+from lockwatch.errors import ConfigurationError
 
 
 @click.command()
@@ -38,7 +40,12 @@ def doctor(ctx: click.Context, place: str | None, app: str | None, strict: bool,
     """
     logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
     text = place or app
-    areas = examined(lambda: _patient(found_at(text) if text or ctx.meta.get(GIVEN) else None))
+    try:
+        areas = examined(_patient(found_at(text) if text or ctx.meta.get(GIVEN) else None))
+    except Misconfigured as error:
+        areas = [unmade(error.what, error.where)]
+    except ConfigurationError as error:
+        areas = [unmade(str(error), text or "environment")]
     found = worst_first(areas)
     failed = any(finding.severity == "error" or strict for finding in found)
     if as_json:

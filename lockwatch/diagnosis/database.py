@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import stat
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,12 +30,14 @@ _UPGRADE: Final = "lockwatch db upgrade"
 
 def database(patient: Patient) -> Area:
     """Where the audit log goes, as far as that is a database."""
-    missing = next((name for name in ("sqlalchemy", "sqlmodel", "alembic") if find_spec(name) is None), None)
-    if missing is not None:
-        what = f"the audit log needs {missing}"
+    try:
+        from lockwatch.audit import models  # noqa: F401  # needs everything that the extra adds
+        from lockwatch.audit.connect import Database
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("lockwatch"):
+            raise
+        what = f"the audit log needs {error.name}"
         return Area("database", "", (Finding("database.extra", what, "audit_database_url", 'pip install "lockwatch[audit]"'),))
-    from lockwatch.audit.connect import Database
-
     try:
         place = Database.of(patient.config.audit_database_url or patient.config.audit)
     except LockwatchError as error:

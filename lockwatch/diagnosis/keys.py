@@ -31,23 +31,17 @@ def keys(patient: Patient) -> Area:
         change = "lockwatch keys generate keys.json, and JWTConfig(rsa_private_key_path='keys.json')"
         return Area("keys", "none", (Finding("keys.temporary", what, "jwt", change),))
     path = keyfile.file_at(jwt.rsa_private_key_path)
-    lifetime = patient.config.access_token_ttl or jwt.access_token_ttl_seconds
     try:
         file = keyfile.read_file(path) if _is_ring(path) else None
     except (LockwatchError, OSError) as error:
-        return Area("keys", str(path), (Finding("keys.unreadable", str(error), str(path), f"lockwatch keys list {path}"),))
+        return Area("keys", str(path), (Finding("configuration.invalid", str(error), str(path), f"lockwatch keys list {path}"),))
     told = "a private key" if file is None else ", ".join(f"{e.kid} {e.state}" for e in file.entries)
-    found = (*_modes(path), *(() if file is None else judged(file, str(path), lifetime, time.time())))
+    found = (*_modes(path), *(() if file is None else judged(file, str(path), time.time())))
     return Area("keys", f"{path}: {told}", found)
 
 
-def judged(file: KeyFile, path: str, lifetime: float, now: float) -> Iterator[Finding]:
-    """What is wrong with a key file. Pure.
-
-    Args:
-        lifetime: seconds that a token lives.
-        now: epoch seconds.
-    """
+def judged(file: KeyFile, path: str, now: float) -> Iterator[Finding]:
+    """What is wrong with a key file at the epoch time `now`. Pure."""
     for entry in file.entries:
         if entry.state == "current" and now - entry.since > _OLD:
             what = f"the key {entry.kid} has signed for {int((now - entry.since) / _DAY)} days"
@@ -55,9 +49,6 @@ def judged(file: KeyFile, path: str, lifetime: float, now: float) -> Iterator[Fi
         if entry.state == "retiring" and now > rotation.retirement(file, entry):
             what = f"no token that the key {entry.kid} signed is alive any more"
             yield Finding("keys.retire", what, path, f"lockwatch keys retire {path} -- {entry.kid}")
-    if lifetime > file.token_seconds:
-        what = f"tokens live {lifetime:g} s, and keys are retired as if they lived {file.token_seconds:g} s at most"
-        yield Finding("keys.lifetime", what, path, f"lockwatch keys generate {path} --token-ttl {int(lifetime)}")
 
 
 def _is_ring(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from lockwatch.diagnosis.bare import alone
 from lockwatch.diagnosis.finding import Area, Finding
@@ -12,22 +12,18 @@ from lockwatch.diagnosis.serving import processes, proxies
 from lockwatch.diagnosis.settings import settings
 from lockwatch.diagnosis.spool import spool
 from lockwatch.diagnosis.store import sessions, store
-from lockwatch.errors import ConfigurationError
 
 
-def examined(patient: Callable[[], Patient]) -> list[Area]:
-    """What was found, area by area. Settings that contradict themselves are a finding; then nothing else can be looked at.
+def examined(patient: Patient) -> list[Area]:
+    """What was found, area by area."""
+    return [look(patient) for look in _looks(patient)]
 
-    Args:
-        patient: makes it. Raises: ConfigurationError.
-    """
-    try:
-        found = patient()
-    except ConfigurationError as error:
-        code = "routes.tokens" if "a token is required" in str(error) else "configuration.invalid"
-        what, _, change = str(error).partition("; ")
-        return [Area("configuration", "", (Finding(code, what, "settings", change or "see docs/configuration.md"),))]
-    return [look(found) for look in _looks(found)]
+
+def unmade(what: str, where: str) -> Area:
+    """What is said where an application cannot be made of its settings; then nothing else can be looked at."""
+    code = "routes.tokens" if what.startswith("a token is required") else "configuration.invalid"
+    told, _, change = what.partition("; ")
+    return Area("configuration", "", (Finding(code, told, where, change or "see docs/configuration.md"),))
 
 
 def _looks(patient: Patient) -> Iterator[Look]:

@@ -81,6 +81,7 @@ def _lost(listed: Iterable[Route], lockwatch: Any) -> Iterator[Finding]:
     marked = {**hidden, **({} if late else {id(f): f for f in getattr(lockwatch, "marked", ())})}
     for function in marked.values():
         missing = [declaration for declaration in getattr(function, MARK, ()) if declaration not in met]
+        met.update(missing)  # a decorator of Flask's edge has the marks of what it wraps
         if missing:
             yield _hidden(function, missing[0], late, id(function) in hidden)
 

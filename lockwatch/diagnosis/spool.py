@@ -29,7 +29,13 @@ def spool(patient: Patient) -> Area:
         return Area("spool", "none", (Finding("spool.none", what, "spool_dir", 'spool_dir="auto"'),))
     free = shutil.disk_usage(_there(directory.path)).free
     told = f"{directory.path}, {free // _MEGABYTE:,} MB free"
-    found = [*_usable(directory.path), *_lasting(directory.path), *_room(patient, directory.path, free), *_left(directory)]
+    found = [
+        *_usable(directory.path),
+        *on_network(directory.path, file_system(_there(directory.path))),
+        *_lasting(directory.path),
+        *room(patient, directory.path, free),
+        *_left(directory),
+    ]
     return Area("spool", told, tuple(found))
 
 
@@ -39,10 +45,6 @@ def _there(path: Path) -> Path:
 
 
 def _usable(path: Path) -> Iterator[Finding]:
-    kind = file_system(_there(path))
-    if kind in NETWORK:
-        what = f"it is on a network file system ({kind}), where SQLite cannot share memory between processes"
-        yield Finding("spool.network", what, str(path), "spool_dir='/var/lib/lockwatch'")
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -58,6 +60,13 @@ def _usable(path: Path) -> Iterator[Finding]:
         yield Finding("spool.mode", what, str(path), f"chmod 700 {path}")
 
 
+def on_network(path: Path, kind: str) -> Iterator[Finding]:
+    """Whether a file system of this kind is one that several machines share."""
+    if kind in NETWORK:
+        what = f"it is on a network file system ({kind}), where SQLite cannot share memory between processes"
+        yield Finding("spool.network", what, str(path), "spool_dir='/var/lib/lockwatch'")
+
+
 def _lasting(path: Path) -> Iterator[Finding]:
     temporary = Path(tempfile.gettempdir()).resolve()
     if temporary in path.resolve().parents:
@@ -65,7 +74,8 @@ def _lasting(path: Path) -> Iterator[Finding]:
         yield Finding("spool.temporary", what, str(path), "spool_dir='/var/lib/lockwatch'")
 
 
-def _room(patient: Patient, path: Path, free: int) -> Iterator[Finding]:
+def room(patient: Patient, path: Path, free: int) -> Iterator[Finding]:
+    """Whether what may have to be kept fits into so many bytes."""
     wanted = patient.config.audit_spool_megabytes * _MEGABYTE * patient.config.processes if patient.config.has_audit else 0
     if free < max(_LEAST, min(wanted, 4 * _LEAST)):
         what = f"{free // _MEGABYTE:,} MB are free, and {patient.config.processes} processes may keep {wanted // _MEGABYTE:,} MB"
