@@ -22,6 +22,7 @@ import click
 from lockwatch.alerts.dispatch import Alerts
 from lockwatch.alerts.record import DEAD, DELIVERED, WAITING, Delivery
 from lockwatch.commands.application import OPTION, overview_of
+from lockwatch.commands.group import group
 from lockwatch.commands.report import table
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
@@ -35,7 +36,7 @@ _STATES: Final = {
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@group()
 def alerts() -> None:
     """Look at alerts, send them again, and try whether they arrive."""
 

@@ -17,6 +17,7 @@ from lockwatch.anomaly.bans import Bans
 from lockwatch.client import trust
 from lockwatch.commands import report
 from lockwatch.commands.application import OPTION, overview_of
+from lockwatch.commands.group import group
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError, StoreError
 from lockwatch.link import Link
@@ -69,7 +70,7 @@ def _asks(command: F) -> F:
 _BY: Final = click.option("--by", metavar="NAME", help="Who decides, for the audit log; your login name by default.")
 
 
-@click.group()
+@group()
 def bans() -> None:
     """See who is banned, ban somebody, let somebody in again.
 

@@ -7,11 +7,12 @@ import click
 from lockwatch.audit import upgrades
 from lockwatch.commands import db_postgres
 from lockwatch.commands.database import database, database_of, run
+from lockwatch.commands.group import group
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
 
-@click.group()
+@group()
 def db() -> None:
     """Make and change the tables of the audit log.
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from lockwatch.commands.group import group
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError, UnsafeStep
 from lockwatch.tokens import keyfile, rotation
@@ -26,7 +27,7 @@ _COMPROMISED: Final = click.option(
 )
 
 
-@click.group()
+@group()
 def keys() -> None:
     """Make and replace the keys that tokens are signed with.
 

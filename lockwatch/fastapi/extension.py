@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
@@ -45,6 +46,7 @@ class LockWatch(Operated):
         self.config = _merge(config, options)
         self.engine = Engine(self.config)
         self.guards: list[Guard] = []
+        self.marked: WeakSet[Any] = WeakSet()  # by `limit`; `lockwatch doctor` looks which of them no route has
         if app is not None:
             self.init_app(app)
 
@@ -75,6 +77,7 @@ class LockWatch(Operated):
 
         def limited(endpoint: F) -> F:
             mark(endpoint, MARK, (declaration, *getattr(endpoint, MARK, ())))
+            self.marked.add(endpoint)
             return endpoint
 
         return limited

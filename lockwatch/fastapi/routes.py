@@ -25,7 +25,7 @@ def routes_of(guard: Guard) -> Iterator[Route]:
             origins, overrides = _origins(guard, seen), getattr(seen.overrides, "dependency_overrides", {})
             for method in methods_of(seen):
                 plan = guard.plan(seen, _scope(method, seen.path), seen.prefix, overrides)
-                yield Route(method, seen.prefix + seen.path, plan, origins)
+                yield Route(method, seen.prefix + seen.path, plan, origins, seen.endpoint)
     if guard.general:
         for method in _ANY:
             yield Route(method, UNMATCHED, guard.plan(None, _scope(method, "/"), "", {}), _general(guard))

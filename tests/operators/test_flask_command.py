@@ -77,10 +77,10 @@ def test_the_application_need_not_be_named_again(place: Path, redis_server: str)
 
 
 def test_both_command_lines_have_the_same_commands(place: Path) -> None:
-    from lockwatch.cli import _LATE
+    from lockwatch.cli import HOMES
 
     helped = flask(place, "memory://", "lockwatch", "--help").stdout
-    assert all(f"  {name}" in helped for name in _LATE)
+    assert all(f"  {name}" in helped for name in HOMES)
 
 
 def test_what_is_not_installed_breaks_its_own_command_alone(place: Path) -> None:
@@ -89,10 +89,10 @@ def test_what_is_not_installed_breaks_its_own_command_alone(place: Path) -> None
     assert flask(place, "memory://", "own", code=BROKEN).stdout.strip() == "own command"
     assert flask(place, "memory://", "routes", code=BROKEN).returncode == 0
     helped = flask(place, "memory://", "lockwatch", "--help", code=BROKEN)
-    assert (helped.returncode, "pip install 'lockwatch[all]'" in helped.stdout) == (0, True), helped
+    assert (helped.returncode, 'pip install "lockwatch[all]"' in helped.stdout) == (0, True), helped
     refused = flask(place, "memory://", "lockwatch", "alerts", "list", code=BROKEN)
     assert refused.returncode != 0
-    assert "pip install 'lockwatch[all]'" in refused.stderr
+    assert 'pip install "lockwatch[all]"' in refused.stderr
 
 
 def test_without_flask_the_application_is_named() -> None:

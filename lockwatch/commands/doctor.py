@@ -1,0 +1,100 @@
+"""`lockwatch doctor`: what is wrong with a set-up, and the line that mends it. Nothing is changed, no secret is printed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from lockwatch.commands.application import ARGUMENT, GIVEN, OPTION, Found, found_at
+from lockwatch.commands.layout import laid_out, width
+from lockwatch.commands.plain import plain
+from lockwatch.commands.trouble import Misconfigured
+from lockwatch.config import LockWatchConfig
+from lockwatch.diagnosis.bare import middleware
+from lockwatch.diagnosis.finding import Area, worst_first
+from lockwatch.diagnosis.look import examined, unmade
+from lockwatch.diagnosis.patient import Patient
+from lockwatch.errors import ConfigurationError
+
+
+@click.command()
+@ARGUMENT
+@OPTION
+@click.option("--strict", is_flag=True, help="Exit status 1 for warnings too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(ctx: click.Context, place: str | None, app: str | None, strict: bool, as_json: bool) -> None:
+    """Find what is wrong with a set-up, and say what to change.
+
+    APP is the application, like main:app. It is imported, and its store and database are asked; nothing is changed. Without APP,
+    only what the environment says is looked at. Give the command the environment and the directory that the application has.
+
+    Exit status 1 when there is an error, 2 when it cannot be told.
+    """
+    logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
+    text = place or app
+    try:
+        areas = examined(_patient(found_at(text) if text or ctx.meta.get(GIVEN) else None))
+    except Misconfigured as error:
+        areas = [unmade(error.what, error.where)]
+    except ConfigurationError as error:
+        areas = [unmade(str(error), text or "environment")]
+    found = worst_first(areas)
+    failed = any(finding.severity == "error" or strict for finding in found)
+    if as_json:
+        click.echo(json.dumps(_data(text, areas), indent=2))
+    else:
+        for line in _lines(areas):
+            click.echo(line)
+    sys.exit(1 if failed else 0)
+
+
+def _patient(found: Found | None) -> Patient:
+    """Raises: ConfigurationError, Unusable."""
+    environ, here = dict(os.environ), Path.cwd()
+    if found is None:
+        return Patient("", LockWatchConfig.from_mapping({}), environ, here)
+    if found.lockwatch is not None:
+        application = getattr(found.lockwatch, "guards", None) and found.lockwatch.guards[0].app
+        overview = found.overview()
+        return Patient(
+            found.name,
+            overview.engine.config,
+            environ,
+            here,
+            found.application if found.application is not found.lockwatch else application,
+            found.lockwatch,
+            overview.engine,
+            overview,
+        )
+    engine = middleware(found.application)
+    config = LockWatchConfig.from_mapping({}) if engine is None else engine.config
+    return Patient(found.name, config, environ, here, found.application, None, engine)
+
+
+def _data(name: str | None, areas: Sequence[Area]) -> dict[str, object]:
+    found = worst_first(areas)
+    return {
+        "app": name,
+        "status": "error" if any(f.severity == "error" for f in found) else "warning" if found else "ok",
+        "areas": [{"name": area.name, "state": area.state, "summary": area.summary} for area in areas],
+        "findings": [asdict(finding) | {"severity": finding.severity} for finding in found],
+    }
+
+
+def _lines(areas: Sequence[Area]) -> list[str]:
+    columns = width()
+    lines = laid_out(("state", "area", "seen"), [(area.state, area.name, plain(area.summary)) for area in areas], columns)
+    for finding in worst_first(areas):
+        cells = (f"{finding.severity}:", plain(finding.what), f"at {plain(finding.where)}", f"change: {plain(finding.change)}")
+        lines += ["", f"{cells[0]} {cells[1]}", *(f"  {cell}" for cell in (*cells[2:], f"code: {finding.code}"))]
+    found = worst_first(areas)
+    errors = sum(finding.severity == "error" for finding in found)
+    return [*lines, "", f"{errors} errors, {len(found) - errors} warnings." if found else "Nothing is wrong."]
