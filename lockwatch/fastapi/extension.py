@@ -17,6 +17,7 @@ from lockwatch.event import ADMIN
 from lockwatch.fastapi.checkpoint import make_guard
 from lockwatch.fastapi.dependency import RateLimit
 from lockwatch.fastapi.guard import Entrance, Guard, Threshold
+from lockwatch.fastapi.mistakes import UNFINISHED
 from lockwatch.fastapi.openapi import document
 from lockwatch.fastapi.operating import Operated
 from lockwatch.fastapi.plan import EXEMPT, MARK
@@ -50,6 +51,11 @@ class LockWatch(Operated):
 
     def init_app(self, app: Any) -> None:
         """Install into an application, before its first request. Raises: ConfigurationError."""
+        if not hasattr(app, "build_middleware_stack"):
+            raise ConfigurationError(
+                f"LockWatch protects an application of FastAPI or Starlette, not {type(app).__name__}; "
+                "for one of Flask: from lockwatch_flask import LockWatch"
+            )
         if getattr(app.state, "lockwatch", None) is not None:
             raise ConfigurationError("this application has a LockWatch already; create one per application")
         if getattr(app, "middleware_stack", None) is not None:
@@ -61,7 +67,7 @@ class LockWatch(Operated):
             # Last of the list is innermost, whatever is added later: refusals then pass through the application's CORS.
             app.user_middleware.append(Middleware(Threshold, guard=guard))
         _wrap_stack(app, guard)
-        _join_lifespan(app, self.engine)
+        _join_lifespan(app, guard)
         app.exception_handlers.setdefault(RequestRefused, handle)
         if self.engine.identity is not None:
             app.exception_handlers.setdefault(TokenError, handle)
@@ -76,6 +82,7 @@ class LockWatch(Operated):
             mark(endpoint, MARK, (declaration, *getattr(endpoint, MARK, ())))
             return endpoint
 
+        mark(limited, UNFINISHED, True)
         return limited
 
     def shared_limit(self, limits: Any, shared: str, **options: Any) -> Callable[[F], F]:
@@ -145,11 +152,12 @@ def _wrap_stack(app: Any, guard: Guard) -> None:
     app.build_middleware_stack = build_inside
 
 
-def _join_lifespan(app: Any, engine: Engine) -> None:
-    inner = app.router.lifespan_context
+def _join_lifespan(app: Any, guard: Guard) -> None:
+    inner, engine = app.router.lifespan_context, guard.engine
 
     @asynccontextmanager
     async def both(application: Any) -> AsyncIterator[Any]:
+        guard.place_gates()
         await engine.open()
         try:
             async with inner(application) as state:
