@@ -7,11 +7,12 @@ in `LockWatchConfig.from_env()` only: another program's variable must not change
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from lockwatch.environment import convert, file, listed, read
+from lockwatch.environment import convert, file, listed, number, read, workers_in
 from lockwatch.errors import ConfigurationError
 from lockwatch.options import AUDITED, BARE, CODE_ONLY, TUPLES, check, nearest
 
@@ -173,9 +174,7 @@ class LockWatchConfig:
     @property
     def processes(self) -> int:
         """How many processes are said to serve this application."""
-        concurrency = os.environ.get("WEB_CONCURRENCY", "")
-        told = int(concurrency) if concurrency.isascii() and concurrency.isdigit() else 1
-        return self.workers or max(1, told)
+        return self.workers or max(number(os.environ.get("WEB_CONCURRENCY", "")), workers_in(sys.argv))
 
     @classmethod
     def from_mapping(

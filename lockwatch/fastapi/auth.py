@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from lockwatch.errors import ConfigurationError
 from lockwatch.fastapi.checkpoint import Checkpoint
+from lockwatch.fastapi.mistakes import unwrapped
 from lockwatch.fastapi.refusal import ensure_handled
 from lockwatch.fastapi.visit import Visit
 from lockwatch.tokens.access_cookie import ACCESS
@@ -39,6 +40,11 @@ class JWTAuth(Requirement, SecurityBase):
         if self.locations == ("cookie",):
             self.model, self.scheme_name = APIKey.model_validate({"in": "cookie", "name": ACCESS}), f"{SCHEME}Cookie"
         self.__signature__ = Signature(_PARAMETERS)
+
+    @property
+    def dependency(self) -> None:
+        """What FastAPI asks of `Depends(...)`, and finds here where that was left out. Raises: ConfigurationError."""
+        raise unwrapped("JWTAuth")
 
     async def __call__(self, connection: HTTPConnection, security_scopes: SecurityScopes) -> Claims | None:
         """What the token says, checked already or now. Raises: TokenError, ConfigurationError."""

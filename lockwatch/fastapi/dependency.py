@@ -9,6 +9,7 @@ from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine
 from lockwatch.fastapi.guard import Guard
 from lockwatch.fastapi.late import check_late
+from lockwatch.fastapi.mistakes import unwrapped
 from lockwatch.fastapi.refusal import ensure_handled
 from lockwatch.fastapi.visit import Visit
 from lockwatch.limits.declaration import Declaration
@@ -31,6 +32,11 @@ class RateLimit(Declaration):
         if hasattr(self.key, "dependency"):
             parameters.append(Parameter("subject", Parameter.POSITIONAL_OR_KEYWORD, default=self.key))
         self.__signature__ = Signature(parameters)
+
+    @property
+    def dependency(self) -> Any:
+        """What FastAPI asks of `Depends(...)`, and finds here where that was left out. Raises: ConfigurationError."""
+        raise unwrapped("RateLimit")
 
     async def __call__(self, connection: HTTPConnection, subject: Any = None) -> None:
         """Do nothing when this limit was checked, else check it. Raises: RateLimited, StoreUnavailable."""
