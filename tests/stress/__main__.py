@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from tests.stress import admission, adversary, audit, failover, keys, schema, servers
+from tests.stress import admission, adversary, audit, failover, keys, schema, servers, soak
 
 PROGRAMS: dict[str, Any] = {
     "admission": admission,
@@ -16,6 +16,7 @@ PROGRAMS: dict[str, Any] = {
     "keys": keys,
     "schema": schema,
     "servers": servers,
+    "soak": soak,
 }
 
 
