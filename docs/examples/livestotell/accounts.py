@@ -9,41 +9,44 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-_TABLE = "CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY, salt BLOB, hash BLOB, plan TEXT, role TEXT)"
+_TABLE = "CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY, salt BLOB, work INTEGER, hash BLOB, role TEXT)"
 
 
 class Accounts:
-    """The accounts in a file. Safe to use from several threads and processes."""
+    """The accounts in a file. Safe to use from several threads and processes.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        work: what a guess costs. It is kept with each hash, so that raising it locks nobody out. The default is what OWASP's cheat
+            sheet on password storage asks for.
+    """
+
+    def __init__(self, path: Path, work: int = 2**14) -> None:
         self._path = path
+        self._work = work
         with self._database() as database:
             database.execute(_TABLE)
 
-    def add(self, name: str, password: str, plan: str = "free", role: str = "user") -> bool:
+    def add(self, name: str, password: str, role: str = "user") -> bool:
         """Make an account; False if there is one of that name."""
         salt = os.urandom(16)
-        row = (name, salt, _hash(password, salt), plan, role)
+        row = (name, salt, self._work, _hash(password, salt, self._work), role)
         with self._database() as database:
             return database.execute("INSERT OR IGNORE INTO account VALUES (?, ?, ?, ?, ?)", row).rowcount == 1
 
     def check(self, name: str, password: str) -> bool:
         """Whether that is the password. Takes as long for a name that nobody has."""
-        with self._database() as database:
-            row = database.execute("SELECT salt, hash FROM account WHERE name = ?", (name,)).fetchone()
-        salt, expected = row or (bytes(16), b"")
-        return hmac.compare_digest(_hash(password, salt), expected)
+        row = self._row("SELECT salt, work, hash FROM account WHERE name = ?", name)
+        salt, work, expected = row or (bytes(16), self._work, b"")
+        return hmac.compare_digest(_hash(password, salt, work), expected)
 
     def claims(self, name: str) -> dict[str, Any] | None:
         """What the tokens of an account say of it; None if it is gone."""
-        with self._database() as database:
-            row = database.execute("SELECT plan, role FROM account WHERE name = ?", (name,)).fetchone()
-        return None if row is None else {"plan": row[0], "roles": [row[1]]}
+        row = self._row("SELECT role FROM account WHERE name = ?", name)
+        return None if row is None else {"roles": [row[0]]}
 
-    def change_plan(self, name: str, plan: str) -> bool:
-        """Give an account another plan; False if there is no such account."""
+    def _row(self, question: str, name: str) -> Any:
         with self._database() as database:
-            return database.execute("UPDATE account SET plan = ? WHERE name = ?", (plan, name)).rowcount == 1
+            return database.execute(question, (name,)).fetchone()
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
@@ -51,6 +54,5 @@ class Accounts:
             yield database
 
 
-def _hash(password: str, salt: bytes) -> bytes:
-    # OWASP's cheat sheet on password storage has these parameters.
-    return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=5)
+def _hash(password: str, salt: bytes, work: int) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=work, r=8, p=5, maxmem=2**28)
