@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -94,9 +96,7 @@ def withstand(target: Any, routes: Sequence[str] | None = None) -> list[Breach]:
         raise LookupError(f"{unknown[0]!r} is no route that requires a token; these do: {', '.join(found) or 'none'}")
     before, engine.admission.mode = engine.admission.mode, "off"
     try:
-        with line_to(app) as line:
-            shooter = _Shooter(line, table)
-            return [breach for name in routes or found for breach in shooter.try_route(found[name])]
+        return _elsewhere(lambda: _fire(app, table, [found[name] for name in routes or found]))
     finally:
         engine.admission.mode = before
 
@@ -107,6 +107,22 @@ def assert_withstands(target: Any, routes: Sequence[str] | None = None) -> None:
     if breaches:
         lines = "\n".join(f"  {breach}" for breach in breaches[:50])
         raise AssertionError(f"{len(breaches)} hostile tokens were not refused:\n{lines}")
+
+
+def _fire(app: Any, table: Sequence[Attack], routes: Sequence[Route]) -> list[Breach]:
+    with line_to(app) as line:
+        shooter = _Shooter(line, table)
+        return [breach for route in routes for breach in shooter.try_route(route)]
+
+
+def _elsewhere(fire: Callable[[], list[Breach]]) -> list[Breach]:
+    """Run something that needs an event loop of its own, also where one is running: then in a thread, which is waited for."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return fire()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(fire).result()
 
 
 def _believable(engine: Engine, table: list[Attack]) -> list[Attack]:

@@ -24,7 +24,7 @@ class Line(Protocol):
 
 @contextmanager
 def line_to(app: Any) -> Iterator[Line]:
-    """A way into an application, which is started before and stopped after. Not from within a running event loop."""
+    """A way into an application, which is started before and stopped after. It needs an event loop of its own."""
     if hasattr(app, "wsgi_app"):
         yield Blocking(app)
         return

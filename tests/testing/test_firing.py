@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,6 +25,10 @@ from tests.testing.shops import SECRET, Shop, fastapi_shop
 def test_protected_routes_withstand(plain: Shop) -> None:
     assert_withstands(plain.app)
     assert withstand(plain.client, ["GET /admin"]) == []
+
+
+async def test_from_within_an_event_loop(plain: Shop) -> None:
+    assert_withstands(plain.app, ["GET /admin"])
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
@@ -171,6 +177,12 @@ def test_a_handler_that_hides_routes_is_told() -> None:
     async def me() -> None: ...
 
     assert "could not be tried" in str(withstand(app)[0])
+
+
+def test_importing_it_loads_no_framework_and_no_driver() -> None:
+    code = "import sys, lockwatch.testing; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {"fastapi", "starlette", "flask", "redis", "sqlalchemy", "pytest", "click"}
 
 
 @pytest.mark.parametrize(
