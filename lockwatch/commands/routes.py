@@ -44,7 +44,7 @@ def routes(place: str | None, app: str | None, limit: str | None, strict: bool, 
     """
     overview = overview_of(place or app)
     engine = overview.engine
-    found = list(coverage(overview.routes, engine.config, engine.bans is not None, engine.anomaly is not None))
+    found = list(coverage(overview))
     bare = unprotected(found, allowed)
     shown = [one for one in found if limit is None or any(part.policy == limit for part in one.limits)]
     if as_json:

@@ -29,8 +29,7 @@ def routes(patient: Patient) -> Area:
     overview = patient.overview
     if overview is None:
         return Area("routes", "")
-    engine = overview.engine
-    listed = list(coverage(overview.routes, engine.config, engine.bans is not None, engine.anomaly is not None))
+    listed = list(coverage(overview))
     bare = unprotected(listed, ())
     found = [*_bare(bare), *_open(listed), *_believing(listed), *_lost(overview.routes, patient.lockwatch), *twice(patient)]
     return Area("routes", f"{len({one.name for one in listed})} routes, {len(bare)} unprotected", tuple(found))

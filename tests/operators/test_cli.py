@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import pytest
+from click.shell_completion import ZshComplete
 from click.testing import CliRunner
 
 from lockwatch import AuditLogEntry, AuditLogger
@@ -153,44 +154,44 @@ def forgotten(place: Path) -> Iterator[Path]:
             del sys.modules[name]
 
 
-def completed(place: Path, words: list[str], shell: str = "zsh") -> list[str]:
+def completed(words: list[str]) -> list[str]:
     """What a shell is told at a press of TAB in the last of `words`."""
-    environ = os.environ | {
-        "_LOCKWATCH_COMPLETE": f"{shell}_complete",
-        "COMP_WORDS": "\n".join(["lockwatch", *words]),
-        "COMP_CWORD": str(len(words)) if shell != "fish" else words[-1],
-        "XDG_CACHE_HOME": str(place / "cache"),
-    }
-    done = subprocess.run([SCRIPT], capture_output=True, text=True, check=False, env=environ, cwd=place)
-    assert done.stderr == ""
-    if shell == "zsh":
-        return done.stdout.splitlines()[1::3]
-    return [line.partition(",")[2].partition("\t")[0] for line in done.stdout.splitlines()]
+    asked = ZshComplete(main, {}, "lockwatch", "_LOCKWATCH_COMPLETE").get_completions(words[:-1], words[-1])
+    return [item.value for item in asked]
 
 
 def test_commands_and_options_are_completed(place: Path) -> None:
-    assert completed(place, ["li"]) == ["limits"]
-    assert completed(place, ["audit", "st"]) == ["stats"]
-    assert completed(place, ["d"], "bash") == ["db", "demo", "doctor"]
-    assert completed(place, ["d"], "fish") == ["db", "demo", "doctor"]
-    assert completed(place, ["routes", "--fail"]) == ["--fail-on-unprotected"]
-    assert completed(place, ["alerts", "list", "--state", ""]) == ["waiting", "dead", "delivered", "all"]
+    assert completed(["li"]) == ["limits"]
+    assert completed(["audit", "st"]) == ["stats"]
+    assert completed(["d"]) == ["db", "demo", "doctor"]
+    assert completed(["routes", "--fail"]) == ["--fail-on-unprotected"]
+    assert completed(["alerts", "list", "--state", ""]) == ["waiting", "dead", "delivered", "all"]
 
 
-def test_routes_and_limits_are_completed_without_the_application(place: Path) -> None:
-    assert completed(place, ["limits", "explain", "--route", "'GET /i"]) == []
-    subprocess.run([SCRIPT, "routes", "main:app"], capture_output=True, check=True, cwd=place, env=os.environ)
-    (place / "main.py").write_text("raise SystemExit('it was imported')")
-    assert completed(place, ["limits", "explain", "--route", "'GET /i"]) == ["GET /items/{number}"]
-    assert completed(place, ["routes", "--limit", "lo"]) == ["looks"]
-    assert completed(place, ["doctor", ""]) == ["main:app"]
-    assert completed(place, ["limits", "show", "--app", "m"], "fish") == ["main:app"]
-    (file,) = (place / "cache" / "lockwatch").iterdir()
+@pytest.mark.parametrize(
+    ("shell", "told"), [("bash", "plain,limits"), ("zsh", "plain\nlimits\nLook at"), ("fish", "plain,limits\tLook")]
+)
+def test_each_shell_is_answered_in_its_own_way(shell: str, told: str, place: Path) -> None:
+    environ = os.environ | {"_LOCKWATCH_COMPLETE": f"{shell}_complete", "COMP_WORDS": "lockwatch lim"}
+    environ["COMP_CWORD"] = "lim" if shell == "fish" else "1"
+    done = subprocess.run([SCRIPT], capture_output=True, text=True, check=False, env=environ, cwd=place)
+    assert (done.stdout.startswith(told), done.stderr) == (True, ""), done
+
+
+def test_routes_and_limits_are_completed_without_the_application(forgotten: Path) -> None:
+    assert completed(["limits", "explain", "--route", "GET /i"]) == []
+    assert invoked("routes", "main:app")[0] == 0
+    (forgotten / "main.py").write_text("raise SystemExit('it was imported')")
+    del sys.modules["main"]
+    assert completed(["limits", "explain", "--route", "GET /i"]) == ["GET /items/{number}"]
+    assert completed(["routes", "--limit", "lo"]) == ["looks"]
+    assert completed(["doctor", ""]) == completed(["limits", "show", "--app", "m"]) == ["main:app"]
+    (file,) = (forgotten / "cache" / "lockwatch").iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     file.write_text("[nothing that was written here")
-    assert completed(place, ["routes", "--limit", ""]) == []
+    assert completed(["routes", "--limit", ""]) == []
     file.write_text('["a list"]')
-    assert completed(place, ["routes", "--limit", ""]) == []
+    assert completed(["routes", "--limit", ""]) == []
 
 
 def test_bash_itself_completes_a_route_as_one_word(place: Path) -> None:

@@ -218,6 +218,26 @@ def test_methods_that_are_protected_alike_share_a_row(run: Run) -> None:
     assert next(line for line in lines if " /maybe " in line).split()[2:] == ["-", "any", "(optional)", "UNPROTECTED"]
 
 
+def test_an_application_inside_has_its_own_limits_and_those_around_it(run: Run, place: Path) -> None:
+    text = (
+        "from fastapi import Depends, FastAPI\nfrom lockwatch import LockWatch, RateLimit\n"
+        "app, own = FastAPI(openapi_url=None), FastAPI(openapi_url=None)\n"
+        "LockWatch(app, OPTIONS)\nLockWatch(own, bans=True)\napp.mount('/own', own)\n"
+        "@own.get('/bare')\ndef bare(): ...\n"
+        "@own.get('/x', dependencies=[Depends(RateLimit('4/minute'))])\ndef x(): ...\n"
+    )
+    (place / "apart.py").write_text(text.replace("OPTIONS", "mode='enforce'"))
+    found = told(run("apart:app", "--json"))
+    assert {name: (one["state"], one["bans"]) for name, one in found.items()} == {
+        "GET /own/bare": ("unprotected", True),
+        "GET /own/x": ("protected", True),
+    }
+    (place / "around.py").write_text(text.replace("OPTIONS", "application_limits='9/minute'"))
+    found = told(run("around:app", "--json"))
+    assert [limit["policy"] for limit in found["GET /own/x"]["limits"]] == ["9-per-minute", "4-per-minute"]
+    assert found["GET /own/bare"]["state"] == "protected"
+
+
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 120, 200])
 def test_every_width_shows_everything(run: Run, columns: int) -> None:
     result = run("limited:app", columns=columns)
