@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -102,7 +102,8 @@ def overview_of(text: str | None) -> Overview:
 
 def _imported(text: str) -> Any:
     place = Place.of(text)
-    return _made(_attribute(_module(place.module), place), place)
+    with redirect_stdout(sys.stderr):  # what the application prints is no part of an answer
+        return _made(_attribute(_module(place.module), place), place)
 
 
 def _given() -> Any:

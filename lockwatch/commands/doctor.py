@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -62,21 +63,24 @@ def _patient(found: Found | None) -> Patient:
     if found is None:
         return Patient("", LockWatchConfig.from_mapping({}), environ, here)
     if found.lockwatch is not None:
-        application = getattr(found.lockwatch, "guards", None) and found.lockwatch.guards[0].app
-        overview = found.overview()
-        return Patient(
-            found.name,
-            overview.engine.config,
-            environ,
-            here,
-            found.application if found.application is not found.lockwatch else application,
-            found.lockwatch,
-            overview.engine,
-            overview,
-        )
+        return _protected(found, environ, here)
     engine = middleware(found.application)
     config = LockWatchConfig.from_mapping({}) if engine is None else engine.config
     return Patient(found.name, config, environ, here, found.application, None, engine)
+
+
+def _protected(found: Found, environ: Mapping[str, str], here: Path) -> Patient:
+    """An application that has a `LockWatch`."""
+    application = found.application
+    if application is found.lockwatch and hasattr(application, "guards") and application.guards:
+        application = application.guards[0].app
+    with getattr(application, "app_context", nullcontext)():
+        engine = found.lockwatch.engine
+    try:
+        overview, problem = found.overview(), ""
+    except ConfigurationError as error:
+        overview, problem = None, str(error)
+    return Patient(found.name, engine.config, environ, here, application, found.lockwatch, engine, overview, problem)
 
 
 def _data(name: str | None, areas: Sequence[Area]) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from importlib import invalidate_caches
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ def check(bare_place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Check]:
             monkeypatch.setenv(variable, value)
         if source is not None:
             (bare_place / f"{name}.py").write_text(source.format(options=options, more=more))
+        invalidate_caches()
         command = ["doctor", *([f"{name}:app"] if source is not None else []), *(["--strict"] if strict else []), "--json"]
         result = CliRunner().invoke(main, command)
         assert result.exit_code in (0, 1), result.output + str(result.exception)

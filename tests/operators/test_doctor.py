@@ -35,8 +35,8 @@ def test_tokens_that_are_believed_too_long_are_found(check: Check) -> None:
     options = f'jwt_secret="{STRONG}", spool_dir=None'
     assert "failure.revoked" not in codes(check(options, more=route.format("")))
     only(check(options, more=route.format("on_store_error='allow'")), "failure.revoked")
-    told = check(more=route.format(""))
-    assert codes(told) == ["routes.tokens"]
+    told = check("workers=4", more=route.format(""))
+    assert codes(told) == ["routes.tokens", "workers.memory"]
 
 
 HIDING = """
@@ -122,6 +122,10 @@ def test_people_read_what_where_and_what_to_change(bare_place: Path) -> None:
     ]
     assert lines[-1] == "1 errors, 0 warnings."
     del sys.modules["mine"]
+
+
+def test_what_an_application_prints_is_no_part_of_the_answer(check: Check) -> None:
+    assert check(more="print('loading')")["status"] == "ok"
 
 
 def test_warnings_fail_when_one_is_strict(check: Check) -> None:

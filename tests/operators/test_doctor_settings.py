@@ -66,7 +66,17 @@ def test_debug_is_found_in_both_frameworks(check: Check) -> None:
     assert only(check(more="app.debug = True", source=FLASK), "configuration.debug")["change"] == "FLASK_DEBUG=0"
 
 
-@pytest.mark.parametrize("source", [FASTAPI, None])
+def test_the_variable_of_flask_for_debug_is_read(check: Check) -> None:
+    assert codes(check(source=FLASK, FLASK_DEBUG="0")) == []
+    assert codes(check(FLASK_DEBUG="1")) == []
+    only(check(source=FLASK, FLASK_DEBUG="1"), "configuration.debug")
+
+
+def test_what_only_code_can_say_is_read_from_no_variable(check: Check) -> None:
+    assert only(check(LOCKWATCH_TENANT="acme"), "configuration.unknown")["where"] == "environment: LOCKWATCH_TENANT"
+
+
+@pytest.mark.parametrize("source", [FASTAPI, None], ids=["application", "environment"])
 def test_variables_that_nothing_reads(check: Check, source: str | None) -> None:
     told = check(source=source, LOCKWATCH_REDIS_ULR="redis://localhost", REDIS_URL=f"redis://:{PASSWORD}@localhost")
     assert only(told, "configuration.unknown")["change"] == "LOCKWATCH_REDIS_URL=..."

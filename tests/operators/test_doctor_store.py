@@ -230,6 +230,13 @@ def test_a_file_of_sqlite_is_looked_at(check: Check, bare_place: Path) -> None:
     assert codes(check(options)) == ["database.file-mode", "spool.none"]
 
 
+def test_every_database_that_rows_go_to_is_looked_at(check: Check, bare_place: Path) -> None:
+    options = 'audit_database_url="sqlite:///one.db", audit_sinks=["sqlite:///two.db", "stdout:"], spool_dir=None'
+    told = check(options)
+    assert codes(told) == ["database.outdated", "database.outdated", "spool.none"]
+    assert [f["where"] for f in told["findings"]][:2] == ["sqlite:///one.db", "sqlite:///two.db"]
+
+
 def test_without_the_extra_the_line_to_install_it_is_told(bare_place: Path) -> None:
     code = "import sys; sys.modules['sqlmodel'] = None; from lockwatch.cli import main; main()"
     environ = {"LOCKWATCH_DATABASE_URL": "sqlite+aiosqlite:///audit.db", "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(bare_place)}
