@@ -18,6 +18,7 @@ import click
 
 from lockwatch.commands import remembered
 from lockwatch.commands.trouble import Misconfigured, Unusable
+from lockwatch.diagnosis.serving import MIDDLEWARES, layers
 from lockwatch.errors import ConfigurationError
 from lockwatch.overview import Overview
 
@@ -89,6 +90,8 @@ def found_at(text: str | None) -> Found:
 def overview_of(text: str | None) -> Overview:
     """The limits of an application that has a `LockWatch`. Raises: Unusable."""
     found = found_at(text)
+    if found.lockwatch is None and (own := [name for name in layers(found.application) if name in MIDDLEWARES]):
+        raise Unusable(f"{text or 'this'} has {own[0]}, which limits all requests alike and knows no routes; use LockWatch(app)")
     if found.lockwatch is None:
         raise Unusable(
             f"{text or 'this'} is a {type(found.application).__name__} without lockwatch; name an application that was given to "

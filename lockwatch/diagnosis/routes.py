@@ -10,12 +10,11 @@ from typing import Any, Final
 from lockwatch.diagnosis.coverage import Coverage, coverage, unprotected
 from lockwatch.diagnosis.finding import Area, Finding
 from lockwatch.diagnosis.patient import Patient
-from lockwatch.diagnosis.serving import layers
+from lockwatch.diagnosis.serving import MIDDLEWARES, layers
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.survey import Route
 
 MARK: Final = "__lockwatch_limits__"
-_OURS: Final = ("LockWatchMiddleware", "LockWatchFlaskMiddleware")
 _LOGIN: Final = re.compile(r"log-?in|sign-?in|password|otp|2fa|mfa|token|verify", re.IGNORECASE)
 _NAMED: Final = 5
 _DEEPEST: Final = 8
@@ -37,7 +36,7 @@ def routes(patient: Patient) -> Area:
 
 def twice(patient: Patient) -> Iterator[Finding]:
     """What counts every request, more than once."""
-    ours = [name for name in layers(patient.application) if name in _OURS]
+    ours = [name for name in layers(patient.application) if name in MIDDLEWARES]
     if len(ours) > 1:
         what = f"{ours[0]} is there {len(ours)} times"
         yield Finding("routes.twice", what, patient.name, f"keep one add_middleware({ours[0]}, ...)")

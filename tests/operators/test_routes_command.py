@@ -273,6 +273,16 @@ def test_an_application_without_lockwatch_is_no_list_of_routes(run: Run, place: 
     assert "is a FastAPI without lockwatch" in result.stderr
 
 
+def test_the_middleware_of_the_first_release_has_no_routes(run: Run, place: Path) -> None:
+    (place / "old.py").write_text(
+        "from fastapi import FastAPI\nfrom lockwatch import LockWatchMiddleware\napp = FastAPI()\n"
+        "app.add_middleware(LockWatchMiddleware)\n"
+    )
+    result = run("old:app")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "has LockWatchMiddleware, which limits all requests alike" in result.stderr
+
+
 def test_a_token_that_nobody_believes_is_one_line(run: Run, place: Path) -> None:
     (place / "odd.py").write_text(
         "from fastapi import Depends, FastAPI\nfrom lockwatch import JWTAuth, LockWatch\napp = FastAPI()\nLockWatch(app)\n"
