@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import logging
 import os
 import sys
 import traceback
@@ -27,6 +28,8 @@ GIVEN = "lockwatch.application"
 """Where a context of click has a function that returns the application, if it has one."""
 _OURS = str(Path(__file__).parent.parent)
 """Where lockwatch itself is: what the user has to look at is elsewhere."""
+_QUIET = logging.NullHandler()
+"""What a command has to say, it says itself."""
 _CORRECT = "a correct one is main:app, or main:create_app()"
 
 
@@ -83,6 +86,7 @@ def found_at(text: str | None) -> Found:
     """The application at ``module:attribute``, imported as if from the current directory; without a text, the one that Flask has
     found. Raises: Unusable.
     """
+    logging.getLogger("lockwatch").addHandler(_QUIET)
     application = _given() if text is None else _imported(text)
     return Found(text or "", application, _lockwatch(application))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from lockwatch.commands.plain import plain
 from lockwatch.commands.trouble import Misconfigured
 from lockwatch.config import LockWatchConfig
 from lockwatch.diagnosis.bare import middleware
-from lockwatch.diagnosis.finding import Area, worst_first
+from lockwatch.diagnosis.finding import Area, counted, worst_first
 from lockwatch.diagnosis.look import examined, unmade
 from lockwatch.diagnosis.patient import Patient
 from lockwatch.errors import ConfigurationError
@@ -39,7 +38,6 @@ def doctor(ctx: click.Context, place: str | None, app: str | None, strict: bool,
 
     Exit status 1 when there is an error, 2 when it cannot be told.
     """
-    logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
     text = place or app
     try:
         areas = examined(_patient(found_at(text) if text or ctx.meta.get(GIVEN) else None))
@@ -101,4 +99,4 @@ def _lines(areas: Sequence[Area]) -> list[str]:
         lines += ["", f"{cells[0]} {cells[1]}", *(f"  {cell}" for cell in (*cells[2:], f"code: {finding.code}"))]
     found = worst_first(areas)
     errors = sum(finding.severity == "error" for finding in found)
-    return [*lines, "", f"{errors} errors, {len(found) - errors} warnings." if found else "Nothing is wrong."]
+    return [*lines, "", f"{counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}." if found else "Nothing is wrong."]

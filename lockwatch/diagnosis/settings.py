@@ -15,7 +15,7 @@ from lockwatch.options import CODE_ONLY
 
 _OTHERS: Final = frozenset({"LOCKWATCH_DATABASE_URL", "LOCKWATCH_DATABASE_URL_FILE"})
 _BARE: Final = {"REDIS_URL": "redis_url", "JWT_SECRET": "jwt_secret"}
-_WORDS: Final = re.compile("chang|secret|passwor|exampl|insecur|defaul|random|thirty|0123456789|abcdefg|qwert", re.IGNORECASE)
+_WORDS: Final = re.compile("change|secret|passwor|exampl|insecur|defaul|random|thirty|0123456789|abcdefg|qwerty", re.IGNORECASE)
 _FEWEST: Final = 6
 """Different characters below which a secret is a pattern."""
 _MAKE: Final = "export LOCKWATCH_{}=$(python -c 'import secrets; print(secrets.token_urlsafe(48))')"

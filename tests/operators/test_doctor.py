@@ -86,7 +86,7 @@ def test_an_application_without_lockwatch_is_found(check: Check) -> None:
     assert "nothing is protected" in found["what"]
     route = "@app.get('/x', dependencies=[Depends(RateLimit('5/minute'))])\ndef x(): ..."
     found = only(check(source=bare, more=route), "routes.no-lockwatch")
-    assert found["what"].startswith("GET /x have limits, and nobody installed LockWatch")
+    assert found["what"].startswith("GET /x declared limits, and nobody installed LockWatch")
     assert found["change"] == "LockWatch(app, ...), right below where it is made"
     only(check(source="from flask import Flask\napp = Flask(__name__)\n"), "routes.no-lockwatch")
 
@@ -120,7 +120,7 @@ def test_people_read_what_where_and_what_to_change(bare_place: Path) -> None:
         "  change: LOCKWATCH_REDIS_URL=redis://localhost:6379/0",
         "  code: workers.memory",
     ]
-    assert lines[-1] == "1 errors, 0 warnings."
+    assert lines[-1] == "1 error, 0 warnings."
     del sys.modules["mine"]
 
 

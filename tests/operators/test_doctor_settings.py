@@ -132,6 +132,14 @@ def test_a_trusted_proxy_answers_the_platform(check: Check) -> None:
     assert codes(told) == ["proxies.twice"]
 
 
+def test_uvicorn_and_trusted_networks_are_two_that_take_the_address(check: Check, bare_place: Path) -> None:
+    (bare_place / "Procfile").write_text("web: uvicorn main:app --proxy-headers --port 80\n")
+    assert only(check("trusted_proxies=['10.0.0.0/8']"), "proxies.twice")["where"] == "Procfile: web"
+    assert codes(check("trusted_proxies=1")) == []  # hops are counted in the header, which uvicorn leaves as it is
+    (bare_place / "Procfile").write_text("web: uvicorn main:app --no-proxy-headers\n")
+    assert codes(check("trusted_proxies=['10.0.0.0/8']")) == []
+
+
 def test_proxy_fix_and_trusted_proxies_are_two_that_take_the_address(check: Check) -> None:
     fix = "from werkzeug.middleware.proxy_fix import ProxyFix\napp.wsgi_app = ProxyFix(app.wsgi_app)"
     assert only(check("trusted_proxies=1", source=FLASK, more=fix), "proxies.twice")["where"] == "ProxyFix"

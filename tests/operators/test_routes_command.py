@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lockwatch.cli import main
 from lockwatch.commands.layout import laid_out
@@ -264,6 +267,19 @@ def test_cells_of_several_lines_are_aligned() -> None:
         "",
         "z",
     ]
+
+
+WORDS = st.lists(st.text("abc{}/<>", min_size=1, max_size=30), min_size=1, max_size=8).map(" ".join)
+CELLS = st.lists(WORDS, max_size=3).map("\n".join)
+ROWS = st.lists(st.tuples(WORDS, WORDS, CELLS, CELLS), min_size=1, max_size=5)
+
+
+@given(ROWS, st.integers(20, 120))
+def test_no_width_loses_a_word_or_runs_over(rows: list[tuple[str, ...]], columns: int) -> None:
+    lines = laid_out(("first", "second", "third", ""), rows, columns)
+    assert all(len(line) <= columns or " " not in line.strip().removeprefix("third").strip() for line in lines)
+    shown = Counter(" ".join(lines).split())
+    assert not Counter(word for row in rows for cell in row for word in cell.split()) - shown
 
 
 def test_an_application_without_lockwatch_is_no_list_of_routes(run: Run, place: Path) -> None:
