@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import Final
@@ -26,8 +27,10 @@ HOMES: Final = {
 }
 """The commands of both command lines, `lockwatch` and `flask lockwatch`."""
 _OWN: Final = {
-    "completion": Home("lockwatch.commands.completion", "Print what makes a shell complete commands, options and routes."),
+    "completion": Home("lockwatch.commands.completion", "Print what makes a shell complete commands, options, routes and limits."),
 }
+COMPLETING: Final = "_LOCKWATCH_COMPLETE"
+"""The variable by which a shell asks for completions."""
 _OF_DEMO: Final = frozenset({"fastapi", "starlette", "pydantic", "uvicorn"})
 
 
@@ -63,6 +66,13 @@ def demo(redis_url: str | None, port: int, serve: bool, as_json: bool) -> None:
         raise Unusable(str(error)) from None
     sys.exit(0 if held else 1)
 
+
+if COMPLETING in os.environ:
+    from click.shell_completion import add_completion_class
+
+    from lockwatch.commands.shells import Bash
+
+    add_completion_class(Bash, "bash")
 
 if __name__ == "__main__":
     main()

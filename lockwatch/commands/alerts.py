@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sqlite3
 import sys
 import time
@@ -97,7 +96,6 @@ def test(app: str | None, as_json: bool) -> None:
 @contextmanager
 def _desk(app: str | None) -> Iterator[Alerts]:
     """The alerts of an application. Raises: Unusable."""
-    logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
     found = overview_of(app).engine.alerts
     if found is None:
         raise Unusable(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
+import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,7 @@ import click
 
 from lockwatch.commands import remembered
 from lockwatch.commands.trouble import Misconfigured, Unusable
+from lockwatch.diagnosis.serving import MIDDLEWARES, layers
 from lockwatch.errors import ConfigurationError
 from lockwatch.overview import Overview
 
@@ -26,6 +28,8 @@ GIVEN = "lockwatch.application"
 """Where a context of click has a function that returns the application, if it has one."""
 _OURS = str(Path(__file__).parent.parent)
 """Where lockwatch itself is: what the user has to look at is elsewhere."""
+_QUIET = logging.NullHandler()
+"""What a command has to say, it says itself."""
 _CORRECT = "a correct one is main:app, or main:create_app()"
 
 
@@ -82,6 +86,7 @@ def found_at(text: str | None) -> Found:
     """The application at ``module:attribute``, imported as if from the current directory; without a text, the one that Flask has
     found. Raises: Unusable.
     """
+    logging.getLogger("lockwatch").addHandler(_QUIET)
     application = _given() if text is None else application_at(text)
     return Found(text or "", application, _lockwatch(application))
 
@@ -89,6 +94,8 @@ def found_at(text: str | None) -> Found:
 def overview_of(text: str | None) -> Overview:
     """The limits of an application that has a `LockWatch`. Raises: Unusable."""
     found = found_at(text)
+    if found.lockwatch is None and (own := [name for name in layers(found.application) if name in MIDDLEWARES]):
+        raise Unusable(f"{text or 'this'} has {own[0]}, which limits all requests alike and knows no routes; use LockWatch(app)")
     if found.lockwatch is None:
         raise Unusable(
             f"{text or 'this'} is a {type(found.application).__name__} without lockwatch; name an application that was given to "
@@ -103,7 +110,8 @@ def overview_of(text: str | None) -> Overview:
 def application_at(text: str) -> Any:
     """The application at ``module:attribute``, imported as if from the current directory. Raises: Unusable."""
     place = Place.of(text)
-    return _made(_attribute(_module(place.module), place), place)
+    with redirect_stdout(sys.stderr):  # what the application prints is no part of an answer
+        return _made(_attribute(_module(place.module), place), place)
 
 
 def _given() -> Any:

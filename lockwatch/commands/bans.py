@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import asdict
@@ -40,7 +39,6 @@ class Desk:
     """
 
     def __init__(self, app: str | None) -> None:
-        logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
         engine = overview_of(app).engine
         if engine.bans is None:
             raise Unusable("nobody is banned in this application; set bans=True, or anomaly, like LockWatch(app, bans=True)")

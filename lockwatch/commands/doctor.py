@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from lockwatch.commands.plain import plain
 from lockwatch.commands.trouble import Misconfigured
 from lockwatch.config import LockWatchConfig
 from lockwatch.diagnosis.bare import middleware
-from lockwatch.diagnosis.finding import Area, worst_first
+from lockwatch.diagnosis.finding import Area, counted, worst_first
 from lockwatch.diagnosis.look import examined, unmade
 from lockwatch.diagnosis.patient import Patient
 from lockwatch.errors import ConfigurationError
@@ -38,7 +38,6 @@ def doctor(ctx: click.Context, place: str | None, app: str | None, strict: bool,
 
     Exit status 1 when there is an error, 2 when it cannot be told.
     """
-    logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
     text = place or app
     try:
         areas = examined(_patient(found_at(text) if text or ctx.meta.get(GIVEN) else None))
@@ -62,21 +61,24 @@ def _patient(found: Found | None) -> Patient:
     if found is None:
         return Patient("", LockWatchConfig.from_mapping({}), environ, here)
     if found.lockwatch is not None:
-        application = getattr(found.lockwatch, "guards", None) and found.lockwatch.guards[0].app
-        overview = found.overview()
-        return Patient(
-            found.name,
-            overview.engine.config,
-            environ,
-            here,
-            found.application if found.application is not found.lockwatch else application,
-            found.lockwatch,
-            overview.engine,
-            overview,
-        )
+        return _protected(found, environ, here)
     engine = middleware(found.application)
     config = LockWatchConfig.from_mapping({}) if engine is None else engine.config
     return Patient(found.name, config, environ, here, found.application, None, engine)
+
+
+def _protected(found: Found, environ: Mapping[str, str], here: Path) -> Patient:
+    """An application that has a `LockWatch`."""
+    application = found.application
+    if application is found.lockwatch and hasattr(application, "guards") and application.guards:
+        application = application.guards[0].app
+    with getattr(application, "app_context", nullcontext)():
+        engine = found.lockwatch.engine
+    try:
+        overview, problem = found.overview(), ""
+    except ConfigurationError as error:
+        overview, problem = None, str(error)
+    return Patient(found.name, engine.config, environ, here, application, found.lockwatch, engine, overview, problem)
 
 
 def _data(name: str | None, areas: Sequence[Area]) -> dict[str, object]:
@@ -97,4 +99,4 @@ def _lines(areas: Sequence[Area]) -> list[str]:
         lines += ["", f"{cells[0]} {cells[1]}", *(f"  {cell}" for cell in (*cells[2:], f"code: {finding.code}"))]
     found = worst_first(areas)
     errors = sum(finding.severity == "error" for finding in found)
-    return [*lines, "", f"{errors} errors, {len(found) - errors} warnings." if found else "Nothing is wrong."]
+    return [*lines, "", f"{counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}." if found else "Nothing is wrong."]

@@ -6,7 +6,6 @@ The keys of buckets are computed from what the application declares, so the appl
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,7 +42,6 @@ class Desk:
     """
 
     def __init__(self, app: str | None, subjects: Sequence[str], route: str | None, tenant: str | None) -> None:
-        logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
         self.overview = overview_of(app)
         self.route = route
         self._tenant = tenant

@@ -12,6 +12,7 @@ from lockwatch.commands import remembered
 from lockwatch.commands.application import ARGUMENT, OPTION, overview_of
 from lockwatch.commands.layout import laid_out, width
 from lockwatch.diagnosis.coverage import Coverage, LimitOf, TokenOf, coverage, is_named, unprotected
+from lockwatch.diagnosis.finding import counted
 
 _HEAD = ("methods", "route", "limits", "tokens", "")
 _NAMED = 8
@@ -44,7 +45,7 @@ def routes(place: str | None, app: str | None, limit: str | None, strict: bool, 
     """
     overview = overview_of(place or app)
     engine = overview.engine
-    found = list(coverage(overview.routes, engine.config, engine.bans is not None, engine.anomaly is not None))
+    found = list(coverage(overview))
     bare = unprotected(found, allowed)
     shown = [one for one in found if limit is None or any(part.policy == limit for part in one.limits)]
     if as_json:
@@ -108,7 +109,7 @@ def _note(one: Coverage) -> str:
 def _summary(found: Sequence[Coverage], bare: Sequence[Coverage], mode: str) -> str:
     of = {one.name for one in found}
     covered = [name for name, on in (("bans", "bans"), ("detection", "anomaly"), ("audit", "audit")) if _all(found, on)]
-    told = f"{len(of)} routes, {len(bare)} unprotected{': ' if bare else ''}{_some(bare)}."
+    told = f"{counted(len(of), 'route')}, {len(bare)} unprotected{': ' if bare else ''}{_some(bare)}."
     told += f" All of them have: {', '.join(covered)}." if covered and found else ""
     return told + (f" Mode is {mode}: no request is refused." if mode != "enforce" else "")
 

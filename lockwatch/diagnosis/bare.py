@@ -37,7 +37,7 @@ def alone(application: Any, name: str) -> Finding:
         return Finding("routes.no-lockwatch", f"it is a {made} without LockWatch: nothing is protected", name, change)
     more = f" and {len(limited) - _NAMED} more" if len(limited) > _NAMED else ""
     what = (
-        f"{', '.join(limited[:_NAMED])}{more} have limits, and nobody installed LockWatch: "
+        f"{', '.join(limited[:_NAMED])}{more} declared limits, and nobody installed LockWatch: "
         "they count in the memory of each process, after the body was read, without quota headers"
     )
     return Finding("routes.no-lockwatch", what, name, change)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from lockwatch.config import LockWatchConfig
 from lockwatch.limits.declaration import Declaration
@@ -15,7 +15,13 @@ from lockwatch.limits.policy import Policy, is_failure
 from lockwatch.limits.survey import Route
 from lockwatch.tokens.requirement import Access
 
+if TYPE_CHECKING:
+    from lockwatch.engine import Engine
+    from lockwatch.overview import Overview
+
 State: TypeAlias = Literal["protected", "exempt", "unprotected"]
+_BELOW: Final = "/{path}"
+"""What the template of a mount ends in that is one route."""
 PER_REQUEST: Final = "(per request)"
 """What stands in the place of a limit that a function decides."""
 
@@ -117,16 +123,34 @@ class Coverage:
         return asdict(self)
 
 
-def coverage(routes: Iterable[Route], config: LockWatchConfig, bans: bool, anomaly: bool) -> Iterator[Coverage]:
-    """What protects each route, and requests that no route matches."""
-    for route in routes:
-        limits = tuple(limits_of(route))
-        tokens = tuple([_token(access) for access in route.plan.access])
-        exempt = _exempt(route, limits, config)
-        safe = any(limit.refuses for limit in limits) or any(not token.optional for token in tokens)
-        state: State = "protected" if safe else "exempt" if exempt else "unprotected"
-        audited = config.has_audit and not listed(route.template, config.audit_exempt_paths)
-        yield Coverage(route.method, route.template, state, exempt, limits, tokens, bans, anomaly, audited)
+def coverage(overview: Overview, prefix: str = "", around: tuple[LimitOf, ...] = ()) -> Iterator[Coverage]:
+    """What protects each route, and requests that no route matches.
+
+    Args:
+        prefix: the template of the mounts it was reached through.
+        around: the limits of those.
+    """
+    seen = set[int]()
+    for route in overview.routes:
+        inner = next((below for place, below in overview.inner if route.template == place + _BELOW), None)
+        limits = (*around, *limits_of(route))
+        if inner is None:
+            yield _covered(route, prefix, limits, overview.engine)
+        elif id(inner) not in seen:  # the mount is listed once for each method
+            seen.add(id(inner))
+            yield from coverage(inner, prefix + route.template.removesuffix(_BELOW), limits)
+
+
+def _covered(route: Route, prefix: str, limits: tuple[LimitOf, ...], engine: Engine) -> Coverage:
+    config = engine.config
+    tokens = tuple([_token(access) for access in route.plan.access])
+    exempt = _exempt(route, limits, config)
+    safe = any(limit.refuses for limit in limits) or any(not token.optional for token in tokens)
+    state: State = "protected" if safe else "exempt" if exempt else "unprotected"
+    audited = config.has_audit and not listed(route.template, config.audit_exempt_paths)
+    path = route.template if route.template == UNMATCHED and not prefix else prefix + route.template
+    bans, anomaly = engine.bans is not None, engine.anomaly is not None
+    return Coverage(route.method, path, state, exempt, limits, tokens, bans, anomaly, audited)
 
 
 def limits_of(route: Route) -> Iterator[LimitOf]:
@@ -142,7 +166,7 @@ def limits_of(route: Route) -> Iterator[LimitOf]:
 
 def unprotected(found: Iterable[Coverage], allowed: Sequence[str]) -> list[Coverage]:
     """The routes that nothing protects, nobody exempts and no pattern of `allowed` names."""
-    bare = [one for one in found if one.state == "unprotected" and one.path != UNMATCHED]
+    bare = [one for one in found if one.state == "unprotected" and not one.path.endswith(UNMATCHED)]
     return [one for one in bare if not any(is_named(one, pattern) for pattern in allowed)]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lockwatch.config import LockWatchConfig
 from lockwatch.diagnosis.finding import Area, Finding
 from lockwatch.diagnosis.patient import Patient
 from lockwatch.errors import LockwatchError
@@ -25,6 +26,7 @@ SELECT count(*) FROM pg_trigger
 WHERE tgrelid = 'lockwatch_audit_log'::regclass AND tgname IN ('lockwatch_append_only', 'lockwatch_no_truncate')
 """
 _TOMORROW: Final = "SELECT (extract(epoch FROM now() + interval '1 day') * 1000000)::bigint"
+_EXAMPLE: Final = "LOCKWATCH_DATABASE_URL=postgresql+asyncpg://lockwatch@localhost/audit"
 _UPGRADE: Final = "lockwatch db upgrade"
 
 
@@ -38,20 +40,29 @@ def database(patient: Patient) -> Area:
             raise
         what = f"the audit log needs {error.name}"
         return Area("database", "", (Finding("database.extra", what, "audit_database_url", 'pip install "lockwatch[audit]"'),))
+    areas = [_place(Database, option, patient.config.audit_migrate) for option in databases(patient.config)]
+    return Area("database", ", ".join(area.summary for area in areas), tuple([f for area in areas for f in area.findings]))
+
+
+def databases(config: LockWatchConfig) -> list[Any]:
+    """Where rows go that are databases."""
+    sinks = config.audit_sinks if isinstance(config.audit_sinks, list | tuple) else [config.audit_sinks]
+    urls = [sink for sink in sinks if isinstance(sink, str) and sink.startswith(("postgres", "sqlite"))]
+    return [option for option in (config.audit_database_url, config.audit, *urls) if option is not None]
+
+
+def _place(kind: type[Database], option: Any, migrates: bool) -> Area:
     try:
-        place = Database.of(patient.config.audit_database_url or patient.config.audit)
+        place = kind.of(option)
     except LockwatchError as error:
         return Area("database", "", (Finding("configuration.invalid", str(error), "audit_database_url", _EXAMPLE),))
     if place.dialect == "sqlite" and not Path(place.address.path).exists():
-        return Area("database", f"{place.shown}, not made yet", tuple(_unmade(place, patient.config.audit_migrate)))
+        return Area("database", f"{place.shown}, not made yet", tuple(_unmade(place, migrates)))
     try:
-        found = asyncio.run(_looked(place, patient.config.audit_migrate))
+        found = asyncio.run(_looked(place, migrates))
     except Exception as error:
         return Area("database", place.shown, (_down(place, error),))
     return Area("database", place.shown, tuple(found))
-
-
-_EXAMPLE: Final = "LOCKWATCH_DATABASE_URL=postgresql+asyncpg://lockwatch@localhost/audit"
 
 
 async def _looked(place: Database, migrates: bool) -> list[Finding]:

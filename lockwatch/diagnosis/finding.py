@@ -58,6 +58,11 @@ class Area:
         return next((s for s in _ORDER if any(f.severity == s for f in self.findings)), "ok")
 
 
+def counted(number: int, what: str) -> str:
+    """``1 route``, ``2 routes``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def worst_first(areas: Iterable[Area]) -> list[Finding]:
     """All findings, errors first."""
     found = [finding for area in areas for finding in area.findings]

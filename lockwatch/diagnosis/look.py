@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lockwatch.diagnosis.bare import alone
+from lockwatch.diagnosis.database import database, databases
 from lockwatch.diagnosis.finding import Area, Finding
 from lockwatch.diagnosis.patient import Look, Patient
 from lockwatch.diagnosis.routes import routes, twice
@@ -21,9 +22,13 @@ def examined(patient: Patient) -> list[Area]:
 
 def unmade(what: str, where: str) -> Area:
     """What is said where an application cannot be made of its settings; then nothing else can be looked at."""
+    return Area("configuration", "", (_wrong(what, where),))
+
+
+def _wrong(what: str, where: str) -> Finding:
     code = "routes.tokens" if what.startswith("a token is required") else "configuration.invalid"
     told, _, change = what.partition("; ")
-    return Area("configuration", "", (Finding(code, told, where, change or "see docs/configuration.md"),))
+    return Finding(code, told, where, change or "see docs/configuration.md")
 
 
 def _looks(patient: Patient) -> Iterator[Look]:
@@ -32,9 +37,7 @@ def _looks(patient: Patient) -> Iterator[Look]:
     yield store
     if config.token_redis_url is not None:
         yield sessions
-    if config.audit is not None or config.audit_database_url is not None:
-        from lockwatch.diagnosis.database import database
-
+    if databases(config):
         yield database
     if patient.tokens:
         from lockwatch.diagnosis.keys import keys
@@ -49,8 +52,15 @@ def _looks(patient: Patient) -> Iterator[Look]:
     yield webhooks
     if patient.overview is not None:
         yield routes
+    elif patient.problem:
+        yield _unknown
     elif patient.application is not None:
         yield _alone
+
+
+def _unknown(patient: Patient) -> Area:
+    """Routes that cannot be looked at, because one of them asks for what the settings do not have."""
+    return Area("routes", "", (_wrong(patient.problem, patient.name),))
 
 
 def _alone(patient: Patient) -> Area:

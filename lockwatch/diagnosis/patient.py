@@ -28,6 +28,7 @@ class Patient:
         lockwatch: its `LockWatch`; None likewise.
         engine: what protects it.
         overview: its routes.
+        problem: why it has none, empty where it has.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Patient:
     lockwatch: Any = None
     engine: Engine | None = None
     overview: Overview | None = None
+    problem: str = ""
 
     @property
     def tokens(self) -> bool:

@@ -8,14 +8,13 @@ from inspect import CO_VARARGS, CO_VARKEYWORDS
 from typing import Any, Final
 
 from lockwatch.diagnosis.coverage import Coverage, coverage, unprotected
-from lockwatch.diagnosis.finding import Area, Finding
+from lockwatch.diagnosis.finding import Area, Finding, counted
 from lockwatch.diagnosis.patient import Patient
-from lockwatch.diagnosis.serving import layers
+from lockwatch.diagnosis.serving import MIDDLEWARES, layers
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.survey import Route
 
 MARK: Final = "__lockwatch_limits__"
-_OURS: Final = ("LockWatchMiddleware", "LockWatchFlaskMiddleware")
 _LOGIN: Final = re.compile(r"log-?in|sign-?in|password|otp|2fa|mfa|token|verify", re.IGNORECASE)
 _NAMED: Final = 5
 _DEEPEST: Final = 8
@@ -29,18 +28,17 @@ def routes(patient: Patient) -> Area:
     overview = patient.overview
     if overview is None:
         return Area("routes", "")
-    engine = overview.engine
-    listed = list(coverage(overview.routes, engine.config, engine.bans is not None, engine.anomaly is not None))
+    listed = list(coverage(overview))
     bare = unprotected(listed, ())
     found = [*_bare(bare), *_open(listed), *_believing(listed), *_lost(overview.routes, patient.lockwatch), *twice(patient)]
-    return Area("routes", f"{len({one.name for one in listed})} routes, {len(bare)} unprotected", tuple(found))
+    return Area("routes", f"{counted(len({one.name for one in listed}), 'route')}, {len(bare)} unprotected", tuple(found))
 
 
 def twice(patient: Patient) -> Iterator[Finding]:
     """What counts every request, more than once."""
-    ours = [name for name in layers(patient.application) if name in _OURS]
+    ours = [name for name in layers(patient.application) if name in MIDDLEWARES]
     if len(ours) > 1:
-        what = f"{ours[0]} is there {len(ours)} times"
+        what = f"{ours[0]} is there {len(ours)} times: each counts every request"
         yield Finding("routes.twice", what, patient.name, f"keep one add_middleware({ours[0]}, ...)")
     elif ours and patient.overview is not None and patient.overview.engine.application:
         what = f"{ours[0]} and application_limits of LockWatch(app) both count every request"
@@ -49,7 +47,7 @@ def twice(patient: Patient) -> Iterator[Finding]:
 
 def _bare(bare: Sequence[Coverage]) -> Iterator[Finding]:
     if bare:
-        what = f"{len(bare)} routes have neither a limit nor a token"
+        what = f"{counted(len(bare), 'route')} {'has' if len(bare) == 1 else 'have'} neither a limit nor a token"
         more = f" and {len(bare) - _NAMED} more" if len(bare) > _NAMED else ""
         where = ", ".join([one.name for one in bare[:_NAMED]]) + more
         yield Finding("routes.unprotected", what, where, 'LockWatch(app, default_limits="100/minute")')

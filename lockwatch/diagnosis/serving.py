@@ -10,6 +10,8 @@ from lockwatch.diagnosis.finding import Area, Finding
 from lockwatch.diagnosis.patient import Patient
 from lockwatch.diagnosis.surroundings import Hint, believed, platform, workers
 
+MIDDLEWARES: Final = ("LockWatchMiddleware", "LockWatchFlaskMiddleware")
+"""Those of lockwatch 0.1, which know no routes."""
 _REWRITING: Final = {"ProxyFix", "ProxyHeadersMiddleware"}
 _ONE_HOP: Final = "trusted_proxies=1"
 

@@ -11,10 +11,11 @@ from typing import Any, Final
 from lockwatch.config import LockWatchConfig
 from lockwatch.diagnosis.finding import Area, Finding
 from lockwatch.diagnosis.patient import Patient
+from lockwatch.options import CODE_ONLY
 
 _OTHERS: Final = frozenset({"LOCKWATCH_DATABASE_URL", "LOCKWATCH_DATABASE_URL_FILE"})
 _BARE: Final = {"REDIS_URL": "redis_url", "JWT_SECRET": "jwt_secret"}
-_WORDS: Final = re.compile("chang|secret|passwor|exampl|insecur|defaul|random|thirty|0123456789|abcdefg|qwert", re.IGNORECASE)
+_WORDS: Final = re.compile("change|secret|passwor|exampl|insecur|defaul|random|thirty|0123456789|abcdefg|qwerty", re.IGNORECASE)
 _FEWEST: Final = 6
 """Different characters below which a secret is a pattern."""
 _MAKE: Final = "export LOCKWATCH_{}=$(python -c 'import secrets; print(secrets.token_urlsafe(48))')"
@@ -45,8 +46,9 @@ def _modes(patient: Patient) -> Iterator[Finding]:
 
 
 def _debug(patient: Patient) -> Iterator[Finding]:
-    if getattr(patient.application, "debug", False):
-        made = type(patient.application).__name__
+    made = type(patient.application).__name__
+    told = made == "Flask" and patient.environ.get("FLASK_DEBUG", "0").lower() not in ("", "0", "false", "no")
+    if told or getattr(patient.application, "debug", False):
         change = "FLASK_DEBUG=0" if made == "Flask" else f"{made}(debug=False)"
         what = "debug is on: errors show source and settings to whoever causes them"
         yield Finding("configuration.debug", what, f"{patient.name or made}.debug", change)
@@ -79,7 +81,7 @@ def _origin(config: LockWatchConfig, name: str) -> str:
 
 
 def _variables(environ: Mapping[str, str], config: LockWatchConfig) -> Iterator[Finding]:
-    known = {f"LOCKWATCH_{f.name.upper()}" for f in fields(LockWatchConfig)} | _OTHERS
+    known = {f"LOCKWATCH_{f.name.upper()}" for f in fields(LockWatchConfig) if f.name not in CODE_ONLY} | _OTHERS
     for name in sorted(environ):
         plain = name.removesuffix("_FILE")
         if name.startswith("LOCKWATCH_") and plain not in known and not name.startswith("LOCKWATCH_TEST_"):

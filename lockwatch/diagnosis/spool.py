@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from lockwatch.diagnosis.finding import Area, Finding
+from lockwatch.diagnosis.finding import Area, Finding, counted
 from lockwatch.diagnosis.patient import Patient
 from lockwatch.spool.directory import NETWORK, Directory, directory_at, file_system
 
@@ -85,5 +85,5 @@ def room(patient: Patient, path: Path, free: int) -> Iterator[Finding]:
 def _left(directory: Directory) -> Iterator[Finding]:
     left = [name for name in directory.foreign() if "of another user" not in name]
     if left:
-        what = f"{len(left)} spools of dead processes are of another namespace, like {left[0]}"
+        what = f"{counted(len(left), 'spool')} of dead processes, of another namespace, like {left[0].partition(':')[0]}"
         yield Finding("spool.left", what, str(directory.path), "lockwatch audit drain --namespace NAME")

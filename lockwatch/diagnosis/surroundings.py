@@ -25,6 +25,8 @@ PLATFORMS: Final = {
 _FILES: Final = ("gunicorn.conf.py", "Procfile")
 _WORKERS: Final = re.compile(r"(?:--workers|-w)(?:\s+|=)(\d+)")
 _ALLOWED: Final = re.compile(r"--forwarded-allow-ips(?:\s+|=)(\S+)")
+_LOCAL: Final = "127.0.0.1"
+"""Whom uvicorn believes where nobody is named."""
 _MOST: Final = 65_536
 
 
@@ -52,7 +54,8 @@ def believed(environ: Mapping[str, str], place: Path) -> Iterator[Hint]:
         if environ.get(name):
             yield Hint(environ[name], f"environment: {name}")
     for where, text in _commands(environ, place):
-        yield from [Hint(value.strip("'\""), where) for value in _ALLOWED.findall(text)]
+        said = [value.strip("'\"") for value in _ALLOWED.findall(text)]
+        yield from [Hint(value, where) for value in said or ([_LOCAL] if "--proxy-headers" in text.split() else [])]
     if (found := _setting(place, "forwarded_allow_ips")) is not None:
         yield Hint(found, "gunicorn.conf.py: forwarded_allow_ips")
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lockwatch.cli import main
 from lockwatch.commands.layout import laid_out
@@ -218,6 +221,26 @@ def test_methods_that_are_protected_alike_share_a_row(run: Run) -> None:
     assert next(line for line in lines if " /maybe " in line).split()[2:] == ["-", "any", "(optional)", "UNPROTECTED"]
 
 
+def test_an_application_inside_has_its_own_limits_and_those_around_it(run: Run, place: Path) -> None:
+    text = (
+        "from fastapi import Depends, FastAPI\nfrom lockwatch import LockWatch, RateLimit\n"
+        "app, own = FastAPI(openapi_url=None), FastAPI(openapi_url=None)\n"
+        "LockWatch(app, OPTIONS)\nLockWatch(own, bans=True)\napp.mount('/own', own)\n"
+        "@own.get('/bare')\ndef bare(): ...\n"
+        "@own.get('/x', dependencies=[Depends(RateLimit('4/minute'))])\ndef x(): ...\n"
+    )
+    (place / "apart.py").write_text(text.replace("OPTIONS", "mode='enforce'"))
+    found = told(run("apart:app", "--json"))
+    assert {name: (one["state"], one["bans"]) for name, one in found.items()} == {
+        "GET /own/bare": ("unprotected", True),
+        "GET /own/x": ("protected", True),
+    }
+    (place / "around.py").write_text(text.replace("OPTIONS", "application_limits='9/minute'"))
+    found = told(run("around:app", "--json"))
+    assert [limit["policy"] for limit in found["GET /own/x"]["limits"]] == ["9-per-minute", "4-per-minute"]
+    assert found["GET /own/bare"]["state"] == "protected"
+
+
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 120, 200])
 def test_every_width_shows_everything(run: Run, columns: int) -> None:
     result = run("limited:app", columns=columns)
@@ -246,11 +269,34 @@ def test_cells_of_several_lines_are_aligned() -> None:
     ]
 
 
+WORDS = st.lists(st.text("abc{}/<>", min_size=1, max_size=30), min_size=1, max_size=8).map(" ".join)
+CELLS = st.lists(WORDS, max_size=3).map("\n".join)
+ROWS = st.lists(st.tuples(WORDS, WORDS, CELLS, CELLS), min_size=1, max_size=5)
+
+
+@given(ROWS, st.integers(20, 120))
+def test_no_width_loses_a_word_or_runs_over(rows: list[tuple[str, ...]], columns: int) -> None:
+    lines = laid_out(("first", "second", "third", ""), rows, columns)
+    assert all(len(line) <= columns or " " not in line.strip().removeprefix("third").strip() for line in lines)
+    shown = Counter(" ".join(lines).split())
+    assert not Counter(word for row in rows for cell in row for word in cell.split()) - shown
+
+
 def test_an_application_without_lockwatch_is_no_list_of_routes(run: Run, place: Path) -> None:
     (place / "bare.py").write_text("from fastapi import FastAPI\nsite = FastAPI()\n")
     result = run("bare:site")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "is a FastAPI without lockwatch" in result.stderr
+
+
+def test_the_middleware_of_the_first_release_has_no_routes(run: Run, place: Path) -> None:
+    (place / "old.py").write_text(
+        "from fastapi import FastAPI\nfrom lockwatch import LockWatchMiddleware\napp = FastAPI()\n"
+        "app.add_middleware(LockWatchMiddleware)\n"
+    )
+    result = run("old:app")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "has LockWatchMiddleware, which limits all requests alike" in result.stderr
 
 
 def test_a_token_that_nobody_believes_is_one_line(run: Run, place: Path) -> None:
