@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, TypeAlias
 
-from lockwatch.audit.pack import note_of, packed, told_by, unpacked
+from lockwatch.audit.block import Block
+from lockwatch.audit.pack import Told, note_of, packed, told_by, unpacked
 from lockwatch.audit.row import Row
 from lockwatch.errors import LockwatchError
 from lockwatch.event import HTTP, WEBSOCKET
@@ -30,8 +31,9 @@ NEARLY_FULL: Final = 0.9
 """How much of the spool ordinary rows may use; the rest is for the others."""
 RETRY: Final = 1.0
 """Seconds between two attempts to write to a spool that failed."""
-Damage: TypeAlias = Callable[[str, int, int, int], None]
-"""Told of rows that are damaged: process, first and last number, how many."""
+Damage: TypeAlias = Callable[[Told], None]
+"""Told of rows that are damaged."""
+_NONE: Final = Block(0, [], b"")
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Batch:
         made: when, on the monotonic clock.
     """
 
-    rows: Sequence[Row] | None
+    rows: Block | None
     count: int
     made: float
     urgent: bool
@@ -105,7 +107,7 @@ class Backlog:
         """Keep rows, in memory for now."""
         self._last += 1
         urgent = any(row.kind not in ORDINARY for row in rows)
-        self._batches[self._last] = self._fresh[self._last] = Batch(rows, len(rows), monotonic(), urgent)
+        self._batches[self._last] = self._fresh[self._last] = Batch(Block.of(rows), len(rows), monotonic(), urgent)
         self.rows += len(rows)
         self._unspooled += len(rows)
 
@@ -134,13 +136,14 @@ class Backlog:
             self.fault = ""
         return True
 
-    def next(self, reader: str, most: int) -> tuple[list[Row], int]:
+    def next(self, reader: str, most: int) -> tuple[Block, int]:
         """The next rows for a reader, and the number to acknowledge them by; the number is 0 when there are none."""
-        n, rows = self._read[reader], list[Row]()
-        while (batch := self._batches.get(n + 1)) is not None and (not rows or len(rows) + batch.count <= most):
+        n, count, blocks = self._read[reader], 0, list[Block]()
+        while (batch := self._batches.get(n + 1)) is not None and (not count or count + batch.count <= most):
             n += 1
-            rows += batch.rows if batch.rows is not None else self._load(n)
-        return rows, n if n > self._read[reader] else 0
+            blocks.append(batch.rows if batch.rows is not None else self._load(n))
+            count += len(blocks[-1])
+        return Block.joined(blocks), n if n > self._read[reader] else 0
 
     def acknowledge(self, reader: str, n: int) -> None:
         """A reader has everything up to a number. What all have is forgotten."""
@@ -209,16 +212,16 @@ class Backlog:
         assert self._journal is not None  # noqa: S101
         return self._journal
 
-    def _load(self, n: int) -> list[Row]:
+    def _load(self, n: int) -> Block:
         """Rows from the spool; those that are damaged are told."""
         try:
             record = self._opened().after(n - 1, 1)[0]
             if record.n == n and record.body is not None:
                 return unpacked(record.body)
-            self._damaged(*told_by(record.note))
+            self._damaged(told_by(record.note))
         except (SpoolError, IndexError, ValueError, KeyError, TypeError):
-            self._damaged("", 0, 0, self._batches[n].count)
-        return []
+            self._damaged(Told(count=self._batches[n].count))
+        return _NONE
 
     def _drop_cached(self) -> None:
         """Free the memory of the newest rows in the spool: the oldest are needed first."""

@@ -7,9 +7,9 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, NamedTuple
 
+from lockwatch.audit.block import Block
 from lockwatch.audit.orphans import NAME
 from lockwatch.audit.pack import unpacked
-from lockwatch.audit.row import Row
 from lockwatch.audit.sinks import Sink
 from lockwatch.spool.database import Database
 from lockwatch.spool.directory import Directory
@@ -17,7 +17,9 @@ from lockwatch.spool.journal import Journal
 
 PAGE: Final = 10_000
 """Rows that are delivered at once, about."""
-RECORDS: Final = 256
+BYTES: Final = 8 * 2**20
+"""Bytes, about, where rows are long."""
+RECORDS: Final = 32
 """Records that are read at once."""
 
 
@@ -79,26 +81,30 @@ async def _ship(journal: Journal, sink: Sink) -> AsyncIterator[Shipped]:
 
 
 class _Page(NamedTuple):
-    rows: list[Row]
+    rows: Block
     last: int
     damaged: int
 
 
 def _read(journal: Journal, after: int) -> _Page:
-    """Some records, about `PAGE` rows of them."""
-    rows: list[Row] = []
+    """Some records, about `PAGE` rows of them; they are sent as they were kept."""
+    blocks: list[Block] = []
     damaged, last = 0, after
-    while len(rows) < PAGE:
+    while sum(map(len, blocks)) < PAGE and sum(map(_size, blocks)) < BYTES:
         records = journal.after(last, RECORDS)
         for record in records:
             try:
-                rows += unpacked(record.body or b"")
+                blocks.append(unpacked(record.body or b""))
             except (ValueError, KeyError, TypeError):
                 damaged += 1
             last = record.n
         if len(records) < RECORDS:
             break
-    return _Page(rows, last, damaged)
+    return _Page(Block.joined(blocks), last, damaged)
+
+
+def _size(block: Block) -> int:
+    return len(block.body)
 
 
 def _place(name: str) -> str:

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import Final
 
 from lockwatch.audit.backlog import Damage
-from lockwatch.audit.pack import told_by, unpacked
-from lockwatch.audit.row import Row
+from lockwatch.audit.block import Block
+from lockwatch.audit.pack import Told, told_by, unpacked
 from lockwatch.spool.database import Database, is_damage
 from lockwatch.spool.directory import Claim, Directory, SpoolError
 from lockwatch.spool.journal import Journal, Record
@@ -46,13 +46,13 @@ class Orphan:
         """Whether every sink has everything."""
         return min(self._read.values(), default=self._last) >= self._last
 
-    def next(self, reader: str, most: int) -> tuple[list[Row], int]:
+    def next(self, reader: str, most: int) -> tuple[Block, int]:
         """The next rows for a reader, and the number to acknowledge them by, 0 for none."""
         records = self._journal.after(self._read[reader], RECORDS)
         if not records:
             self._read[reader] = self._last
-            return [], 0
-        return [row for record in records for row in self._rows(record)], records[-1].n
+            return Block.joined([]), 0
+        return Block.joined([self._rows(record) for record in records]), records[-1].n
 
     def acknowledge(self, reader: str, n: int) -> None:
         """A reader has everything up to a number."""
@@ -63,7 +63,7 @@ class Orphan:
         """Remove it when all is delivered, else leave it to the next."""
         self._journal.close()
 
-    def _rows(self, record: Record) -> list[Row]:
+    def _rows(self, record: Record) -> Block:
         try:
             if record.body is not None:
                 return unpacked(record.body)
@@ -71,8 +71,8 @@ class Orphan:
             pass
         if record.n not in self._told:
             self._told.add(record.n)
-            self._damaged(*told_by(record.note))
-        return []
+            self._damaged(told_by(record.note))
+        return Block.joined([])
 
 
 class Orphanage:
@@ -124,7 +124,7 @@ class Orphanage:
             logger.error("lockwatch: the audit spool %s cannot be read (%s); it is kept as %s", claim.path.name, error, aside.name)
             claim.path.replace(aside)
             claim.remove()
-            self._damaged("", 0, 0, 1)
+            self._damaged(Told(count=1))
             return
         self.adopted += 1
         logger.warning("lockwatch: audit rows that a process left are delivered now: %s", claim.path.name)

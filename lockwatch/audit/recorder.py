@@ -17,6 +17,7 @@ from lockwatch.audit.floods import Floods
 from lockwatch.audit.gaps import Losses, gap
 from lockwatch.audit.health import AuditHealth
 from lockwatch.audit.orphans import NAME, Orphanage
+from lockwatch.audit.pack import Told
 from lockwatch.audit.sender import Sender
 from lockwatch.audit.settings import AuditSettings
 from lockwatch.audit.writer import Writer
@@ -38,7 +39,6 @@ REMEMBERED: Final = 60.0
 """Seconds for which a loss makes the health degraded."""
 NO_ROOM: Final = "no room"
 DAMAGED: Final = "damaged in the spool"
-UNSAVED: Final = "the process ended"
 
 
 class Recorder:
@@ -166,13 +166,13 @@ class Recorder:
         self._losses.add(kind, reason, count)
         self._lost_at = time.monotonic()
 
-    def _damaged(self, process: str, first: int, last: int, count: int) -> None:
+    def _damaged(self, told: Told) -> None:
         """Rows that had a number are lost."""
+        count = max(told.count, 1)
         logger.error("lockwatch: %d audit rows are lost, because their place in the spool is damaged", count)
         self._losses.total += count
         self._lost_at = time.monotonic()
-        place = (process, first, last) if process else None
-        self._record([gap(time.time_ns() // 1000, DAMAGED, {"unknown": count}, place)])
+        self._record([gap(time.time_ns() // 1000, DAMAGED, {"unknown": count}, told)])
 
     def _send(self) -> None:
         for sender in self._senders:
