@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Final, TypeAlias
 
 from lockwatch.audit.block import Block
+from lockwatch.audit.checkpoint import Head
 from lockwatch.audit.pack import Told, note_of, packed, told_by, unpacked
 from lockwatch.audit.row import Row
 from lockwatch.errors import LockwatchError
@@ -43,12 +44,14 @@ class Batch:
     Attributes:
         rows: None when they are in the spool alone.
         made: when, on the monotonic clock.
+        last: the last of them.
     """
 
     rows: Block | None
     count: int
     made: float
     urgent: bool
+    last: Head | None = None
     stored: bool = False
 
 
@@ -63,11 +66,13 @@ class Backlog:
     Attributes:
         fault: why the spool cannot be used; empty when it can, or when none is wanted.
         rows: how many wait.
+        head: the last row that every reader has; None before the first.
     """
 
     def __init__(self, readers: Sequence[str], open_journal: Callable[[], Journal] | None, damaged: Damage) -> None:
         self.fault = ""
         self.rows = 0
+        self.head: Head | None = None
         self._readers = tuple(readers)
         self._open = open_journal
         self._damaged = damaged
@@ -107,7 +112,9 @@ class Backlog:
         """Keep rows, in memory for now."""
         self._last += 1
         urgent = any(row.kind not in ORDINARY for row in rows)
-        self._batches[self._last] = self._fresh[self._last] = Batch(Block.of(rows), len(rows), monotonic(), urgent)
+        self._batches[self._last] = self._fresh[self._last] = Batch(
+            Block.of(rows), len(rows), monotonic(), urgent, Head(rows[-1].process, rows[-1].seq, rows[-1].chain)
+        )
         self.rows += len(rows)
         self._unspooled += len(rows)
 
@@ -152,7 +159,9 @@ class Backlog:
         least = min(self._read.values())
         while (first := next(iter(self._batches), None)) is not None and first <= least:
             self._fresh.pop(first, None)
-            self._forget(self._batches.pop(first))
+            batch = self._batches.pop(first)
+            self.head = batch.last
+            self._forget(batch)
 
     def settle(self) -> None:
         """Delete from the spool what all readers have."""

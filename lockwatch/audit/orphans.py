@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
 
 from lockwatch.audit.backlog import Damage
 from lockwatch.audit.block import Block
+from lockwatch.audit.checkpoint import Head
 from lockwatch.audit.pack import Told, told_by, unpacked
 from lockwatch.spool.database import Database, is_damage
 from lockwatch.spool.directory import Claim, Directory, SpoolError
@@ -30,6 +31,9 @@ class Orphan:
         readers: names of the sinks that have to have everything.
         damaged: told of what cannot be read.
 
+    Attributes:
+        head: the last row that was read whole; None before the first.
+
     Raises: SpoolError.
     """
 
@@ -38,6 +42,7 @@ class Orphan:
         self._readers = tuple(readers)
         self._damaged = damaged
         self._told: set[int] = set()
+        self.head: Head | None = None
         self._read = {name: self._journal.at(name) for name in readers}
         self._last = self._journal.last
 
@@ -66,7 +71,9 @@ class Orphan:
     def _rows(self, record: Record) -> Block:
         try:
             if record.body is not None:
-                return unpacked(record.body)
+                found, told = unpacked(record.body), told_by(record.note)
+                self.head = Head(told.process, told.last, bytes.fromhex(told.chain)) if told.process else self.head
+                return found
         except (ValueError, KeyError, TypeError):
             pass
         if record.n not in self._told:
@@ -78,12 +85,21 @@ class Orphan:
 class Orphanage:
     """Looks for orphans of one namespace now and then, and has one at a time.
 
+    Args:
+        directory: of the spools; None for none.
+        readers: names of the sinks.
+        damaged: told of rows that are lost.
+        delivered: told of the last row of a spool that every sink has.
+
     Attributes:
         adopted: how many were found so far.
     """
 
-    def __init__(self, directory: Directory | None, readers: Sequence[str], damaged: Damage) -> None:
+    def __init__(
+        self, directory: Directory | None, readers: Sequence[str], damaged: Damage, delivered: Callable[[Head | None], None]
+    ) -> None:
         self.adopted = 0
+        self._delivered = delivered
         self._directory = directory
         self._readers = readers
         self._damaged = damaged
@@ -93,6 +109,7 @@ class Orphanage:
     def current(self) -> Orphan | None:
         """The orphan to deliver now."""
         if self._current is not None and self._current.done:
+            self._delivered(self._current.head)
             self._current.close()
             self._current, self._again = None, 0.0
         if self._current is None and self._directory is not None and monotonic() >= self._again:
