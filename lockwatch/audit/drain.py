@@ -65,19 +65,29 @@ async def _ship(journal: Journal, sink: Sink) -> AsyncIterator[Shipped]:
     mine = [name for name in names if _place(name) == _place(sink.name)] or [sink.name]
     done = Shipped(journal.database.claim.path.name, 0)
     at = min(journal.at(name) for name in mine)
-    page = _read(journal, at)
-    while page.last > at:
-        delivery = asyncio.ensure_future(sink.write(page.rows))
-        following = await asyncio.to_thread(_read, journal, page.last)
-        await delivery
-        at = page.last
-        done = done._replace(rows=done.rows + len(page.rows), damaged=done.damaged + page.damaged)
-        if not done.damaged:
-            journal.acknowledge(dict.fromkeys(mine, at), names or mine)
-        yield done
-        page = following
+    page = await asyncio.to_thread(_read, journal, at)
+    delivery = asyncio.ensure_future(_deliver(sink, page.rows))
+    try:
+        while page.last > at:  # reading and deleting are done while the sink has something to do
+            following = await asyncio.to_thread(_read, journal, page.last)
+            await delivery
+            sent, page = page, following
+            delivery = asyncio.ensure_future(_deliver(sink, page.rows))
+            at = sent.last
+            done = done._replace(rows=done.rows + len(sent.rows), damaged=done.damaged + sent.damaged)
+            if not done.damaged:
+                await asyncio.to_thread(journal.acknowledge, dict.fromkeys(mine, at), names or mine)
+            yield done
+    finally:
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
     others = tuple(name for name in names if name not in mine and journal.at(name) < at)
     yield done._replace(others=others, done=True)
+
+
+async def _deliver(sink: Sink, rows: Block) -> None:
+    if rows:
+        await sink.write(rows)
 
 
 class _Page(NamedTuple):
