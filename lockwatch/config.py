@@ -62,6 +62,10 @@ class LockWatchConfig:
         audit_exempt_paths: exact paths, or prefixes ending in ``*``, whose requests leave no row.
         audit_synchronous: ``normal``, or ``full``: what is in the spool survives a power cut too.
         audit_spool_megabytes: how much of what no sink has taken yet is kept on the disk, for each process.
+        audit_checkpoints: a file that signed checkpoints of the audit log are added to, on a schedule and at the end.
+        audit_checkpoint_key: the file of the key that signs them, an Ed25519 private key in PEM.
+        audit_checkpoint_origin: name of the log, in every checkpoint.
+        audit_checkpoint_seconds: how long between two checkpoints of one process.
         on_audit_failure: ``allow``, or ``deny``: requests are refused with 503 while events cannot be kept.
         token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
         token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
@@ -121,6 +125,10 @@ class LockWatchConfig:
     audit_exempt_paths: str | tuple[str, ...] = ()
     audit_synchronous: str = "normal"
     audit_spool_megabytes: int = 256
+    audit_checkpoints: str | os.PathLike[str] | None = None
+    audit_checkpoint_key: str | os.PathLike[str] | None = None
+    audit_checkpoint_origin: str = "lockwatch/audit"
+    audit_checkpoint_seconds: float = 300
     on_audit_failure: str = "allow"
     anomaly: Any = None
     bans: bool = False
