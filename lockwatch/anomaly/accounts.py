@@ -73,7 +73,7 @@ class Accounts:
             return
         if login.successes and (account := self.table.get(login.user)) and login.network[:_SHORT] in _split(account.recent):
             account.failures.value *= _RELIEF
-        if login.failures and not sight.network:
+        if login.failures and not sight.familiar:
             self._fail(self.table.touch(login.user), login, sight)
 
     def _fail(self, account: Account, login: Login, sight: Sight) -> None:

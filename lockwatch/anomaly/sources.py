@@ -118,7 +118,7 @@ class Sources:
         source.last = login.user
         weight = more * count if repeated else first + more * (count - 1)
         source.evidence.add(weight, login.at_us, self._rules["failures.address"].window)
-        if not sight.network and not sight.device:
+        if not sight.familiar and not sight.device:
             source.failing = source.failing or Registers(64)
             source.failing.add(login.user)
             if (not sight.user and ready) or login.probes:
@@ -185,6 +185,6 @@ class Sources:
 
 
 def _weights(sight: Sight) -> tuple[float, float]:
-    if sight.network:
+    if sight.familiar:
         return FAMILIAR, 0.0
     return (TRAVELLER, TRAVELLER_AGAIN) if sight.device else (NOVEL, AGAIN)
