@@ -27,7 +27,7 @@ from lockwatch.event import HTTP, SYSTEM, Event
 from lockwatch.spool.database import Database
 from lockwatch.spool.directory import Directory
 from lockwatch.spool.journal import Journal
-from lockwatch.stream import Stream
+from lockwatch.stream import Late, Stream
 from lockwatch.worker import shared
 
 logger = logging.getLogger("lockwatch")
@@ -56,6 +56,7 @@ class Recorder:
         self._stream = stream
         self._late = 0.0 if settings.spools_first else LATE
         self._inherited: list[object] = []
+        stream.leaves_out = partial(_leaves_out, settings.exempt)
         self._begin()
         native.tell_of_forks(self)
 
@@ -67,7 +68,9 @@ class Recorder:
     async def consume(self, events: list[Event]) -> None:
         """Make rows of events."""
         native.at_home(self)
-        self._record([event for event in self._floods.merge(events) if self._is_wanted(event)])
+        exempt = self._settings.exempt
+        merged = self._floods.merge(events)
+        self._record([event for event in merged if not _leaves_out(exempt, event)] if exempt else merged)
 
     async def settle(self) -> None:
         """Spool what is new, have it delivered, tell of losses."""
@@ -142,12 +145,6 @@ class Recorder:
         claim = directory.claim(NAME)
         return Journal(Database(claim, self._settings.spool_bytes, self._settings.synchronous))
 
-    def _is_wanted(self, event: Event) -> bool:
-        path, exempt = event.path, self._settings.exempt
-        if not exempt or event.kind != HTTP or path is None:
-            return True
-        return not any(path.startswith(p[:-1]) if p.endswith("*") else path == p for p in exempt)
-
     def _record(self, events: list[Event]) -> None:
         """Make rows of events; those there is no room for are lost before they have a number."""
         kept: list[Event] = []
@@ -213,6 +210,14 @@ class Recorder:
         if self._stream.blocked:
             found.append("requests are refused, because events cannot be kept")
         return tuple(found)
+
+
+def _leaves_out(exempt: tuple[str, ...], item: Event | Late) -> bool:
+    """Whether it is a request for one of these paths, or prefixes that end in ``*``."""
+    path = getattr(item, "path", None)
+    if not exempt or item.kind != HTTP or not isinstance(path, str):
+        return False
+    return any(path.startswith(p[:-1]) if p.endswith("*") else path == p for p in exempt)
 
 
 def _unique(names: list[str]) -> list[str]:
