@@ -9,58 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
-from inspect import iscoroutinefunction
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from lockwatch.environment import convert, file, listed, read
 from lockwatch.errors import ConfigurationError
-
-_BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
-_ALSO: Final = {"audit_database_url": ("LOCKWATCH_DATABASE_URL", "LOCKWATCH_DATABASE_URL_FILE")}
-_BURSTS: Final = ("burst_threshold", "burst_window_seconds", "anomaly_window")
-_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl", *_BURSTS})
-_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl", *_BURSTS[1:]})
-_CODE_ONLY: Final = frozenset(
-    {"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts", "audit", "sources"}
-)
-_FLAGS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-_BOOLEANS: Final = frozenset({"allow_private_webhooks", "audit_migrate"})
-_AUDITED: Final = ("audit_redact", "audit_headers", "audit_exempt_paths")
-_TUPLES: Final = (
-    "exempt_paths",
-    "exempt_networks",
-    "secret_key",
-    "webhook_urls",
-    "webhook_secrets",
-    "slack_urls",
-    "trusted_origins",
-)
-_LISTS: Final = frozenset({*_TUPLES, *_AUDITED, "audit_sinks"})
-_CHOICES: Final = {
-    "mode": ("enforce", "observe", "off"),
-    "headers": ("both", "draft-11", "x", "off"),
-    "on_redis_failure": ("allow", "deny", "local"),
-    "forwarded_header": ("x-forwarded-for", "forwarded"),
-    "on_audit_failure": ("allow", "deny"),
-    "audit_pii": ("keep", "hash"),
-    "audit_synchronous": ("normal", "full"),
-}
-_RANGES: Final[dict[str, tuple[float, float]]] = {
-    "ipv6_prefix": (32, 128),
-    "store_timeout": (0.001, 10),
-    "store_connections": (1, 1024),
-    "max_buckets": (1, 10**9),
-    "workers": (1, 4096),
-    "rate_limit_requests": (0, 2**40),
-    "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
-    "access_token_ttl": (1, 30 * 86_400),
-    "audit_spool_megabytes": (1, 2**20),
-    "burst_threshold": (0, 10_000),
-    "burst_window_seconds": (0.1, 86_400),
-    "anomaly_window": (0.1, 86_400),
-    "alerts_per_hour": (1, 10_000),
-}
+from lockwatch.options import AUDITED, CODE_ONLY, TUPLES, check, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,21 +138,15 @@ class LockWatchConfig:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in (*_TUPLES, "trusted_proxies", *_AUDITED):
+        for name in (*TUPLES, "trusted_proxies", *AUDITED):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
-        for name in ("exempt_paths", "trusted_origins", *_AUDITED):
+        for name in ("exempt_paths", "trusted_origins", *AUDITED):
             if isinstance(value := getattr(self, name), str):
-                object.__setattr__(self, name, _listed(value))
+                object.__setattr__(self, name, listed(value))
         if self.spool_dir == "none":
             object.__setattr__(self, "spool_dir", None)
-        _check_choices(self)
-        _check_texts(self)
-        for name in ("user", "tenant"):
-            if iscoroutinefunction(getattr(self, name)):
-                raise ConfigurationError(
-                    f"{name} is an async function; it has to be a plain one, like lambda request: request.state.{name}_id"
-                )
+        check(self)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -237,7 +184,7 @@ class LockWatchConfig:
         Raises: ConfigurationError, for an unknown option with the nearest name.
         """
         known = _check_names(options)
-        found, sources = _read(os.environ if environ is None else environ, known - _CODE_ONLY - set(options), bare=False)
+        found, sources = read(os.environ if environ is None else environ, known - CODE_ONLY - set(options), bare=False)
         sources.update(dict.fromkeys(options, "argument"))
         return cls(**{**found, **options}, sources=sources)
 
@@ -254,9 +201,9 @@ class LockWatchConfig:
                 continue
             plain = name.removesuffix("_file")
             if plain != name and plain in _known():
-                found.setdefault(plain, _convert(plain, _file(str(value), key), key))
+                found.setdefault(plain, convert(plain, file(str(value), key), key))
             else:
-                found[name] = _convert(name, value, key) if isinstance(value, str) else value
+                found[name] = convert(name, value, key) if isinstance(value, str) else value
         return cls.from_mapping({**found, **options})
 
     def replaced(self, options: Mapping[str, Any]) -> LockWatchConfig:
@@ -267,49 +214,9 @@ class LockWatchConfig:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> LockWatchConfig:
         """Settings from the environment alone, the bare names of lockwatch 0.1 (`REDIS_URL`) included."""
-        known = {f.name for f in fields(cls)} - _CODE_ONLY
-        found, sources = _read(os.environ if environ is None else environ, known, bare=True)
+        known = {f.name for f in fields(cls)} - CODE_ONLY
+        found, sources = read(os.environ if environ is None else environ, known, bare=True)
         return cls(**found, sources=sources)
-
-
-def _check_choices(config: LockWatchConfig) -> None:
-    for name, choices in _CHOICES.items():
-        value = getattr(config, name)
-        if value not in choices and not (value is None and name in _OPTIONAL):
-            raise ConfigurationError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}")
-    for name, (low, high) in _RANGES.items():
-        value = getattr(config, name)
-        kinds = (int, float) if name in _FLOATS else (int,)
-        fits = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
-        if not fits and not (value is None and name in _OPTIONAL):
-            number = "a number" if name in _FLOATS else "a whole number"
-            raise ConfigurationError(f"{name}={value!r} is not {number} from {low:g} to {high:g}")
-
-
-def _check_texts(config: LockWatchConfig) -> None:
-    for option in ("redis_url", "token_redis_url"):
-        url = getattr(config, option)
-        if url is not None and not (isinstance(url, str) and url.strip()):
-            raise ConfigurationError(f"{option} is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
-    for option in ("namespace", "token_namespace"):
-        name = getattr(config, option)
-        if name is None and option == "token_namespace":
-            continue
-        if not isinstance(name, str) or not name or name.strip(":") != name or any(c in name for c in "{} \n"):
-            raise ConfigurationError(
-                f"{option}={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; "
-                "a correct one is 'shop-api'"
-            )
-    if not isinstance(config.allow_private_webhooks, bool):
-        raise ConfigurationError(f"allow_private_webhooks={config.allow_private_webhooks!r} is neither True nor False")
-    for name, path in [(n, p) for n in ("exempt_paths", "audit_exempt_paths") for p in getattr(config, n)]:
-        if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1]:
-            raise ConfigurationError(f"{name}: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")
-    if any(not isinstance(secret, str) or len(secret) < 16 for secret in config.secrets):
-        raise ConfigurationError(
-            "secret_key is not text of at least 16 characters; make one with: "
-            'python -c "import secrets; print(secrets.token_urlsafe(32))"'
-        )
 
 
 def _check_names(options: Mapping[str, Any]) -> frozenset[str]:
@@ -317,60 +224,9 @@ def _check_names(options: Mapping[str, Any]) -> frozenset[str]:
     known = _known()
     for name in options:
         if name not in known:
-            raise ConfigurationError(f"unknown option {name!r}{_nearest(name, known)}")
+            raise ConfigurationError(f"unknown option {name!r}{nearest(name, known)}")
     return known
 
 
 def _known() -> frozenset[str]:
     return frozenset(f.name for f in fields(LockWatchConfig)) - {"sources"}
-
-
-def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[dict[str, Any], dict[str, str]]:
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for name in sorted(names):
-        variable = f"LOCKWATCH_{name.upper()}"
-        for candidate in (variable, f"{variable}_FILE", *_ALSO.get(name, ()), _BARE.get(name, "") if bare else ""):
-            if candidate and environ.get(candidate):
-                text = _file(environ[candidate], candidate) if candidate.endswith("_FILE") else environ[candidate]
-                values[name], sources[name] = _convert(name, text, candidate), candidate
-                break
-    return values, sources
-
-
-def _convert(name: str, text: str, variable: str) -> Any:
-    if name in _LISTS:
-        return _listed(text)
-    if name in _BOOLEANS:
-        return _flag(text, variable)
-    if name not in _RANGES:
-        return text
-    try:
-        return float(text) if name in _FLOATS else int(text)
-    except ValueError:
-        raise ConfigurationError(f"{variable}={text[:40]!r} is not a number") from None
-
-
-def _flag(text: str, variable: str) -> bool:
-    try:
-        return _FLAGS[text.strip().lower()]
-    except KeyError:
-        raise ConfigurationError(f"{variable}={text[:40]!r} is neither true nor false") from None
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _file(path: str, variable: str) -> str:
-    try:
-        return Path(path).read_text("utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(f"{variable} names a file that cannot be read: {path!r} ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{variable} names a file that is no UTF-8 text: {path!r}") from None
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; options are {', '.join(sorted(known))}"

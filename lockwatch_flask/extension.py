@@ -14,9 +14,10 @@ from flask import Blueprint, Flask, current_app, has_app_context
 from lockwatch import native
 from lockwatch.by_hand import charges_of, mark, overriding
 from lockwatch.config import LockWatchConfig
-from lockwatch.engine import Engine, Health
+from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError
 from lockwatch.event import ADMIN
+from lockwatch.health import Health
 from lockwatch.limits.decision import Decision, tightest
 from lockwatch.limits.declaration import Declaration, Limits
 from lockwatch.limits.policy import Charge

@@ -38,7 +38,7 @@ from lockwatch import (
     RateLimitState,
     metrics,
 )
-from lockwatch.engine import Health
+from lockwatch.health import Health
 from lockwatch.limits import parse
 from lockwatch.tokens.config import JWTConfig
 from lockwatch.tokens.issuers import Issuer

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from lockwatch.by_hand import charges_of, mark, overriding
 from lockwatch.config import LockWatchConfig
-from lockwatch.engine import Engine, Health
+from lockwatch.engine import Engine
 from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
 from lockwatch.event import ADMIN
 from lockwatch.fastapi.checkpoint import make_guard
@@ -21,6 +21,7 @@ from lockwatch.fastapi.openapi import document
 from lockwatch.fastapi.operating import Operated
 from lockwatch.fastapi.plan import EXEMPT, MARK
 from lockwatch.fastapi.refusal import handle
+from lockwatch.health import Health
 from lockwatch.limits.decision import Decision, tightest
 from lockwatch.limits.declaration import Limits
 from lockwatch.limits.policy import Charge
