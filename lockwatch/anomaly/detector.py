@@ -9,12 +9,13 @@ from lockwatch.anomaly.campaign import Campaign, Change
 from lockwatch.anomaly.cases import Cases
 from lockwatch.anomaly.networks import Networks
 from lockwatch.anomaly.pairs import Pairs
+from lockwatch.anomaly.records import Login
 from lockwatch.anomaly.requests import Requests
 from lockwatch.anomaly.rules import Settings
 from lockwatch.anomaly.site import Site
 from lockwatch.anomaly.sources import Sources
 from lockwatch.anomaly.state import pack, unpack
-from lockwatch.anomaly.tally import Login, Tally
+from lockwatch.anomaly.tally import Tally
 from lockwatch.anomaly.tools import Tools
 
 VERSION: Final = 1

@@ -8,10 +8,10 @@ from lockwatch.anomaly.campaign import Evidence
 from lockwatch.anomaly.cases import Cases
 from lockwatch.anomaly.packing import NO_KEY
 from lockwatch.anomaly.pairs import Sight
+from lockwatch.anomaly.records import Login
 from lockwatch.anomaly.rules import Settings
 from lockwatch.anomaly.signals import SECOND, Table
 from lockwatch.anomaly.sketch import Registers
-from lockwatch.anomaly.tally import Login
 
 _LEAST: Final = 4
 """Addresses behind the failures: fewer are a matter for the rules about addresses."""
@@ -84,9 +84,7 @@ class Networks:
         failing, people = len(network.failing), 0 if network.people is None else len(network.people)
         if failing >= self._rule.threshold and failing > 3 * people and len(network.addresses) >= _LEAST:
             found = Evidence("different failing users of one network", failing, people, failing)
-            attempts, example = login.failures, login.example
-            sign = {"source": login.address, "target": login.user, "attempts": attempts, "example": example}
-            self._cases.sign(self._rule.name, login.at_us, evidence=[found], **sign)  # type: ignore[arg-type]
+            self._cases.blame(self._rule.name, login, found)
 
     def dump(self) -> list[Any]:
         """Its state."""

@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple
 
 from lockwatch.anomaly.crowds import is_busy, is_crowded
 from lockwatch.anomaly.packing import NO_KEY
+from lockwatch.anomaly.records import Login
 from lockwatch.anomaly.rules import DAY, Settings
 from lockwatch.anomaly.signals import SECOND
 from lockwatch.anomaly.sketch import Known, pair
-from lockwatch.anomaly.tally import Login
 
 PATIENCE_US: Final = 1800 * SECOND
 """How long after a failure the person may still get it right."""

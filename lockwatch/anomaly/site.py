@@ -13,10 +13,10 @@ from lockwatch.anomaly.cases import Case, Cases
 from lockwatch.anomaly.cells import READY, RISES, Channel, Cusum
 from lockwatch.anomaly.opening import Opening
 from lockwatch.anomaly.pairs import PATIENCE_US, Failing, Pairs
+from lockwatch.anomaly.records import Login
 from lockwatch.anomaly.rules import DAY, Settings
 from lockwatch.anomaly.signals import SECOND
 from lockwatch.anomaly.sources import FANOUT
-from lockwatch.anomaly.tally import Login
 from lockwatch.anomaly.tools import Tools
 
 CHANNELS: Final = {
@@ -36,6 +36,8 @@ CAUTION: Final = {"fresh": 1.75, "settled": 1.0, "cold": 1.0, "fanout": 1.0}
 """Times the threshold: what was not given time to be put right has to say more."""
 FLOOR: Final = 1 / 24
 """The least an hour usually brings: one a day."""
+_SHARE: Final = 0.2
+"""Of people who come from a new network, how many more fail to log in than usual."""
 _CUT: Final = 1.5
 _DOUBT: Final = 0.6
 """Share of the threshold from which on nothing is learned."""
@@ -118,6 +120,7 @@ class Site:
 
     def _step(self, at_us: int) -> None:
         self.activity.step(at_us)
+        self._tools.step(at_us)
         settled = [each for each in self._pairs.settle(at_us + _STEP_US - PATIENCE_US) if not self._cases.holder(each.address)]
         for failing in settled:
             self.channels["settled"].add(failing.weight)
@@ -148,7 +151,8 @@ class Site:
         rule = self._rules[RULES_OF[name]]
         case = self._cases.get(rule.name)
         learn = channel.evidence < _DOUBT * rule.threshold if case is None else at_us - case.detected_us > _LONGEST_US
-        channel.step(at_us, STEP, factor, FLOOR, learn=learn)
+        more = 0.0 if name == "fanout" or "activity" in self._off else _SHARE * self.activity.surge
+        channel.step(at_us, STEP, factor, FLOOR, learn=learn, more=more)
         if case is None and channel.evidence >= CAUTION[name] * rule.threshold and not {name, rule.name} & self._off:
             best = channel.cusum.best
             if channel.cusum.observed[best] >= _LEAST and channel.cells.hours >= READY:
