@@ -112,10 +112,12 @@ def test_a_mistake_says_what_was_meant(arguments: str, says: str) -> None:
         ("sqlalchemy", "audit query", 'lockwatch[audit]"'),
         ("alembic", "db upgrade", 'lockwatch[audit]"'),
         ("uvicorn", "demo", "lockwatch[demo]'"),
+        ("flask", "routes web:app", 'lockwatch[flask]"'),
     ],
 )
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(blocked: str, command: str, says: str, tmp_path: Path) -> None:
     code = f"import sys; sys.modules[{blocked!r}] = None; from lockwatch.cli import main; main({command.split()!r})"
+    (tmp_path / "web.py").write_text("import flask")
     environ = os.environ | {"LOCKWATCH_DATABASE_URL": "sqlite+aiosqlite:///audit.db"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environ, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n"), says in done.stderr) == (2, 1, True), done.stderr
