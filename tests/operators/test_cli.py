@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from click.testing import CliRunner
 from lockwatch import AuditLogEntry, AuditLogger
 from lockwatch.cli import main
 from lockwatch.commands.examples import EXAMPLES
+from lockwatch.diagnosis.coverage import Coverage, LimitOf, TokenOf
+from lockwatch.diagnosis.finding import Area, Finding
 from tests import servers
 from tests.operators import cli_page
 
@@ -247,6 +250,14 @@ def test_every_command_answers_in_json_and_the_page_says_what() -> None:
         options = {option for param in COMMANDS[name][0].params for option in param.opts}
         assert ("--json" in options) is (name not in TEXT_ONLY), name
     assert set(promised()) == set(LEAVES) - TEXT_ONLY
+
+
+def test_the_page_names_the_members_of_what_is_listed() -> None:
+    text = PAGE.partition("A finding of the doctor has")[2].partition("What would ask")[0]
+    named = re.findall(r"`([a-z_]+)`", text)
+    kinds: list[Any] = [Finding, Area, Coverage, LimitOf, TokenOf]
+    members = {field.name for kind in kinds for field in fields(kind)} - {"findings"}
+    assert set(named) == members | {"severity", "state", "null", "amount", "window", "burst", "concurrent"}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,30 @@ def test_a_healthy_store_is_described(check: Check, redis_server: str) -> None:
     assert "noeviction, PING p50 " in store["summary"]
     assert " ms p99 " in store["summary"]
     only(check(f'redis_url="{redis_server}"'), "secret.missing")
+
+
+def test_the_page_prints_what_the_doctor_prints(bare_place: Path, redis_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bare_place / "main.py").write_text(
+        "from fastapi import Depends, FastAPI\nfrom lockwatch import LockWatch, RateLimit\napp = FastAPI(openapi_url=None)\n"
+        f"lockwatch = LockWatch(app, namespace='shop', trusted_proxies=1, secret_key='{STRONG}', store_timeout=5)\n"
+        "@app.get('/items', dependencies=[Depends(RateLimit('9/s'))])\ndef items(): ...\n"
+        "@app.get('/offers', dependencies=[Depends(RateLimit('9/s'))])\ndef offers(): ...\n"
+        "@app.get('/search')\ndef search(): ...\n"
+    )
+    for name, value in (("LOCKWATCH_REDIS_URL", redis_server), ("WEB_CONCURRENCY", "4")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LOCKWATCH_STORE_TIMEOUT")
+    with configured(redis_server, maxmemory_policy="allkeys-lru"):
+        shown = CliRunner().invoke(main, ["doctor", "main:app"]).stdout
+    del sys.modules["main"]
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8").partition("## Find what is wrong")[2]
+    printed = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
+    assert plain(shown) == plain(printed)
+
+
+def plain(text: str) -> str:
+    """Without what differs from run to run."""
+    return re.sub(r"127\.0\.0\.1:\d+|(Valkey|Redis) [\d.]+|[\d.]+ ms|\+\d+ ms|-\d+ ms", "-", text)
 
 
 def test_eviction_is_found(check: Check, redis_server: str) -> None:
