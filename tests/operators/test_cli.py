@@ -170,6 +170,7 @@ def test_commands_and_options_are_completed(place: Path) -> None:
     assert completed(["audit", "st"]) == ["stats"]
     assert completed(["d"]) == ["db", "demo", "doctor"]
     assert completed(["routes", "--fail"]) == ["--fail-on-unprotected"]
+    assert completed(["doctor", "--ignore", "workers."]) == ["workers.memory"]
     assert completed(["alerts", "list", "--state", ""]) == ["waiting", "dead", "delivered", "all"]
 
 
