@@ -65,6 +65,14 @@ def test_a_limit_on_something_that_is_no_route_is_found(check: Check) -> None:
     assert codes(check(more="@lockwatch.limit('5/minute')\ndef helper(): ...")) == ["routes.lost"]
 
 
+def test_a_limit_on_a_route_of_an_application_inside_is_none_that_is_lost(check: Check) -> None:
+    more = (
+        "own = FastAPI(openapi_url=None)\nLockWatch(own)\napp.mount('/own', own)\n"
+        "@own.get('/x')\n@lockwatch.limit('5/minute')\nasync def x(): ..."
+    )
+    assert codes(check(more=more)) == []
+
+
 def test_flask_enforces_a_hidden_limit_late(check: Check) -> None:
     more = """
 def plain(function):
