@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from lockwatch import AuditLogEntry, AuditLogger
 from lockwatch.cli import main
 from lockwatch.commands.examples import EXAMPLES
+from lockwatch.commands.remembered import DIRECTORIES
 from lockwatch.diagnosis.coverage import Coverage, LimitOf, TokenOf
 from lockwatch.diagnosis.finding import Area, Finding
 from tests import servers
@@ -231,6 +232,19 @@ def test_each_shell_gets_its_script(shell: str, has: str) -> None:
     assert (status, err) == (0, "")
     assert has in out
     assert f"_LOCKWATCH_COMPLETE={shell}_complete" in out
+
+
+def test_only_so_many_directories_are_remembered(forgotten: Path) -> None:
+    cache = forgotten / "cache" / "lockwatch"
+    cache.mkdir(parents=True)
+    for number in range(DIRECTORIES + 5):
+        (cache / f"{number:016x}.json").write_text("{}")
+        os.utime(cache / f"{number:016x}.json", (number, number))
+    assert invoked("routes", "main:app")[0] == 0
+    left = {path.name for path in cache.iterdir()}
+    assert len(left) == DIRECTORIES
+    assert not any(f"{number:016x}.json" in left for number in range(6))
+    assert completed(["routes", "--limit", "lo"]) == ["looks"]
 
 
 def test_nothing_is_remembered_where_nothing_can_be_written(forgotten: Path) -> None:
