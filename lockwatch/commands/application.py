@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import click
 
 from lockwatch.commands import remembered
-from lockwatch.commands.trouble import Misconfigured, Unusable
+from lockwatch.commands.trouble import Misconfigured, Unusable, installing
 from lockwatch.diagnosis.serving import MIDDLEWARES, layers
 from lockwatch.errors import ConfigurationError
 from lockwatch.overview import Overview
@@ -204,4 +204,6 @@ def _failure(doing: str, error: BaseException) -> Unusable:
     theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)] or frames
     where = f"{os.path.relpath(theirs[-1].filename)}, line {theirs[-1].lineno}" if theirs else ""
     said = f"{doing} failed{f' ({where})' if where else ''}: {type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError) and (line := installing(error.name or "")):
+        said += f"; {line}"
     return Misconfigured(said, where or doing, str(error)) if isinstance(error, ConfigurationError) else Unusable(said)

@@ -8,29 +8,44 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from lockwatch.commands.application import ARGUMENT, GIVEN, OPTION, Found, found_at
 from lockwatch.commands.layout import laid_out, width
 from lockwatch.commands.plain import plain
-from lockwatch.commands.trouble import Misconfigured
+from lockwatch.commands.trouble import Misconfigured, Unusable
 from lockwatch.config import LockWatchConfig
 from lockwatch.diagnosis.bare import middleware
+from lockwatch.diagnosis.catalogue import CATALOGUE
 from lockwatch.diagnosis.finding import Area, counted, worst_first
 from lockwatch.diagnosis.look import examined, unmade
 from lockwatch.diagnosis.patient import Patient
 from lockwatch.errors import ConfigurationError
 
 
+def _codes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(code) for code in CATALOGUE if code.startswith(incomplete)]
+
+
 @click.command()
 @ARGUMENT
 @OPTION
 @click.option("--strict", is_flag=True, help="Exit status 1 for warnings too.")
+@click.option(
+    "--ignore",
+    "ignored",
+    multiple=True,
+    metavar="CODE",
+    shell_complete=_codes,
+    help="Leave out findings of this kind, like routes.unprotected. May be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def doctor(ctx: click.Context, place: str | None, app: str | None, strict: bool, as_json: bool) -> None:
+def doctor(ctx: click.Context, place: str | None, app: str | None, strict: bool, ignored: Sequence[str], as_json: bool) -> None:
     """Find what is wrong with a set-up, and say what to change.
 
     APP is the application, like main:app. It is imported, and its store and database are asked; nothing is changed. Without APP,
@@ -39,12 +54,14 @@ def doctor(ctx: click.Context, place: str | None, app: str | None, strict: bool,
     Exit status 1 when there is an error, 2 when it cannot be told.
     """
     text = place or app
+    _check(ignored)
     try:
         areas = examined(_patient(found_at(text) if text or ctx.meta.get(GIVEN) else None))
     except Misconfigured as error:
         areas = [unmade(error.what, error.where)]
     except ConfigurationError as error:
         areas = [unmade(str(error), text or "environment")]
+    areas = [area.without(ignored) for area in areas]
     found = worst_first(areas)
     failed = any(finding.severity == "error" or strict for finding in found)
     if as_json:
@@ -53,6 +70,14 @@ def doctor(ctx: click.Context, place: str | None, app: str | None, strict: bool,
         for line in _lines(areas):
             click.echo(line)
     sys.exit(1 if failed else 0)
+
+
+def _check(ignored: Sequence[str]) -> None:
+    """Raises: Unusable, for a code there is not."""
+    for code in ignored:
+        if code not in CATALOGUE:
+            near = get_close_matches(code, CATALOGUE, n=1, cutoff=0.4)
+            raise Unusable(f"--ignore {code[:100]!r} is no kind of finding{f'; did you mean {near[0]}?' if near else ''}")
 
 
 def _patient(found: Found | None) -> Patient:

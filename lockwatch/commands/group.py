@@ -12,16 +12,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from lockwatch.commands.examples import EXAMPLES
-from lockwatch.commands.trouble import Unusable
+from lockwatch.commands.trouble import Unusable, installing
 
 _NEAR: Final = 0.55
-_EXTRAS: Final = {
-    **dict.fromkeys(("sqlalchemy", "sqlmodel", "asyncpg", "aiosqlite", "alembic", "greenlet"), "audit"),
-    **dict.fromkeys(("fastapi", "starlette"), "fastapi"),
-    **dict.fromkeys(("flask", "werkzeug"), "flask"),
-    "jwt": "pyjwt",
-    "uvicorn": "demo",
-}
 
 
 class Home(NamedTuple):
@@ -131,7 +124,7 @@ def _without(name: str, error: ModuleNotFoundError) -> click.Command:
     missing = (error.name or "").partition(".")[0]
     if missing in ("", "lockwatch", "lockwatch_flask"):
         raise error
-    said = f'needs {missing}: pip install "lockwatch[{_EXTRAS.get(missing, "all")}]"'
+    said = f"needs {missing}: {installing(missing) or installing()}"
 
     @click.command(name, short_help=f"({said})", context_settings={"ignore_unknown_options": True}, add_help_option=False)
     @click.argument("rest", nargs=-1)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST: Final = 2000
 """Names of a kind that are remembered."""
+DIRECTORIES: Final = 64
+"""Directories that are remembered: those in which commands were run last."""
 
 
 def keep(name: str, overview: Overview) -> None:
@@ -38,6 +40,8 @@ def keep(name: str, overview: Overview) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         os.replace(fresh, path)
+        for old in sorted(path.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)[:-DIRECTORIES]:
+            old.unlink()
 
 
 def applications(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from lockwatch.diagnosis.catalogue import CATALOGUE
@@ -56,6 +56,10 @@ class Area:
     def state(self) -> str:
         """``ok``, ``warning`` or ``error``: the worst of its findings."""
         return next((s for s in _ORDER if any(f.severity == s for f in self.findings)), "ok")
+
+    def without(self, codes: Collection[str]) -> Area:
+        """The same without findings of some kinds."""
+        return replace(self, findings=tuple([finding for finding in self.findings if finding.code not in codes]))
 
 
 def counted(number: int, what: str) -> str:

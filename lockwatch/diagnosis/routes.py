@@ -13,6 +13,7 @@ from lockwatch.diagnosis.patient import Patient
 from lockwatch.diagnosis.serving import MIDDLEWARES, layers
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.survey import Route
+from lockwatch.overview import Overview
 
 MARK: Final = "__lockwatch_limits__"
 _LOGIN: Final = re.compile(r"log-?in|sign-?in|password|otp|2fa|mfa|token|verify", re.IGNORECASE)
@@ -30,7 +31,7 @@ def routes(patient: Patient) -> Area:
         return Area("routes", "")
     listed = list(coverage(overview))
     bare = unprotected(listed, ())
-    found = [*_bare(bare), *_open(listed), *_believing(listed), *_lost(overview.routes, patient.lockwatch), *twice(patient)]
+    found = [*_bare(bare), *_open(listed), *_believing(listed), *_lost(_every(overview), patient.lockwatch), *twice(patient)]
     return Area("routes", f"{counted(len({one.name for one in listed}), 'route')}, {len(bare)} unprotected", tuple(found))
 
 
@@ -43,6 +44,13 @@ def twice(patient: Patient) -> Iterator[Finding]:
     elif ours and patient.overview is not None and patient.overview.engine.application:
         what = f"{ours[0]} and application_limits of LockWatch(app) both count every request"
         yield Finding("routes.twice", what, patient.name, f"remove {ours[0]}, and keep LockWatch(app, application_limits=...)")
+
+
+def _every(overview: Overview) -> Iterator[Route]:
+    """The routes of an application, and of those inside that have a `LockWatch` of their own."""
+    yield from overview.routes
+    for _, inner in overview.inner:
+        yield from _every(inner)
 
 
 def _bare(bare: Sequence[Coverage]) -> Iterator[Finding]:

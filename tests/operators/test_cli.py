@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from click.testing import CliRunner
 from lockwatch import AuditLogEntry, AuditLogger
 from lockwatch.cli import main
 from lockwatch.commands.examples import EXAMPLES
+from lockwatch.commands.remembered import DIRECTORIES
+from lockwatch.diagnosis.coverage import Coverage, LimitOf, TokenOf
+from lockwatch.diagnosis.finding import Area, Finding
 from tests import servers
 from tests.operators import cli_page
 
@@ -112,10 +116,12 @@ def test_a_mistake_says_what_was_meant(arguments: str, says: str) -> None:
         ("sqlalchemy", "audit query", 'lockwatch[audit]"'),
         ("alembic", "db upgrade", 'lockwatch[audit]"'),
         ("uvicorn", "demo", "lockwatch[demo]'"),
+        ("flask", "routes web:app", 'lockwatch[flask]"'),
     ],
 )
 def test_a_missing_extra_is_named_with_the_line_that_installs_it(blocked: str, command: str, says: str, tmp_path: Path) -> None:
     code = f"import sys; sys.modules[{blocked!r}] = None; from lockwatch.cli import main; main({command.split()!r})"
+    (tmp_path / "web.py").write_text("import flask")
     environ = os.environ | {"LOCKWATCH_DATABASE_URL": "sqlite+aiosqlite:///audit.db"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environ, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n"), says in done.stderr) == (2, 1, True), done.stderr
@@ -165,6 +171,7 @@ def test_commands_and_options_are_completed(place: Path) -> None:
     assert completed(["audit", "st"]) == ["stats"]
     assert completed(["d"]) == ["db", "demo", "doctor"]
     assert completed(["routes", "--fail"]) == ["--fail-on-unprotected"]
+    assert completed(["doctor", "--ignore", "workers."]) == ["workers.memory"]
     assert completed(["alerts", "list", "--state", ""]) == ["waiting", "dead", "delivered", "all"]
 
 
@@ -227,6 +234,19 @@ def test_each_shell_gets_its_script(shell: str, has: str) -> None:
     assert f"_LOCKWATCH_COMPLETE={shell}_complete" in out
 
 
+def test_only_so_many_directories_are_remembered(forgotten: Path) -> None:
+    cache = forgotten / "cache" / "lockwatch"
+    cache.mkdir(parents=True)
+    for number in range(DIRECTORIES + 5):
+        (cache / f"{number:016x}.json").write_text("{}")
+        os.utime(cache / f"{number:016x}.json", (number, number))
+    assert invoked("routes", "main:app")[0] == 0
+    left = {path.name for path in cache.iterdir()}
+    assert len(left) == DIRECTORIES
+    assert not any(f"{number:016x}.json" in left for number in range(6))
+    assert completed(["routes", "--limit", "lo"]) == ["looks"]
+
+
 def test_nothing_is_remembered_where_nothing_can_be_written(forgotten: Path) -> None:
     (forgotten / "cache").write_text("a file where a directory should be")
     assert invoked("routes", "main:app")[0] == 0
@@ -245,6 +265,14 @@ def test_every_command_answers_in_json_and_the_page_says_what() -> None:
         options = {option for param in COMMANDS[name][0].params for option in param.opts}
         assert ("--json" in options) is (name not in TEXT_ONLY), name
     assert set(promised()) == set(LEAVES) - TEXT_ONLY
+
+
+def test_the_page_names_the_members_of_what_is_listed() -> None:
+    text = PAGE.partition("A finding of the doctor has")[2].partition("What would ask")[0]
+    named = re.findall(r"`([a-z_]+)`", text)
+    kinds: list[Any] = [Finding, Area, Coverage, LimitOf, TokenOf]
+    members = {field.name for kind in kinds for field in fields(kind)} - {"findings"}
+    assert set(named) == members | {"severity", "state", "null", "amount", "window", "burst", "concurrent"}
 
 
 @pytest.fixture

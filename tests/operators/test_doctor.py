@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def test_a_limit_on_something_that_is_no_route_is_found(check: Check) -> None:
     assert "is behind no route" in found["what"]
     assert codes(check(more=ABOVE.replace("@{}\n", ""))) == []
     assert codes(check(more="@lockwatch.limit('5/minute')\ndef helper(): ...")) == ["routes.lost"]
+
+
+def test_a_limit_on_a_route_of_an_application_inside_is_none_that_is_lost(check: Check) -> None:
+    more = (
+        "own = FastAPI(openapi_url=None)\nLockWatch(own)\napp.mount('/own', own)\n"
+        "@own.get('/x')\n@lockwatch.limit('5/minute')\nasync def x(): ..."
+    )
+    assert codes(check(more=more)) == []
 
 
 def test_flask_enforces_a_hidden_limit_late(check: Check) -> None:
@@ -131,6 +140,25 @@ def test_what_an_application_prints_is_no_part_of_the_answer(check: Check) -> No
 def test_warnings_fail_when_one_is_strict(check: Check) -> None:
     check('mode="observe"')
     check('mode="observe"', strict=True)
+
+
+def test_kinds_of_findings_can_be_left_out(bare_place: Path) -> None:
+    (bare_place / "kept.py").write_text(FASTAPI.format(options="workers=4, mode='observe'", more=""))
+
+    def looked(*ignored: str) -> tuple[int, list[str]]:
+        options = [word for code in ignored for word in ("--ignore", code)]
+        result = CliRunner().invoke(main, ["doctor", "kept:app", "--json", *options])
+        told = json.loads(result.stdout)
+        assert {area["state"] for area in told["areas"]} == {"ok", *(f["severity"] for f in told["findings"])}
+        return result.exit_code, sorted(finding["code"] for finding in told["findings"])
+
+    assert looked() == (1, ["configuration.observe", "workers.memory"])
+    assert looked("workers.memory") == (0, ["configuration.observe"])
+    assert looked("workers.memory", "configuration.observe") == (0, [])
+    del sys.modules["kept"]
+    result = CliRunner().invoke(main, ["doctor", "kept:app", "--ignore", "worker.memory"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "did you mean workers.memory?" in result.stderr
 
 
 def test_an_application_that_cannot_be_had_exits_2(bare_place: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,30 @@ def test_a_healthy_store_is_described(check: Check, redis_server: str) -> None:
     only(check(f'redis_url="{redis_server}"'), "secret.missing")
 
 
+def test_the_page_prints_what_the_doctor_prints(bare_place: Path, redis_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bare_place / "main.py").write_text(
+        "from fastapi import Depends, FastAPI\nfrom lockwatch import LockWatch, RateLimit\napp = FastAPI(openapi_url=None)\n"
+        f"lockwatch = LockWatch(app, namespace='shop', trusted_proxies=1, secret_key='{STRONG}', store_timeout=5)\n"
+        "@app.get('/items', dependencies=[Depends(RateLimit('9/s'))])\ndef items(): ...\n"
+        "@app.get('/offers', dependencies=[Depends(RateLimit('9/s'))])\ndef offers(): ...\n"
+        "@app.get('/search')\ndef search(): ...\n"
+    )
+    for name, value in (("LOCKWATCH_REDIS_URL", redis_server), ("WEB_CONCURRENCY", "4")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("LOCKWATCH_STORE_TIMEOUT")
+    with configured(redis_server, maxmemory_policy="allkeys-lru"):
+        shown = CliRunner().invoke(main, ["doctor", "main:app"]).stdout
+    del sys.modules["main"]
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8").partition("## Find what is wrong")[2]
+    printed = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
+    assert plain(shown) == plain(printed)
+
+
+def plain(text: str) -> str:
+    """Without what differs from run to run."""
+    return re.sub(r"127\.0\.0\.1:\d+|(Valkey|Redis) [\d.]+|[\d.]+ ms|\+\d+ ms|-\d+ ms", "-", text)
+
+
 def test_eviction_is_found(check: Check, redis_server: str) -> None:
     options = f'redis_url="{redis_server}", secret_key="{STRONG}"'
     with configured(redis_server, maxmemory_policy="allkeys-lru"):
@@ -93,7 +118,9 @@ def test_a_replica_and_a_node_of_a_cluster_are_found(check: Check, redis_server:
     node = servers.start_redis("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
     try:
         url = f"redis://127.0.0.1:{replica.port}/0"
-        assert "store.replica" in codes(check(f'redis_url="{url}", secret_key="{STRONG}"'))
+        ends = time.monotonic() + 20
+        while "store.replica" not in codes(check(f'redis_url="{url}", secret_key="{STRONG}"')):  # it loads what the other has
+            assert time.monotonic() < ends
         told = check(f'redis_url="redis://127.0.0.1:{node.port}/0", secret_key="{STRONG}"')
         assert only(told, "store.cluster")["change"] == f"LOCKWATCH_REDIS_URL=redis+cluster://127.0.0.1:{node.port}"
         told = check(f'redis_url="redis+cluster://127.0.0.1:{node.port}", secret_key="{STRONG}"')
@@ -193,8 +220,8 @@ def test_a_database_of_postgres_is_looked_at(check: Check, postgres_url: str) ->
     assert "database.missing" in codes(check(f"{options}, audit_migrate=False"))
     assert CliRunner().invoke(main, ["db", "upgrade", "--database", postgres_url]).exit_code == 0
     assert codes(check(options)) == ["database.partitions", "database.rights", "spool.none"]
-    tomorrow = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86_400))
-    for command in (["partitions", "--for", tomorrow], ["roles", "--apply"]):
+    days = [time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86_400)) for days in (1, 2)]  # it may be midnight soon
+    for command in (*(["partitions", "--for", day] for day in days), ["roles", "--apply"]):
         done = CliRunner().invoke(main, ["db", *command, "--database", postgres_url])
         assert done.exit_code == 0, done.output
     assert codes(check(options)) == ["spool.none"]
