@@ -80,7 +80,7 @@ async def test_bans_end() -> None:
 @pytest.mark.parametrize("algorithm", ["sliding-window", "sorted-set", "sliding-counter", "gcra", "fixed-window"])
 def test_every_algorithm_goes_by_it(algorithm: str, store: dict[str, Any]) -> None:
     app = FastAPI()
-    LockWatch(app, config=isolated(**{"store_timeout": 5.0, **store}))
+    LockWatch(app, config=isolated(**{"store_timeout": 20.0, **store}))
 
     @app.get("/", dependencies=[Depends(RateLimit("3/10s", algorithm=algorithm))])
     async def home() -> None: ...
