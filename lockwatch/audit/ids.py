@@ -32,9 +32,3 @@ class Ids:
             high * 1000 + low * 1000 // _TICKS,
             f"{high >> 16:08x}-{high & 0xFFFF:04x}-{_VERSION | low:04x}-{_VARIANT | node >> 48:04x}-{node & 0xFFFFFFFFFFFF:012x}",
         )
-
-
-def timestamp_of(row_id: str) -> int:
-    """The timestamp that goes with an id, microseconds since 1970. Raises: ValueError."""
-    high, low = int(row_id[:8] + row_id[9:13], 16), int(row_id[15:18], 16)
-    return high * 1000 + low * 1000 // _TICKS
