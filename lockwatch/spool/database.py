@@ -19,7 +19,6 @@ from lockwatch.spool.directory import Claim, SpoolError
 PAGE: Final = 4096
 BALLAST: Final = 256 * 1024
 """Bytes of the ballast file."""
-SYNCHRONOUS: Final = ("normal", "full")
 
 
 class Full(SpoolError):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, overload
+from typing import Any, Final, overload
 
 from lockwatch.alerts.alert import Alert
 from lockwatch.engine import Engine
 from lockwatch.event import Event
 from lockwatch.testing.reach import engine_of
+
+PATIENCE: Final = 30.0
+"""Seconds until events are given up that are still under way."""
 
 
 class Captured(Sequence[Event]):
@@ -52,8 +55,8 @@ class Captured(Sequence[Event]):
         self._events += events
 
     def _all(self) -> list[Event]:
-        if not self._engine.flush_sync():
-            raise RuntimeError("the events of this application could not be read within 10 seconds")
+        if not self._engine.flush_sync(PATIENCE):
+            raise RuntimeError(f"the events of this application could not be read within {PATIENCE:g} seconds")
         return self._events
 
 
@@ -71,7 +74,7 @@ def captured_events(target: Any) -> Iterator[Captured]:
     """
     engine = engine_of(target)
     captured = Captured(engine)
-    engine.flush_sync()  # what happened before is not of this block
+    engine.flush_sync(PATIENCE)  # what happened before is not of this block
     engine.listen(captured.take)
     with _told(engine, captured.alerts):
         try:

@@ -28,7 +28,7 @@ class Shop:
 
 def settings(**options: Any) -> Any:
     """Settings of a shop."""
-    return isolated(**{"jwt_secret": SECRET, "bans": True, "store_timeout": 5.0, **options})
+    return isolated(**{"jwt_secret": SECRET, "bans": True, "store_timeout": 10.0, **options})
 
 
 def fastapi_shop(**options: Any) -> Shop:

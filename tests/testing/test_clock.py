@@ -10,7 +10,7 @@ import pytest
 from fastapi import Depends, FastAPI
 from starlette.testclient import TestClient
 
-from lockwatch import LockWatch, RateLimit, TokenError
+from lockwatch import LockWatch, RateLimit, RateLimitConfig, RateLimiter, TokenError
 from lockwatch.testing import assert_limited, assert_not_limited, clock, isolated, reset, token_for
 from tests.testing.shops import SECRET, Shop, fastapi_shop
 
@@ -80,7 +80,7 @@ async def test_bans_end() -> None:
 @pytest.mark.parametrize("algorithm", ["sliding-window", "sorted-set", "sliding-counter", "gcra", "fixed-window"])
 def test_every_algorithm_goes_by_it(algorithm: str, store: dict[str, Any]) -> None:
     app = FastAPI()
-    LockWatch(app, config=isolated(**{"store_timeout": 5.0, **store}))
+    LockWatch(app, config=isolated(**{"store_timeout": 10.0, **store}))
 
     @app.get("/", dependencies=[Depends(RateLimit("3/10s", algorithm=algorithm))])
     async def home() -> None: ...
@@ -155,6 +155,16 @@ def test_what_has_no_lockwatch_is_named() -> None:
     for target in (FastAPI(), object(), TestClient(FastAPI())):
         with pytest.raises(TypeError, match=f"a {type(target).__name__} without lockwatch"), clock(target):
             pass
+
+
+async def test_a_limiter_by_hand_has_a_time_too() -> None:
+    limiter = RateLimiter(config=RateLimitConfig(requests_per_window=2, window_seconds=60))
+    with clock(limiter) as held:
+        answers = [await limiter.check("ip:192.0.2.1") for _ in range(3)]
+        assert [allowed for allowed, _ in answers] == [True, True, False]
+        assert answers[-1][1].reset_at == pytest.approx(held.now + 60, abs=1)
+        held.advance(60)
+        assert limiter.check_sync("ip:192.0.2.1")[0]
 
 
 def test_middleware_is_looked_through() -> None:
