@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction, isfunction
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 from weakref import WeakKeyDictionary
 
 from flask import Blueprint, Flask, current_app, has_app_context
@@ -19,8 +19,9 @@ from lockwatch.errors import ConfigurationError
 from lockwatch.event import ADMIN
 from lockwatch.health import Health
 from lockwatch.limits.decision import Decision, tightest
-from lockwatch.limits.declaration import Declaration, Limits
+from lockwatch.limits.declaration import Declaration, Limits, Options
 from lockwatch.limits.policy import Charge
+from lockwatch.tokens import requirement
 from lockwatch.tokens.requirement import Requirement
 from lockwatch_flask import marks
 from lockwatch_flask.enforcing import enforce, inspect
@@ -92,7 +93,7 @@ class LockWatch(Operated):
         found = self._engines.get(app)
         return self._engines.setdefault(app, Engine(self._settings(app), blocking=True)) if found is None else found
 
-    def limit(self, limits: Any, **options: Any) -> Callable[[F], F]:
+    def limit(self, limits: Any, **options: Unpack[Options]) -> Callable[[F], F]:
         """Limit a view, a method or a class of views, or a blueprint: ``@lockwatch.limit("10/min")``.
 
         Stands above or below the route decorator. On a function that is no view, it is enforced when that runs. The options are
@@ -118,15 +119,15 @@ class LockWatch(Operated):
     @overload
     def jwt_required(self, holder: F, /) -> F: ...
     @overload
-    def jwt_required(self, /, **options: Any) -> Callable[[F], F]: ...
+    def jwt_required(self, /, **options: Unpack[requirement.Options]) -> Callable[[F], F]: ...
     def jwt_required(self, holder: Any = None, /, **options: Any) -> Any:
         """Require an access token on a view, a class of views or a blueprint. The options are those of `Requirement`.
 
         It is checked before the body is read, in the same store call as the limits of the route. `current_claims` and
         `g.jwt_claims` are what it says. Without options, the parentheses may be left out.
         """
-        requirement = Requirement(**options)
-        required = self._declaring(marks.ACCESS, requirement, lambda: inspect(self, requirement))
+        asked = Requirement(**options)
+        required = self._declaring(marks.ACCESS, asked, lambda: inspect(self, asked))
         return required if holder is None else required(holder)
 
     def take(self, name: str, subject: str, limits: Limits, cost: int = 1) -> Decision:

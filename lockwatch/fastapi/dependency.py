@@ -1,7 +1,7 @@
 """`RateLimit`: what a route declares."""
 
 from inspect import Parameter, Signature
-from typing import Any
+from typing import Any, Unpack
 
 from starlette.requests import HTTPConnection
 
@@ -12,7 +12,7 @@ from lockwatch.fastapi.late import check_late
 from lockwatch.fastapi.mistakes import unwrapped
 from lockwatch.fastapi.refusal import ensure_handled
 from lockwatch.fastapi.visit import Visit
-from lockwatch.limits.declaration import Declaration
+from lockwatch.limits.declaration import Declaration, Options
 
 _alone: list[Guard] = []
 _CONNECTION = Parameter("connection", Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection)
@@ -51,7 +51,7 @@ class RateLimit(Declaration):
         await check_late(visit.guard, visit, self, connection, subject)
 
 
-def rate_limit(limits: Any, **options: Any) -> RateLimit:
+def rate_limit(limits: Any, **options: Unpack[Options]) -> RateLimit:
     """The same as `RateLimit(limits, ...)`, for those who like functions as dependencies."""
     return RateLimit(limits, **options)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 from weakref import WeakSet
 
 from starlette.middleware import Middleware
@@ -25,7 +25,7 @@ from lockwatch.fastapi.plan import EXEMPT, MARK
 from lockwatch.fastapi.refusal import handle
 from lockwatch.health import Health
 from lockwatch.limits.decision import Decision, tightest
-from lockwatch.limits.declaration import Limits
+from lockwatch.limits.declaration import Limits, Options
 from lockwatch.limits.policy import Charge
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,7 +77,7 @@ class LockWatch(Operated):
         if hasattr(app, "openapi"):
             document(app, guard)
 
-    def limit(self, limits: Any, **options: Any) -> Callable[[F], F]:
+    def limit(self, limits: Any, **options: Unpack[Options]) -> Callable[[F], F]:
         """Limit an endpoint: ``@lockwatch.limit("10/min")``, above or below the route decorator. Options as for `RateLimit`."""
         declaration = RateLimit(limits, **options)
 

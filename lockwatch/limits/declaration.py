@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypedDict
 
 from lockwatch.errors import ConfigurationError
 from lockwatch.keys import Key, by_claim, by_form, by_ip, by_json, is_late
@@ -18,6 +18,23 @@ EVERYONE: Final = "*"
 """The tier of those who have none, or one that is not listed."""
 
 _NAMED: Final = {"by_claim": "plan", "by_json": "email", "by_form": "username"}
+
+
+class Options(TypedDict, total=False):
+    """What a `Declaration` takes besides its limits: for editors and type checkers, which see it behind ``**options``."""
+
+    key: Key | Any
+    name: str | None
+    algorithm: str
+    cost: int | Callable[[Any], Any]
+    count: str | Counts
+    methods: Iterable[str] | None
+    exempt_when: Callable[[Any], Any] | None
+    shared: str | None
+    shadow: bool
+    on_store_error: str | None
+    tier: str | Callable[[Any], Any] | None
+    on_breach: Callable[[Any, Decision], Any] | None
 
 
 def read_limits(value: Any) -> tuple[Limit, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from starlette.testclient import TestClient
 import lockwatch_flask
 from lockwatch import ConfigurationError, JWTAuth, JWTConfig, LockWatch, RateLimit, by_claim, by_form, by_json
 from lockwatch.environment import workers_in
+from lockwatch.limits import declaration
+from lockwatch.tokens import requirement
 from tests.edges.asgi import http
 
 SECRET = "a secret of at least 32 characters"
@@ -216,3 +219,10 @@ app.test_client().get("/", buffered=True)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr, done.stderr
+
+
+# ------------------------------------------------------------ what an editor offers
+def test_an_editor_knows_every_option_behind_the_decorators() -> None:
+    for options, made in ((declaration.Options, declaration.Declaration), (requirement.Options, requirement.Requirement)):
+        written = {p.name for p in inspect.signature(made).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        assert written == set(options.__annotations__)
