@@ -38,13 +38,14 @@ def generator_name() -> str:
     return "wrk -t1" if shutil.which("wrk") else "tests.benchmarks.generator"
 
 
-def press(port: int, path: str, seconds: int, cores: frozenset[int]) -> Outcome:
-    """Keep `CONNECTIONS` connections busy for some seconds."""
+def press(port: int, path: str, seconds: int, cores: frozenset[int], token: str = "", connections: int = CONNECTIONS) -> Outcome:
+    """Keep `connections` connections busy for some seconds, each request with `token` where there is one."""
     url = f"http://127.0.0.1:{port}{path}"
     if wrk := shutil.which("wrk"):
-        return _read_wrk(_output([wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url], cores))
+        shown = ["-H", f"Authorization: Bearer {token}"] if token else []
+        return _read_wrk(_output([wrk, "-t1", f"-c{connections}", f"-d{seconds}s", *shown, url], cores))
     script = str(Path(__file__).with_name("generator.py"))
-    found = json.loads(_output([sys.executable, script, str(port), path, str(seconds), str(CONNECTIONS)], cores))
+    found = json.loads(_output([sys.executable, script, str(port), path, str(seconds), str(connections), token], cores))
     return Outcome(found["total"], found["total"] - found["fine"], found["seconds"])
 
 

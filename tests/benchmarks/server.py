@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import subprocess
 import time
@@ -22,12 +23,13 @@ _START: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where servers run: the copied sources, the interpreter, the URL of Redis, the cores."""
+    """Where servers run: the copied sources, the interpreter, the URLs of Redis and PostgreSQL, the cores."""
 
     tree: Path
     interpreter: str
     redis: str
     cores: Cores
+    database: str = ""
 
 
 class Server:
@@ -41,6 +43,7 @@ class Server:
 
     def __init__(self, variant: Variant, place: Place, limit: str | None = None) -> None:
         self.variant = variant
+        self.token = ""
         self.port = free_port()
         python = environments.python_of(variant.environment, place.interpreter)
         command = [python, "-m", "uvicorn", f"{variant.app}:app", "--app-dir", place.tree / "tests/benchmarks/apps"]
@@ -58,6 +61,8 @@ class Server:
 
     def __enter__(self) -> Server:
         self._await_answer()
+        if self.variant.shows:
+            self.token = json.loads(self._ask("/token")[2])["access_token"]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,12 +75,15 @@ class Server:
 
     def get(self) -> tuple[int, Mapping[str, str]]:
         """One request: its status and headers (names in lower case)."""
+        return self._ask(self.variant.path)[:2]
+
+    def _ask(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", self.variant.path)
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"} if self.token else {})
             response = connection.getresponse()
-            response.read()
-            return response.status, {name.lower(): value for name, value in response.getheaders()}
+            body = response.read()
+            return response.status, {name.lower(): value for name, value in response.getheaders()}, body
         finally:
             connection.close()
 
@@ -104,4 +112,5 @@ def _environment(variant: Variant, place: Place, limit: str) -> dict[str, str]:
     ours = {"PYTHONPATH": str(place.tree)} if variant.environment == "ours" else {}
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")}
     bench = {"BENCH_LIMIT": limit, "BENCH_PLACE": variant.place, "BENCH_REDIS": place.redis if variant.redis else ""}
-    return {**kept, **ours, **bench}
+    more = {"BENCH_DATABASE": place.database} if variant.audited else {}
+    return {**kept, **ours, **bench, **more, "BENCH_REMEMBERS": str(int(variant.remembers))}

@@ -17,7 +17,7 @@ from tests.benchmarks.neighbours import busy_seconds, least_disturbed
 from tests.benchmarks.server import Place, Server, prove
 from tests.benchmarks.table import Report, Table, middle, spread
 from tests.benchmarks.variants import Variant, chosen
-from tests.servers import Proc, start_redis
+from tests.servers import Proc, start_postgres, start_redis
 
 _COLUMNS: Final = ("variant", "requests/s", "of bare", "middle half", "server us/request", "by CPU time", "server busy")
 _SHOWN: Final = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "redis", "pydantic")
@@ -52,15 +52,19 @@ def run(rounds: int, seconds: int, only: tuple[str, ...], interpreter: str, pati
     """Measure the chosen variants, each `rounds` times for some seconds, each right after what it is compared with."""
     variants = chosen(only)
     store = start_redis()
-    place = Place(copy_of_tree(), interpreter, f"redis://127.0.0.1:{store.port}/0", cores())
-    pin(store.popen.pid, place.cores.load)
+    log = start_postgres() if any(variant.audited for variant in variants) else None
+    database = "" if log is None else f"postgresql+asyncpg://postgres@127.0.0.1:{log.port}/postgres"
+    place = Place(copy_of_tree(), interpreter, f"redis://127.0.0.1:{store.port}/0", cores(), database)
+    for process in (store, log):
+        if process is not None:
+            pin(process.popen.pid, place.cores.load)
     for variant in variants:
         if variant.counts:
             prove(variant, place)
     with ExitStack() as running:
         servers = {variant.name: running.enter_context(Server(variant, place)) for variant in variants}
         for server in servers.values():
-            press(server.port, server.variant.path, 1, place.cores.load)
+            press(server.port, server.variant.path, 1, place.cores.load, server.token)
         pairs: dict[str, list[Pair]] = {variant.name: [] for variant in variants}
         for turn in range(rounds):
             for variant in variants if turn % 2 == 0 else reversed(variants):
@@ -68,6 +72,8 @@ def run(rounds: int, seconds: int, only: tuple[str, ...], interpreter: str, pati
             print(f"round {turn + 1} of {rounds}", file=sys.stderr)
     facts = (*description(place.tree), *_versions(variants, interpreter, store, seconds, rounds))
     store.stop()
+    if log is not None:
+        log.stop()
     table = Table("Requests per second of one route", _COLUMNS, tuple([_row(v, pairs[v.name]) for v in variants]))
     return Report(facts, (table,))
 
@@ -84,7 +90,7 @@ def _measure(server: Server, seconds: int, place: Place) -> tuple[Sample, float]
     """One sample, and which share of the server's core others took meanwhile."""
     core = min(place.cores.server, default=-1)
     used, busy = cpu_seconds(server.pid), busy_seconds().get(core, 0)
-    outcome = press(server.port, server.variant.path, seconds, place.cores.load)
+    outcome = press(server.port, server.variant.path, seconds, place.cores.load, server.token)
     used, busy = cpu_seconds(server.pid) - used, busy_seconds().get(core, 0) - busy
     _check(server, outcome)
     return Sample(outcome.rate, outcome.total, outcome.seconds, used), max(0.0, busy - used) / outcome.seconds

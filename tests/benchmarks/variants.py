@@ -24,6 +24,9 @@ class Variant:
         path: what is requested.
         against: the variant whose requests per second are 1.
         refuses: every measured answer is a 429.
+        shows: whether each request shows a token, which ``/token`` gives.
+        audited: whether it writes to PostgreSQL what happens, and looks for bursts.
+        remembers: whether tokens that were verified are remembered for a while.
     """
 
     name: str
@@ -35,6 +38,9 @@ class Variant:
     path: str = "/ping"
     against: str = BARE
     refuses: bool = False
+    shows: bool = False
+    audited: bool = False
+    remembers: bool = True
 
     @property
     def counts(self) -> bool:
@@ -57,6 +63,14 @@ ALL: Final = (
     Variant("lockwatch, Depends, Redis, all refused", "ours", "ours", limit="1/hour", refuses=True, redis=True),
     Variant("lockwatch, application_limits, memory, all refused", "ours", "ours", "application", "1/hour", refuses=True),
     Variant("lockwatch, application_limits, Redis, all refused", "ours", "ours", "application", "1/hour", refuses=True, redis=True),
+    Variant("lockwatch, limit and token, Redis", "ours", "everything", redis=True, shows=True),
+    Variant(
+        "lockwatch, limit and token, Redis, no token remembered", "ours", "everything", redis=True, shows=True, remembers=False
+    ),
+    Variant("lockwatch, everything on", "ours", "everything", redis=True, shows=True, audited=True),
+    Variant(
+        "lockwatch, everything on, no token remembered", "ours", "everything", redis=True, shows=True, audited=True, remembers=False
+    ),
     Variant("slowapi, memory", "slowapi", "with_slowapi"),
     Variant("slowapi, Redis", "slowapi", "with_slowapi", redis=True),
     Variant("slowapi, memory, all refused", "slowapi", "with_slowapi", limit="1/hour", refuses=True),
