@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from fnmatch import fnmatch
 from importlib import import_module
@@ -32,7 +33,7 @@ QUICK = {"A1": 1.0, "A2": 1.0, "A3": 1.0, "A6": 2.0, "A7": 3.0, "A13": 1.0, "A14
 """Days of scenarios that are over sooner than others."""
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -56,7 +57,7 @@ def main() -> None:
         command.add_argument("files", nargs="+")
         if name == "plot":
             command.add_argument("--to", default="docs/images")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.command == "run":
         _run(options)
     elif options.command == "table":
@@ -105,7 +106,9 @@ def _done(path: str | None) -> set[tuple[object, ...]]:
 
 
 def _warmup(bench: Bench) -> Outcome:
-    return Outcome("warm-up", bench.world.users, bench.world.seed, bench.days, opened=bench.warmup, state=len(bench.state))
+    return Outcome(
+        "warm-up", bench.world.users, bench.world.seed, bench.days, opened=bench.warmup, state=len(bench.state), keys=bench.keys
+    )
 
 
 def _write(options: argparse.Namespace, off: str, outcome: Outcome) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import exp, sqrt
 from random import Random
 from statistics import fmean, median
 from typing import Any
 
 from lockwatch.anomaly.rules import RULES, Rule
+from tests.simulation.attacks import RATES
 
 Record = dict[str, Any]
 
@@ -79,11 +81,34 @@ def table(records: list[Record]) -> str:
     parts = []
     if attacks:
         parts.append(_attacks(attacks))
+    lines = [line for line in _frontiers(attacks) if line]
+    if lines:
+        parts.append("\n".join(lines))
     if benign:
         parts.append(_benign(benign))
     if any(record["peers"] for record in records):
         parts.append(_peers([record for record in records if record["peers"]]))
     return "\n\n".join(parts)
+
+
+def _frontiers(groups: dict[tuple[int, float, str, str], list[Record]]) -> list[str]:
+    """The evasion frontier: the attempts a day of which half of the attacks are found within a day."""
+    rates: defaultdict[tuple[int, float, str], list[tuple[float, float]]] = defaultdict(list)
+    for (users, phi, off, name), found in groups.items():
+        if name == "A5" or name.removeprefix("A4-").isdigit():
+            seen = fmean([float(r["detected"] and r["minutes"] <= 24 * 60) for r in found])
+            rates[users, phi, off].append((RATES[name], seen))
+    return [_frontier(key, sorted(points)) for key, points in rates.items()]
+
+
+def _frontier(key: tuple[int, float, str], points: list[tuple[float, float]]) -> str:
+    users, phi, off = key
+    for (low, before), (high, after) in pairwise(points):
+        if before < 0.5 <= after:
+            part = (0.5 - before) / (after - before)
+            half = low * (high / low) ** part
+            return f"Frontier, {users:,} users, dispersion {phi:g}{', without ' + off if off else ''}: {half:.0f} attempts a day"
+    return ""
 
 
 def _attacks(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
@@ -115,8 +140,8 @@ def _attacks(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
 
 def _benign(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
     lines = [
-        "| users | phi | off | scenario | days | campaigns in 30 days | rules | challenged | us/event |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| users | phi | off | scenario | days | campaigns in 30 days | rules | challenged | us/event | bytes/key |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (users, phi, off, name), found in groups.items():
         days = sum(r["days"] for r in found)
@@ -132,6 +157,7 @@ def _benign(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
             ", ".join(rules),
             f"{100 * fmean([r['challenged'] for r in found]):.2f} %",
             f"{fmean([r['cost_us'] for r in found]):.0f}",
+            f"{sum(r['state'] for r in found) / max(sum(r.get('keys', 0) for r in found), 1):.0f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
