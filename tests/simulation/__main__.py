@@ -3,6 +3,7 @@
     python -m tests.simulation run --users 5000 --seeds 0-29 --out 5000.jsonl
     python -m tests.simulation table 5000.jsonl
     python -m tests.simulation plot 5000.jsonl --to docs/images
+    python -m tests.simulation publish docs/detection.md 5000=5000.jsonl
     python -m tests.simulation cost
     python -m tests.simulation memory
 
@@ -26,7 +27,7 @@ from tests.simulation.benign import BENIGN
 from tests.simulation.cost import cost, flood
 from tests.simulation.measure import Bench, Outcome
 from tests.simulation.plot import plot
-from tests.simulation.report import rules, table
+from tests.simulation.report import published, rules, table
 from tests.simulation.world import Scenario, World
 
 QUICK = {"A1": 1.0, "A2": 1.0, "A3": 1.0, "A6": 2.0, "A7": 3.0, "A13": 1.0, "A14": 1.0, "A15": 1.0, "A16": 1.0, "A17": 1.0}
@@ -57,6 +58,9 @@ def main(words: Sequence[str] | None = None) -> None:
         command.add_argument("files", nargs="+")
         if name == "plot":
             command.add_argument("--to", default="docs/images")
+    publish = commands.add_parser("publish", help="put the tables of files into a page, where it has a place for them")
+    publish.add_argument("page")
+    publish.add_argument("files", nargs="+", metavar="NAME=FILE")
     options = parser.parse_args(words)
     if options.command == "run":
         _run(options)
@@ -64,6 +68,8 @@ def main(words: Sequence[str] | None = None) -> None:
         print(table(_read(options.files)))
     elif options.command == "rules":
         print(rules())
+    elif options.command == "publish":
+        _publish(Path(options.page), options.files)
     elif options.command == "cost":
         print(cost())
     elif options.command == "memory":
@@ -103,6 +109,12 @@ def _done(path: str | None) -> set[tuple[object, ...]]:
     if path is None or not Path(path).exists():
         return set()
     return {(r["users"], r["seed"], r["phi"], r["ablated"], r["scenario"]) for r in _read([path])}
+
+
+def _publish(page: Path, files: Sequence[str]) -> None:
+    for each in files:
+        name, _, file = each.partition("=")
+        page.write_text(published(page.read_text("utf-8"), name, table(_read([file]))), "utf-8")
 
 
 def _warmup(bench: Bench) -> Outcome:

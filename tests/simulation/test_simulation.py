@@ -19,7 +19,7 @@ from tests.simulation.attacks import ATTACKS
 from tests.simulation.benign import BENIGN
 from tests.simulation.measure import Bench, Run
 from tests.simulation.plot import plot
-from tests.simulation.report import interval, rate, rules, share, table
+from tests.simulation.report import interval, published, rate, rules, share, table
 from tests.simulation.world import DAY, HOUR, World, ordinary
 
 
@@ -194,5 +194,9 @@ def test_a_run_becomes_a_table_and_plots(bench: Bench, tmp_path: Path) -> None:
     said = table(records)
     assert "| 1,000 | 2 |  | A2 | 1 | 100 %" in said
     assert "fail2ban" in said
+    page = published("a\n<!-- figures: x -->\n<!-- end of figures: x -->\nb", "x", said)
+    assert page == f"a\n<!-- figures: x -->\n{said}\n<!-- end of figures: x -->\nb"
+    with pytest.raises(ValueError, match="no place"):
+        published("a", "x", said)
     plot(records, tmp_path)
     assert "</svg>" in (tmp_path / "detection-rate.svg").read_text()
