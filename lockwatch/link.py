@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from lockwatch import native
+from lockwatch.clock import Clock
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
 from lockwatch.flow import AsyncStore, Call, Flow, Steps, Store, refuse, run, run_async
@@ -45,6 +46,7 @@ class Link:
         works: do things in the background; a command that asks once and ends does not.
         blocking: requests are served by blocking code.
         meter: of another link of the same application.
+        time: of the application, where a test may hold it.
 
     Attributes:
         memory: buckets of this process, for local decisions or for all of them.
@@ -75,8 +77,10 @@ class Link:
         works: bool = True,
         blocking: bool = False,
         meter: Meter | None = None,
+        time: Clock | None = None,
     ) -> None:
-        self.memory = MemoryStore(config.max_buckets)
+        self.time = time or Clock()
+        self.memory = MemoryStore(config.max_buckets, self.time.steady_us)
         self.at_hand = Immediate(self.memory)
         self.named = _buckets(config)
         self.workers = config.processes
@@ -154,7 +158,9 @@ class Link:
 
     def pursue_sync(self, steps: Callable[..., Steps[T]], *args: Any, wait: Wait = refuse) -> T:
         """`pursue` for blocking code; `wait` waits for what functions of the application return, where that is awaitable."""
-        buckets, store = self.ready_sync()
+        buckets, store = self.named, self._blocking
+        if buckets is None or store is None or self.pid != os.getpid():
+            buckets, store = self.ready_sync()
         return run(steps(*args, buckets), store, self.memory, wait)
 
     def async_store(self) -> AsyncStore:
@@ -257,7 +263,7 @@ class Link:
 
             deadline, lanes = self._config.store_timeout, min(4, self._config.store_connections)
             store = AsyncRedisStore(self._address, deadline, lanes=lanes, report=self._reporter(), took=self.meter.called)
-            self._opened = Guarded(store, self.breaker, self._clock)
+            self._opened = Guarded(store, self.breaker, self._clock, self.time)
         return self._opened
 
     def _open_blocking(self) -> Store:
@@ -267,7 +273,7 @@ class Link:
 
         store = RedisStore(self._address, self._config.store_timeout, self._config.store_connections)
         reporting = Reporting(store, self._reporter(), self.meter.called, self._clock)
-        return Ahead(Guarded(reporting, self.breaker, self._clock), self.backlog)
+        return Ahead(Guarded(reporting, self.breaker, self._clock, self.time), self.backlog)
 
     def _reporter(self) -> Report:
         """Tells breaker, notes and meter how a call ended. It does not know the link, which nobody has to close."""

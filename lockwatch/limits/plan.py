@@ -51,6 +51,7 @@ class Plan:
         fixed: every policy and its cost when nothing has to ask the request: fixed limits and costs, counted by address.
         exempt: overrules every declaration of a limit.
         access: the tokens the route requires, with what it demands of them.
+        plain: nothing but the store has to be asked, and nobody is told: all of it is `fixed`.
     """
 
     steps: tuple[Step, ...]
@@ -61,6 +62,11 @@ class Plan:
     access: tuple[Any, ...] = ()
     later: tuple[Step, ...] = ()
     prepared: dict[str, Prepared] = field(default_factory=dict, repr=False, compare=False)
+    plain: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        asks = self.fixed is None or self.access or self.later or self.exempt
+        object.__setattr__(self, "plain", not asks and not any(policy.on_breach for policy, _ in self.fixed or ()))
 
     def prepare(self, subject: str, buckets: Buckets) -> Prepared:
         """What `fixed` charges `subject`. Raises: TypeError, when something has to ask the request."""
