@@ -75,7 +75,7 @@ class LockWatch(Operated):
         ensure_handled(app)
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Engine:  # type: ignore[override]  # which one depends on the current application
         """The engine of the current application; without one, of the only one there is. Raises: ConfigurationError."""
         if has_app_context() and (found := self._engines.get(current_app._get_current_object())) is not None:  # type: ignore[attr-defined]
             return found

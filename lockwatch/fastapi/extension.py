@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar, Unpack
+from weakref import WeakSet
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp
 from lockwatch.by_hand import charges_of, mark, overriding
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine
-from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
+from lockwatch.errors import OUTAGES, ConfigurationError, RequestRefused, TokenError
 from lockwatch.event import ADMIN
 from lockwatch.fastapi.checkpoint import make_guard
 from lockwatch.fastapi.dependency import RateLimit
@@ -46,6 +47,7 @@ class LockWatch(Operated):
         self.config = _merge(config, options)
         self.engine = Engine(self.config)
         self.guards: list[Guard] = []
+        self.marked: WeakSet[Any] = WeakSet()  # by `limit`; `lockwatch doctor` looks which of them no route has
         if app is not None:
             self.init_app(app)
 
@@ -68,7 +70,8 @@ class LockWatch(Operated):
             app.user_middleware.append(Middleware(Threshold, guard=guard))
         _wrap_stack(app, guard)
         _join_lifespan(app, guard)
-        app.exception_handlers.setdefault(RequestRefused, handle)
+        for error in (RequestRefused, *OUTAGES):
+            app.exception_handlers.setdefault(error, handle)
         if self.engine.identity is not None:
             app.exception_handlers.setdefault(TokenError, handle)
         if hasattr(app, "openapi"):
@@ -80,6 +83,7 @@ class LockWatch(Operated):
 
         def limited(endpoint: F) -> F:
             mark(endpoint, MARK, (declaration, *getattr(endpoint, MARK, ())))
+            self.marked.add(endpoint)
             return endpoint
 
         mark(limited, UNFINISHED, True)
