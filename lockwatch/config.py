@@ -7,60 +7,14 @@ in `LockWatchConfig.from_env()` only: another program's variable must not change
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
-from inspect import iscoroutinefunction
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from lockwatch.environment import convert, file, listed, number, read, workers_in
 from lockwatch.errors import ConfigurationError
-
-_BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
-_ALSO: Final = {"audit_database_url": ("LOCKWATCH_DATABASE_URL", "LOCKWATCH_DATABASE_URL_FILE")}
-_BURSTS: Final = ("burst_threshold", "burst_window_seconds", "anomaly_window")
-_OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl", *_BURSTS})
-_FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl", *_BURSTS[1:]})
-_CODE_ONLY: Final = frozenset(
-    {"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts", "audit", "sources"}
-)
-_FLAGS: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-_BOOLEANS: Final = frozenset({"allow_private_webhooks", "audit_migrate"})
-_AUDITED: Final = ("audit_redact", "audit_headers", "audit_exempt_paths")
-_TUPLES: Final = (
-    "exempt_paths",
-    "exempt_networks",
-    "secret_key",
-    "webhook_urls",
-    "webhook_secrets",
-    "slack_urls",
-    "trusted_origins",
-)
-_LISTS: Final = frozenset({*_TUPLES, *_AUDITED, "audit_sinks"})
-_CHOICES: Final = {
-    "mode": ("enforce", "observe", "off"),
-    "headers": ("both", "draft-11", "x", "off"),
-    "on_redis_failure": ("allow", "deny", "local"),
-    "forwarded_header": ("x-forwarded-for", "forwarded"),
-    "on_audit_failure": ("allow", "deny"),
-    "audit_pii": ("keep", "hash"),
-    "audit_synchronous": ("normal", "full"),
-}
-_RANGES: Final[dict[str, tuple[float, float]]] = {
-    "ipv6_prefix": (32, 128),
-    "store_timeout": (0.001, 10),
-    "store_connections": (1, 1024),
-    "max_buckets": (1, 10**9),
-    "workers": (1, 4096),
-    "rate_limit_requests": (0, 2**40),
-    "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
-    "access_token_ttl": (1, 30 * 86_400),
-    "audit_spool_megabytes": (1, 2**20),
-    "burst_threshold": (0, 10_000),
-    "burst_window_seconds": (0.1, 86_400),
-    "anomaly_window": (0.1, 86_400),
-    "alerts_per_hour": (1, 10_000),
-}
+from lockwatch.options import AUDITED, BARE, CODE_ONLY, TUPLES, check, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,21 +24,22 @@ class LockWatchConfig:
     Attributes:
         redis_url: where buckets live; None or ``memory://`` keeps them in this process.
         redis: a redis-py client (or a function returning one) instead of a URL.
-        namespace: separates applications that share one store.
+        namespace: separates applications that share one store; no braces and spaces, no colon at either end.
         secret_key: one or several (newest first) of at least 16 characters; subjects in store keys are hashed with it.
-        default_limits: for routes that declare none: one bucket per subject and route.
-        application_limits: one bucket per subject for the whole application.
+        default_limits: limits of routes that declare none: one bucket per subject, route and method.
+        application_limits: limits of the whole application: one bucket per subject.
         rate_limit_requests: with `rate_limit_window_seconds`, the same as an application limit.
-        rate_limit_window_seconds: seconds, 60 by default.
-        auth_failures: charged to the address by every 401 and 403; requests from an address that used it up are refused.
-        meta_limits: charged to the address by every 429; requests from an address that used it up are refused.
+        rate_limit_window_seconds: the window of `rate_limit_requests`, in seconds.
+        auth_failures: limits charged to the address by every 401 and 403; requests from an address that used it up are refused.
+        meta_limits: limits charged to the address by every 429; requests from an address that used it up are refused.
         exempt_paths: exact paths, or prefixes ending in ``*``, that default and application limits pass over.
-        exempt_networks: addresses and networks that nothing is limited for.
+        exempt_networks: addresses and networks that nothing is limited for; ``private`` stands for private ones.
         trusted_proxies: ``"none"``, ``"private"``, a number of hops, or networks.
         forwarded_header: ``x-forwarded-for`` or ``forwarded``.
         ipv6_prefix: how many bits of an IPv6 address are one client.
-        on_redis_failure: ``allow``, ``deny`` or ``local``; None leaves it to each policy.
-        store_timeout: seconds a request waits for the store at most.
+        on_redis_failure: ``allow``, ``deny`` or ``local`` for limits that do not say it themselves; None is ``local`` for those
+            with `count`, ``allow`` for the others.
+        store_timeout: seconds a request waits for the store at most, connecting included.
         store_connections: connections to the store: at once in blocking code, per event loop at most four.
         max_buckets: buckets the memory store keeps apart.
         workers: processes that share a quota when the store is down; None counts those that are alive, WEB_CONCURRENCY at least.
@@ -98,7 +53,7 @@ class LockWatchConfig:
         issuers: third parties whose access tokens are believed, each an `Issuer`.
         load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
         audit: an `AsyncEngine` of SQLAlchemy: the audit log goes into its database.
-        audit_database_url: the same, as a URL: ``postgresql+asyncpg://...`` or ``sqlite+aiosqlite:///audit.db``.
+        audit_database_url: where the audit log goes, as a URL: ``postgresql+asyncpg://...`` or ``sqlite+aiosqlite:///audit.db``.
         audit_sinks: where the audit log goes besides: URLs, ``stdout:``, functions that take a list of entries.
         audit_migrate: make or change the tables of the audit log when they are missing or old.
         audit_redact: more words that name secrets in query strings and details, besides ``password``, ``token``, ``key`` and so on.
@@ -107,6 +62,10 @@ class LockWatchConfig:
         audit_exempt_paths: exact paths, or prefixes ending in ``*``, whose requests leave no row.
         audit_synchronous: ``normal``, or ``full``: what is in the spool survives a power cut too.
         audit_spool_megabytes: how much of what no sink has taken yet is kept on the disk, for each process.
+        audit_checkpoints: a file that signed checkpoints of the audit log are added to, on a schedule and at the end.
+        audit_checkpoint_key: the file of the key that signs them, an Ed25519 private key in PEM.
+        audit_checkpoint_origin: name of the log, in every checkpoint.
+        audit_checkpoint_seconds: how long between two checkpoints of one process.
         on_audit_failure: ``allow``, or ``deny``: requests are refused with 503 while events cannot be kept.
         token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
         token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
@@ -115,7 +74,7 @@ class LockWatchConfig:
         bans: whether anybody may be banned; on with `anomaly`.
         burst_threshold: the same as `AnomalyConfig(burst_threshold=...)`; 0 is off.
         burst_window_seconds: the same as `AnomalyConfig(burst_window_seconds=...)`.
-        anomaly_window: another name for it.
+        anomaly_window: another name for `burst_window_seconds`.
         webhook_urls: who is alerted: URLs that signed webhooks are sent to.
         webhook_secrets: what they are signed with, ``whsec_...``; each signs, so that they can be replaced one by one.
         slack_urls: incoming webhooks of Slack, which are alerted too.
@@ -166,6 +125,10 @@ class LockWatchConfig:
     audit_exempt_paths: str | tuple[str, ...] = ()
     audit_synchronous: str = "normal"
     audit_spool_megabytes: int = 256
+    audit_checkpoints: str | os.PathLike[str] | None = None
+    audit_checkpoint_key: str | os.PathLike[str] | None = None
+    audit_checkpoint_origin: str = "lockwatch/audit"
+    audit_checkpoint_seconds: float = 300
     on_audit_failure: str = "allow"
     anomaly: Any = None
     bans: bool = False
@@ -185,21 +148,15 @@ class LockWatchConfig:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in (*_TUPLES, "trusted_proxies", *_AUDITED):
+        for name in (*TUPLES, "trusted_proxies", *AUDITED):
             if isinstance(value := getattr(self, name), list | set):
                 object.__setattr__(self, name, tuple(value))
-        for name in ("exempt_paths", "trusted_origins", *_AUDITED):
+        for name in ("exempt_paths", "trusted_origins", *AUDITED):
             if isinstance(value := getattr(self, name), str):
-                object.__setattr__(self, name, _listed(value))
+                object.__setattr__(self, name, listed(value))
         if self.spool_dir == "none":
             object.__setattr__(self, "spool_dir", None)
-        _check_choices(self)
-        _check_texts(self)
-        for name in ("user", "tenant"):
-            if iscoroutinefunction(getattr(self, name)):
-                raise ConfigurationError(
-                    f"{name} is an async function; it has to be a plain one, like lambda request: request.state.{name}_id"
-                )
+        check(self)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -226,18 +183,18 @@ class LockWatchConfig:
     @property
     def processes(self) -> int:
         """How many processes are said to serve this application."""
-        concurrency = os.environ.get("WEB_CONCURRENCY", "")
-        told = int(concurrency) if concurrency.isascii() and concurrency.isdigit() else 1
-        return self.workers or max(1, told)
+        return self.workers or max(number(os.environ.get("WEB_CONCURRENCY", "")), workers_in(sys.argv))
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> LockWatchConfig:
-        """Settings from keyword options, the rest from the environment.
+    def from_mapping(
+        cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None, bare: Collection[str] = ()
+    ) -> LockWatchConfig:
+        """Settings from keyword options, the rest from the environment; options in `bare` also by their names of lockwatch 0.1.
 
         Raises: ConfigurationError, for an unknown option with the nearest name.
         """
         known = _check_names(options)
-        found, sources = _read(os.environ if environ is None else environ, known - _CODE_ONLY - set(options), bare=False)
+        found, sources = read(os.environ if environ is None else environ, known - CODE_ONLY - set(options), bare)
         sources.update(dict.fromkeys(options, "argument"))
         return cls(**{**found, **options}, sources=sources)
 
@@ -254,9 +211,9 @@ class LockWatchConfig:
                 continue
             plain = name.removesuffix("_file")
             if plain != name and plain in _known():
-                found.setdefault(plain, _convert(plain, _file(str(value), key), key))
+                found.setdefault(plain, convert(plain, file(str(value), key), key))
             else:
-                found[name] = _convert(name, value, key) if isinstance(value, str) else value
+                found[name] = convert(name, value, key) if isinstance(value, str) else value
         return cls.from_mapping({**found, **options})
 
     def replaced(self, options: Mapping[str, Any]) -> LockWatchConfig:
@@ -267,49 +224,9 @@ class LockWatchConfig:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> LockWatchConfig:
         """Settings from the environment alone, the bare names of lockwatch 0.1 (`REDIS_URL`) included."""
-        known = {f.name for f in fields(cls)} - _CODE_ONLY
-        found, sources = _read(os.environ if environ is None else environ, known, bare=True)
+        known = {f.name for f in fields(cls)} - CODE_ONLY
+        found, sources = read(os.environ if environ is None else environ, known, BARE)
         return cls(**found, sources=sources)
-
-
-def _check_choices(config: LockWatchConfig) -> None:
-    for name, choices in _CHOICES.items():
-        value = getattr(config, name)
-        if value not in choices and not (value is None and name in _OPTIONAL):
-            raise ConfigurationError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}")
-    for name, (low, high) in _RANGES.items():
-        value = getattr(config, name)
-        kinds = (int, float) if name in _FLOATS else (int,)
-        fits = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
-        if not fits and not (value is None and name in _OPTIONAL):
-            number = "a number" if name in _FLOATS else "a whole number"
-            raise ConfigurationError(f"{name}={value!r} is not {number} from {low:g} to {high:g}")
-
-
-def _check_texts(config: LockWatchConfig) -> None:
-    for option in ("redis_url", "token_redis_url"):
-        url = getattr(config, option)
-        if url is not None and not (isinstance(url, str) and url.strip()):
-            raise ConfigurationError(f"{option} is empty or no text; leave it out, or set it like 'redis://localhost:6379/0'")
-    for option in ("namespace", "token_namespace"):
-        name = getattr(config, option)
-        if name is None and option == "token_namespace":
-            continue
-        if not isinstance(name, str) or not name or name.strip(":") != name or any(c in name for c in "{} \n"):
-            raise ConfigurationError(
-                f"{option}={name!r} is not text without '{{', '}}' and space, and without ':' at its ends; "
-                "a correct one is 'shop-api'"
-            )
-    if not isinstance(config.allow_private_webhooks, bool):
-        raise ConfigurationError(f"allow_private_webhooks={config.allow_private_webhooks!r} is neither True nor False")
-    for name, path in [(n, p) for n in ("exempt_paths", "audit_exempt_paths") for p in getattr(config, n)]:
-        if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1]:
-            raise ConfigurationError(f"{name}: {path!r} is not a path like '/healthz' or a prefix like '/static/*'")
-    if any(not isinstance(secret, str) or len(secret) < 16 for secret in config.secrets):
-        raise ConfigurationError(
-            "secret_key is not text of at least 16 characters; make one with: "
-            'python -c "import secrets; print(secrets.token_urlsafe(32))"'
-        )
 
 
 def _check_names(options: Mapping[str, Any]) -> frozenset[str]:
@@ -317,60 +234,9 @@ def _check_names(options: Mapping[str, Any]) -> frozenset[str]:
     known = _known()
     for name in options:
         if name not in known:
-            raise ConfigurationError(f"unknown option {name!r}{_nearest(name, known)}")
+            raise ConfigurationError(f"unknown option {name!r}{nearest(name, known)}")
     return known
 
 
 def _known() -> frozenset[str]:
     return frozenset(f.name for f in fields(LockWatchConfig)) - {"sources"}
-
-
-def _read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[dict[str, Any], dict[str, str]]:
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for name in sorted(names):
-        variable = f"LOCKWATCH_{name.upper()}"
-        for candidate in (variable, f"{variable}_FILE", *_ALSO.get(name, ()), _BARE.get(name, "") if bare else ""):
-            if candidate and environ.get(candidate):
-                text = _file(environ[candidate], candidate) if candidate.endswith("_FILE") else environ[candidate]
-                values[name], sources[name] = _convert(name, text, candidate), candidate
-                break
-    return values, sources
-
-
-def _convert(name: str, text: str, variable: str) -> Any:
-    if name in _LISTS:
-        return _listed(text)
-    if name in _BOOLEANS:
-        return _flag(text, variable)
-    if name not in _RANGES:
-        return text
-    try:
-        return float(text) if name in _FLOATS else int(text)
-    except ValueError:
-        raise ConfigurationError(f"{variable}={text[:40]!r} is not a number") from None
-
-
-def _flag(text: str, variable: str) -> bool:
-    try:
-        return _FLAGS[text.strip().lower()]
-    except KeyError:
-        raise ConfigurationError(f"{variable}={text[:40]!r} is neither true nor false") from None
-
-
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _file(path: str, variable: str) -> str:
-    try:
-        return Path(path).read_text("utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(f"{variable} names a file that cannot be read: {path!r} ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{variable} names a file that is no UTF-8 text: {path!r}") from None
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; options are {', '.join(sorted(known))}"

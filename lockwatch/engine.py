@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,12 +14,14 @@ from lockwatch.admission import Admission
 from lockwatch.anomaly.config import AnomalyConfig, alerting, settings_of
 from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
+from lockwatch.clock import Clock
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
 from lockwatch.event import Event
+from lockwatch.health import Health
 from lockwatch.limits import flows
-from lockwatch.limits.declaration import Declaration, Look, Penalty, read_limits
-from lockwatch.limits.grammar import Limit
+from lockwatch.limits.declaration import Declaration
+from lockwatch.limits.standing import application_limits
 from lockwatch.link import Link
 from lockwatch.pump import PERIOD, Consumer, Pump, weakly
 from lockwatch.stream import Stream
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.watcher import Watcher
-    from lockwatch.audit.health import AuditHealth
     from lockwatch.audit.logger import AuditLogger
     from lockwatch.audit.recorder import Recorder
     from lockwatch.identity import Identity
@@ -46,41 +46,6 @@ LEAVING: Final = 5.0
 """Seconds that the end of an application waits for its events at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """The state of lockwatch in this process, as last seen.
-
-    Attributes:
-        status: ``ok`` or ``degraded``.
-        mode: ``enforce``, ``observe`` or ``off``.
-        store: ``memory``, or where the store is.
-        store_ok: whether the store has answered everything for a second.
-        store_error: what the last failure was, empty when there is none.
-        buckets: buckets held in this process's memory.
-        overflowed: how often a full memory store had to share a bucket.
-        warnings: what is wrong with the set-up, and calls the store failed one by one.
-        breaker: ``closed``, ``open`` (the store is not asked) or ``probing``.
-        workers: how many processes share a quota when the store is down.
-        worker: what the thread in the background does: ``idle``, ``running``, or why it cannot run.
-        audit: the audit log of this process; None where there is none.
-        alerts: ``off``, ``ok``, or what keeps alerts from arriving.
-    """
-
-    status: str
-    mode: str
-    store: str
-    store_ok: bool
-    store_error: str
-    buckets: int
-    overflowed: int
-    warnings: tuple[str, ...]
-    breaker: str = "closed"
-    workers: int = 1
-    worker: str = "idle"
-    alerts: str = "off"
-    audit: AuditHealth | None = None
-
-
 class Engine:
     """One application's protections, whatever the framework.
 
@@ -93,10 +58,11 @@ class Engine:
         self.config = config
         self.clients = Clients(trust(config.trusted_proxies), config.forwarded_header, config.ipv6_prefix)
         self.exempt = read_networks(config.exempt_networks, "exempt_networks")
-        self.application = _application_limits(config)
+        self.application = application_limits(config)
         self.defaults = () if config.default_limits is None else (Declaration(config.default_limits),)
         self.warnings: list[str] = []
-        self.link = Link(config, self.warn, blocking=blocking)
+        self.clock = Clock()
+        self.link = Link(config, self.warn, blocking=blocking, time=self.clock)
         self.admission = Admission(config, self.link)
         self.stream: Stream | None = None
         self.consumers: list[Consumer] = []
@@ -104,7 +70,7 @@ class Engine:
         self.identity = self._identity()
         self.anomaly = settings_of(config)
         self.bans = self._bans()
-        self.logins = Logins(self.anomaly, config.ipv6_prefix)
+        self.logins = Logins(self.anomaly, config.ipv6_prefix, self.clock.steady)
         self.alerts = self._alerts()
         self.recorder = self._recording()
         self.watcher = self._watcher()
@@ -202,7 +168,7 @@ class Engine:
             return None
         from lockwatch.identity import Identity
 
-        return Identity(self.config, self.link, tell=self._tell, spools=self._spools())
+        return Identity(self.config, self.link, self.clock.now, tell=self._tell, spools=self._spools())
 
     def _tell(self, event: Event) -> None:
         """Post what became of tokens, with who sent the request in which it did."""
@@ -219,7 +185,7 @@ class Engine:
         from lockwatch.anomaly.bans import Bans
 
         settings = self.anomaly or AnomalyConfig(burst_threshold=0)
-        return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
+        return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt, self.clock.steady)
 
     def _watcher(self) -> Watcher | None:
         """Who watches for attacks, where that is wanted."""
@@ -346,16 +312,3 @@ class Engine:
         self.link.every(0.25, alerts.deliver, "alerts")
         self.listen(alerts.watch)
         return alerts
-
-
-def _application_limits(config: LockWatchConfig) -> tuple[Declaration, ...]:
-    """What stands before every route: the limit on refusals first, because it decides first what a refusal is called."""
-    found: list[Declaration] = []
-    if config.meta_limits is not None:
-        found.append(Penalty(config.meta_limits, name="meta", shared="meta"))
-    if config.auth_failures is not None:
-        found.append(Look(config.auth_failures, name="auth-failures", shared="auth-failures"))
-    limits = () if config.application_limits is None else read_limits(config.application_limits)
-    if config.rate_limit_requests is not None:
-        limits += (Limit(config.rate_limit_requests, config.rate_limit_window_seconds),)
-    return (*found, Declaration(limits, shared="application")) if limits else tuple(found)

@@ -121,7 +121,9 @@ def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
 
 
 def _missing(refusal: RequestRefused) -> str:
-    return "what happens cannot be recorded" if isinstance(refusal, AuditUnavailable) else "rate limits cannot be checked"
+    if isinstance(refusal, AuditUnavailable):
+        return "the audit log cannot be reached"
+    return "rate limits cannot be checked" if refusal.decisions else "what is stored cannot be reached"
 
 
 def _prose(limit: Limit) -> str:

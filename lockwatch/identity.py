@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from lockwatch import native
 from lockwatch.config import LockWatchConfig
-from lockwatch.errors import ConfigurationError, IssuerError, StoreError, TokenError
+from lockwatch.errors import IssuerError, StoreError, TokenError
 from lockwatch.event import Event
 from lockwatch.flow import AsyncStore, Call, Elsewhere, Flow, Store
 from lockwatch.limits.flows import PLAIN, Outcome, Terms, peek
@@ -27,6 +27,7 @@ from lockwatch.tokens.issuers import Issuer
 from lockwatch.tokens.manager import JWTRotationManager
 from lockwatch.tokens.outcomes import Standing
 from lockwatch.tokens.sender import read_origins
+from lockwatch.tokens.settings import read_issuers, read_settings
 from lockwatch.tokens.trust import Trust
 from lockwatch.tokens.verify import Verifier
 from lockwatch.worker import shared
@@ -71,9 +72,9 @@ class Identity:
         tell: Callable[[Event], object] | None = None,
         spools: Directory | None = None,
     ) -> None:
-        self.issuers, settings = _issuers(config.issuers), _settings(config)
+        self.issuers, settings = read_issuers(config.issuers), read_settings(config)
         self.apart = config.token_redis_url is not None
-        self.link = Link(_of_tokens(config), _ignore, meter=link.meter) if self.apart else link
+        self.link = Link(_of_tokens(config), _ignore, meter=link.meter, time=link.time) if self.apart else link
         self.origins = read_origins(config.trusted_origins)
         self.spool = None if settings is None or spools is None else _durable(spools)
         self.manager = None if settings is None else _manager(config, settings, self.link, clock, tell, self.spool)
@@ -280,33 +281,3 @@ def _manager(
         stores=Linked(link),
         spool=spool,
     )
-
-
-def _settings(config: LockWatchConfig) -> JWTConfig | None:
-    """The settings of our own tokens, from `jwt` and its shortcuts."""
-    settings, secret, ttl = config.jwt, config.jwt_secret, config.access_token_ttl
-    if settings is not None and not isinstance(settings, JWTConfig):
-        raise ConfigurationError(f"jwt is no JWTConfig but {type(settings).__name__}; a correct one is JWTConfig(jwt_secret=...)")
-    if settings is None and secret is None:
-        if ttl is not None:
-            raise ConfigurationError("access_token_ttl is set, but nothing signs tokens; set jwt=JWTConfig(...) or jwt_secret too")
-        return None
-    if settings is not None and settings.jwt_secret is not None and secret is not None:
-        raise ConfigurationError("jwt_secret is set twice, as an option and in jwt; keep one")
-    changes: dict[str, Any] = {} if secret is None else {"jwt_secret": secret}
-    if ttl is not None:
-        changes["access_token_ttl_seconds"] = ttl
-    return replace(settings or JWTConfig(**changes), access_token_ttl=None, **changes)
-
-
-def _issuers(issuers: Issuer | Sequence[Issuer]) -> tuple[Issuer, ...]:
-    found = (issuers,) if isinstance(issuers, Issuer) else tuple(issuers)
-    for issuer in found:
-        if not isinstance(issuer, Issuer):
-            raise ConfigurationError(
-                f"issuers: {type(issuer).__name__} is no Issuer; a correct one is "
-                "issuers=[Issuer('https://login.example.com', audience='https://api.example.com')]"
-            )
-    if len({issuer.url for issuer in found}) != len(found):
-        raise ConfigurationError("issuers name one issuer twice; give it all its audiences, like audience=['shop', 'admin']")
-    return found

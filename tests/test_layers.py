@@ -22,8 +22,10 @@ DRIVERS = {
     "time",
 }
 PURE = [
-    "errors.py",
+    "errors",
     "config.py",
+    "options.py",
+    "environment.py",
     "flow.py",
     "event.py",
     "audit/address.py",
@@ -60,7 +62,7 @@ WAITING = {
     ),
 }
 """Modules of a pure folder that read files or the network, or drive flows."""
-STDLIB_ONLY = ["errors.py", "config.py", "flow.py", "event.py"]
+STDLIB_ONLY = ["errors", "config.py", "options.py", "environment.py", "flow.py", "event.py"]
 
 
 def imports(path: Path) -> set[str]:
@@ -111,7 +113,7 @@ def test_only_the_engines_import_a_jose_library() -> None:
 @pytest.mark.parametrize("path", files(*STDLIB_ONLY), ids=lambda p: p.name)
 def test_foundations_import_only_the_standard_library_and_each_other(path: Path) -> None:
     own = {name for name in imports(path) if name.startswith("lockwatch")}
-    assert own <= {"lockwatch.errors", "lockwatch.flow"}
+    assert {name.split(".")[1] for name in own} <= {"errors", "flow", "options", "environment"}
 
 
 def test_only_the_stores_import_redis() -> None:

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lockwatch import guard
 from lockwatch.engine import Engine
 from lockwatch.errors import AuditUnavailable, RequestRefused
+from lockwatch.fastapi import mistakes
 from lockwatch.fastapi.banned import turn_away
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
@@ -115,6 +116,7 @@ class Guard(guard.Guard):
         self._tables = tuple(tables(routes))
         self.by_host = any(isinstance(route, Host) for table in self._tables for route in table)
         for seen in walk(routes, owner=self.app):
+            mistakes.check(seen)
             if not self._guards(seen.holder.app):
                 # A route object that cannot be changed keeps its app: its limits are met by their dependency, or on the way out.
                 with suppress(AttributeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import HTTPConnection, Request
@@ -98,7 +97,7 @@ class Visit(visit.Visit):
 
     def _announce(self, message: Message) -> None:
         """Put the quota headers on the start of a response."""
-        added = quota_headers(self.decisions, self.guard.engine.config.headers, time.time())
+        added = quota_headers(self.decisions, self.guard.engine.config.headers, self.guard.engine.clock.time())
         if self.outer:  # an application mounted in another, each with a LockWatch: the inner one speaks first
             said = {name for name, _ in message.get("headers", ())}
             added = [header for header in added if header[0] not in said]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
-from lockwatch.engine import Engine, Health
+from lockwatch.engine import Engine
+from lockwatch.health import Health
 
 Value: TypeAlias = tuple[tuple[str, ...], float]
 """The values of an instrument's labels, and a number."""

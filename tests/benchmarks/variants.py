@@ -18,14 +18,14 @@ class Variant:
         name: its row in the table.
         environment: a key of `environments.WANTED`.
         app: a module of `apps/`.
-        place: where lockwatch's limit stands: ``none``, ``route`` or ``application``.
+        place: where lockwatch's limit stands: ``none``, ``route`` or ``application``. With ``sqlite`` or ``postgres`` it is on the
+            route, everything else is on too, and that is where the audit log goes.
         limit: amount and unit.
         redis: whether it counts on Redis.
         path: what is requested.
         against: the variant whose requests per second are 1.
         refuses: every measured answer is a 429.
         shows: whether each request shows a token, which ``/token`` gives.
-        audited: whether it writes to PostgreSQL what happens, and looks for bursts.
         remembers: whether tokens that were verified are remembered for a while.
     """
 
@@ -39,13 +39,27 @@ class Variant:
     against: str = BARE
     refuses: bool = False
     shows: bool = False
-    audited: bool = False
     remembers: bool = True
 
     @property
     def counts(self) -> bool:
         """Whether it has a limit whose working can be proven."""
-        return self.app not in ("bare", "noop") and self.place != "none"
+        return self.app not in ("bare", "noop", "flask_bare") and self.place != "none"
+
+    @property
+    def everything(self) -> bool:
+        """Whether all features are on."""
+        return self.place in ("sqlite", "postgres")
+
+    @property
+    def authorizes(self) -> bool:
+        """Whether requests carry a token."""
+        return self.shows or self.everything
+
+    @property
+    def forks(self) -> bool:
+        """Whether the server has a worker of its own: gunicorn, for Flask."""
+        return self.app.startswith("flask_")
 
 
 ALL: Final = (
@@ -64,12 +78,15 @@ ALL: Final = (
     Variant("lockwatch, application_limits, memory, all refused", "ours", "ours", "application", "1/hour", refuses=True),
     Variant("lockwatch, application_limits, Redis, all refused", "ours", "ours", "application", "1/hour", refuses=True, redis=True),
     Variant("lockwatch, limit and token, Redis", "ours", "everything", redis=True, shows=True),
+    Variant("lockwatch, limit and token, none remembered, Redis", "ours", "everything", redis=True, shows=True, remembers=False),
+    Variant("lockwatch, everything, audit to PostgreSQL, Redis", "ours", "everything", "postgres", redis=True),
     Variant(
-        "lockwatch, limit and token, Redis, no token remembered", "ours", "everything", redis=True, shows=True, remembers=False
-    ),
-    Variant("lockwatch, everything on", "ours", "everything", redis=True, shows=True, audited=True),
-    Variant(
-        "lockwatch, everything on, no token remembered", "ours", "everything", redis=True, shows=True, audited=True, remembers=False
+        "lockwatch, everything, no token remembered, audit to PostgreSQL, Redis",
+        "ours",
+        "everything",
+        "postgres",
+        redis=True,
+        remembers=False,
     ),
     Variant("slowapi, memory", "slowapi", "with_slowapi"),
     Variant("slowapi, Redis", "slowapi", "with_slowapi", redis=True),
@@ -80,8 +97,8 @@ ALL: Final = (
 )
 
 
-def chosen(words: tuple[str, ...]) -> tuple[Variant, ...]:
+def chosen(words: tuple[str, ...], listed: tuple[Variant, ...] = ALL) -> tuple[Variant, ...]:
     """The variants whose names contain one of `words` (all when there are none), and what they are compared with."""
-    wanted = [v for v in ALL if not words or any(word.lower() in v.name.lower() for word in words)]
+    wanted = [v for v in listed if not words or any(word.lower() in v.name.lower() for word in words)]
     needed = {v.against for v in wanted} | {v.name for v in wanted}
-    return tuple([v for v in ALL if v.name in needed])
+    return tuple([v for v in listed if v.name in needed])

@@ -4,12 +4,13 @@ import os
 from typing import Any
 
 from fastapi import Depends, FastAPI
+from fastapi.responses import PlainTextResponse
 from settings import LIMIT, REDIS
 
 from lockwatch import Claims, JWTAuth, JWTConfig, LockWatch, RateLimit
 from lockwatch.tokens.trust import Trust
 
-DATABASE = os.environ.get("BENCH_DATABASE")
+DATABASE = os.environ.get("BENCH_AUDIT")
 REMEMBERS = os.environ.get("BENCH_REMEMBERS", "1") == "1"
 
 options: dict[str, Any] = {"secret_key": "benchmark-secret-key-of-32-chars", "jwt": JWTConfig(algorithm="RS256")}
@@ -28,11 +29,10 @@ if not REMEMBERS and identity is not None and identity.manager is not None:
     identity.trust = Trust(identity.manager.verifier, leeway=identity.leeway)
 
 
-@app.get("/token")
-async def token() -> dict[str, str]:
-    """A session of one user."""
-    pair = await lockwatch.tokens.issue_token_pair("ada", {"roles": ["reader"]})
-    return {"access_token": pair.access_token}
+@app.get("/token", response_class=PlainTextResponse)
+async def token() -> str:
+    """An access token of a new session."""
+    return (await lockwatch.tokens.issue_token_pair("ada", {"roles": ["reader"]})).access_token
 
 
 @app.get("/ping", dependencies=[Depends(RateLimit(LIMIT))])
