@@ -7,13 +7,14 @@ in `LockWatchConfig.from_env()` only: another program's variable must not change
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from lockwatch.environment import convert, file, listed, read
+from lockwatch.environment import convert, file, listed, number, read, workers_in
 from lockwatch.errors import ConfigurationError
-from lockwatch.options import AUDITED, CODE_ONLY, TUPLES, check, nearest
+from lockwatch.options import AUDITED, BARE, CODE_ONLY, TUPLES, check, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,10 @@ class LockWatchConfig:
         audit_exempt_paths: exact paths, or prefixes ending in ``*``, whose requests leave no row.
         audit_synchronous: ``normal``, or ``full``: what is in the spool survives a power cut too.
         audit_spool_megabytes: how much of what no sink has taken yet is kept on the disk, for each process.
+        audit_checkpoints: a file that signed checkpoints of the audit log are added to, on a schedule and at the end.
+        audit_checkpoint_key: the file of the key that signs them, an Ed25519 private key in PEM.
+        audit_checkpoint_origin: name of the log, in every checkpoint.
+        audit_checkpoint_seconds: how long between two checkpoints of one process.
         on_audit_failure: ``allow``, or ``deny``: requests are refused with 503 while events cannot be kept.
         token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
         token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
@@ -120,6 +125,10 @@ class LockWatchConfig:
     audit_exempt_paths: str | tuple[str, ...] = ()
     audit_synchronous: str = "normal"
     audit_spool_megabytes: int = 256
+    audit_checkpoints: str | os.PathLike[str] | None = None
+    audit_checkpoint_key: str | os.PathLike[str] | None = None
+    audit_checkpoint_origin: str = "lockwatch/audit"
+    audit_checkpoint_seconds: float = 300
     on_audit_failure: str = "allow"
     anomaly: Any = None
     bans: bool = False
@@ -174,18 +183,18 @@ class LockWatchConfig:
     @property
     def processes(self) -> int:
         """How many processes are said to serve this application."""
-        concurrency = os.environ.get("WEB_CONCURRENCY", "")
-        told = int(concurrency) if concurrency.isascii() and concurrency.isdigit() else 1
-        return self.workers or max(1, told)
+        return self.workers or max(number(os.environ.get("WEB_CONCURRENCY", "")), workers_in(sys.argv))
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> LockWatchConfig:
-        """Settings from keyword options, the rest from the environment.
+    def from_mapping(
+        cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None, bare: Collection[str] = ()
+    ) -> LockWatchConfig:
+        """Settings from keyword options, the rest from the environment; options in `bare` also by their names of lockwatch 0.1.
 
         Raises: ConfigurationError, for an unknown option with the nearest name.
         """
         known = _check_names(options)
-        found, sources = read(os.environ if environ is None else environ, known - CODE_ONLY - set(options), bare=False)
+        found, sources = read(os.environ if environ is None else environ, known - CODE_ONLY - set(options), bare)
         sources.update(dict.fromkeys(options, "argument"))
         return cls(**{**found, **options}, sources=sources)
 
@@ -216,7 +225,7 @@ class LockWatchConfig:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> LockWatchConfig:
         """Settings from the environment alone, the bare names of lockwatch 0.1 (`REDIS_URL`) included."""
         known = {f.name for f in fields(cls)} - CODE_ONLY
-        found, sources = read(os.environ if environ is None else environ, known, bare=True)
+        found, sources = read(os.environ if environ is None else environ, known, BARE)
         return cls(**found, sources=sources)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Operated:
-    """The parts of an application's protection that operators use. In Flask, use their methods that end in ``_sync``.
+    """The parts of an application's protection that operators use.
 
     Attributes:
         engine: of the application.

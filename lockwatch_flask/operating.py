@@ -1,4 +1,7 @@
-"""What operators ask of a running application, in blocking code: who used what, why a request is refused, and to let it through."""
+"""What operators ask of a running application, in blocking code: who used what, why a request is refused, and to let it through.
+
+The components that are handed out wait by themselves: no method of theirs is awaited, with ``_sync`` behind its name or without.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,18 @@ from lockwatch.limits.survey import Usage
 from lockwatch.operated import detector_of, limiter_of, subjects_of
 from lockwatch.overview import Overview
 from lockwatch_flask.login import LoginAttempt
+from lockwatch_flask.plain import plain
 from lockwatch_flask.routes import routes_of
 
 if TYPE_CHECKING:
     from weakref import WeakKeyDictionary
 
+    from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.direct import AnomalyDetector
+    from lockwatch.audit.logger import AuditLogger
     from lockwatch.engine import Engine
     from lockwatch.limits.buckets import Buckets
+    from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
 
 
@@ -38,12 +45,30 @@ class Operated(operated.Operated):
     @property
     def limiter(self) -> RateLimiter:
         """The application limits, to be checked by hand; 100 requests in 60 seconds where there are none."""
-        return limiter_of(self.engine)
+        return plain(limiter_of(self.engine))
+
+    @property
+    def audit(self) -> AuditLogger:
+        """The audit log: `record`, `query`, `flush`. Raises: ConfigurationError, where there is none."""
+        return plain(super().audit)
+
+    @property
+    def tokens(self) -> JWTRotationManager:
+        """Issues, rotates, checks and revokes tokens, on the store and with the keys of the application.
+
+        Raises: ConfigurationError, where `jwt` is not set.
+        """
+        return plain(super().tokens)
+
+    @property
+    def bans(self) -> Bans:
+        """Who is banned: `add`, `lift`, `list`. Raises: ConfigurationError, where nobody may be."""
+        return plain(super().bans)
 
     @property
     def anomaly(self) -> AnomalyDetector:
         """Bursts, to be checked by hand, on the store and with the settings of the current application."""
-        return detector_of(self.engine)
+        return plain(detector_of(self.engine))
 
     def login_failed(self, request: Any, *, username: str | None = None, reason: str = "") -> None:
         """Say that a login failed: limits with ``count="failures"`` charge it whatever the status, and attacks are looked for.

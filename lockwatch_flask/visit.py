@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import g, has_request_context, request
@@ -96,7 +95,7 @@ class Visit(visit.Visit):
         """The headers of a response with the quota headers."""
         if not self.decisions:
             return headers
-        told = quota_headers(self.decisions, self.guard.engine.config.headers, time.time())
+        told = quota_headers(self.decisions, self.guard.engine.config.headers, self.guard.engine.clock.time())
         added = [(_NAMES[name], str(value, "latin-1")) for name, value in told]
         if self.outer:  # an application mounted in another, each with a LockWatch: the inner one speaks first
             said = {name.lower() for name, _ in headers}

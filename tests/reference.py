@@ -70,6 +70,10 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "audit_exempt_paths",
         "audit_synchronous",
         "audit_spool_megabytes",
+        "audit_checkpoints",
+        "audit_checkpoint_key",
+        "audit_checkpoint_origin",
+        "audit_checkpoint_seconds",
         "on_audit_failure",
         "spool_dir",
     ),
@@ -90,6 +94,7 @@ SEE: Final = {
     "bans": "bans.md",
     "webhook_urls": "alerts.md",
     "audit_database_url": "audit.md",
+    "audit_checkpoints": "audit-evidence.md#in-the-application",
     "audit_redact": "audit.md#what-is-not-recorded",
 }
 """Where more is said about an option."""

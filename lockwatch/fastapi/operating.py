@@ -12,7 +12,7 @@ from starlette.responses import Response
 from lockwatch import operated
 from lockwatch.fastapi.guard import Guard
 from lockwatch.fastapi.login import LoginAttempt
-from lockwatch.fastapi.routes import routes_of
+from lockwatch.fastapi.routes import mounted, routes_of
 from lockwatch.keys import visit_of
 from lockwatch.limiter import RateLimiter
 from lockwatch.limits.explanation import Explanation
@@ -90,7 +90,8 @@ class Operated(operated.Operated):
 
     def overview(self) -> Overview:
         """The routes of the application and what they declare."""
-        return Overview(self.engine, [route for guard in self.guards for route in routes_of(guard)])
+        inner = [(prefix, other.overview()) for guard in self.guards for prefix, other in mounted(guard)]
+        return Overview(self.engine, [route for guard in self.guards for route in routes_of(guard)], inner)
 
     async def limits_of(
         self, subject: str | Sequence[str], route: str | None = None, *, tenant: str | None = None

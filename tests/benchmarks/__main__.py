@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     if options.command == "audit":
         from tests.benchmarks import audit
 
-        return _tell(audit.run(options.rows), options.markdown)
+        return _tell(audit.run(*((50_000, 100_000, 3) if options.quick else (options.rows,))), options.markdown)
     if options.here:
         return _tell(checks.run(options.rounds, options.checks), options.markdown)
     return checks.run_elsewhere(arguments, options.python)
@@ -66,6 +66,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     session.add_argument("--checks", type=int, default=1000, help="per contender and round")
     log = commands.add_parser("audit", help="a large audit log on PostgreSQL: writing, asking, forgetting")
     log.add_argument("--rows", type=int, default=1_000_000)
+    log.add_argument("--quick", action="store_true", help="fewer rows and rounds: two minutes")
     for command in (check, requests, flask):
         command.add_argument("--python", default=sys.executable, help="the interpreter to measure")
     for command in (check, requests, flask, token, session, log):
