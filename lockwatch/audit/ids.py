@@ -30,9 +30,3 @@ class Ids:
         raw = (ticks >> 12 << 80 | (ticks & 0xFFF) << 64 | _FIXED | self._bits(62)).to_bytes(16, "big")
         text = raw.hex()
         return ticks * 1000 // _TICKS, f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}", raw
-
-
-def timestamp_of(row_id: str) -> int:
-    """The timestamp that goes with an id, microseconds since 1970. Raises: ValueError."""
-    high, low = int(row_id[:8] + row_id[9:13], 16), int(row_id[15:18], 16)
-    return high * 1000 + low * 1000 // _TICKS

@@ -334,12 +334,18 @@ class Postgres:
 
     def forget(self) -> None:
         """Drop what tests left; it may be stopped or running."""
-        if self._proc.popen.poll() is not None:
+        if self.stopped:
             self.start()
-        until(self._answers)
+        until(self.answers)
         sql(self.url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
 
-    def _answers(self) -> bool:
+    @property
+    def stopped(self) -> bool:
+        """Whether it does not run."""
+        return self._proc.popen.poll() is not None
+
+    def answers(self) -> bool:
+        """Whether it can be asked."""
         try:
             sql(self.url, "SELECT 1")
         except (OSError, asyncpg.PostgresError):
