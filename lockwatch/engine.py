@@ -14,6 +14,7 @@ from lockwatch.admission import Admission
 from lockwatch.anomaly.config import AnomalyConfig, alerting, settings_of
 from lockwatch.anomaly.logins import Logins
 from lockwatch.client import Clients, read_networks, trust
+from lockwatch.clock import Clock
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
 from lockwatch.event import Event
@@ -60,7 +61,8 @@ class Engine:
         self.application = application_limits(config)
         self.defaults = () if config.default_limits is None else (Declaration(config.default_limits),)
         self.warnings: list[str] = []
-        self.link = Link(config, self.warn, blocking=blocking)
+        self.clock = Clock()
+        self.link = Link(config, self.warn, blocking=blocking, time=self.clock)
         self.admission = Admission(config, self.link)
         self.stream: Stream | None = None
         self.consumers: list[Consumer] = []
@@ -68,7 +70,7 @@ class Engine:
         self.identity = self._identity()
         self.anomaly = settings_of(config)
         self.bans = self._bans()
-        self.logins = Logins(self.anomaly, config.ipv6_prefix)
+        self.logins = Logins(self.anomaly, config.ipv6_prefix, self.clock.steady)
         self.alerts = self._alerts()
         self.recorder = self._recording()
         self.watcher = self._watcher()
@@ -166,7 +168,7 @@ class Engine:
             return None
         from lockwatch.identity import Identity
 
-        return Identity(self.config, self.link, tell=self._tell, spools=self._spools())
+        return Identity(self.config, self.link, self.clock.now, tell=self._tell, spools=self._spools())
 
     def _tell(self, event: Event) -> None:
         """Post what became of tokens, with who sent the request in which it did."""
@@ -183,7 +185,7 @@ class Engine:
         from lockwatch.anomaly.bans import Bans
 
         settings = self.anomaly or AnomalyConfig(burst_threshold=0)
-        return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt)
+        return Bans(self.config, settings, self.link, trust(self.config.trusted_proxies), self.exempt, self.clock.steady)
 
     def _watcher(self) -> Watcher | None:
         """Who watches for attacks, where that is wanted."""

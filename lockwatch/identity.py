@@ -74,7 +74,7 @@ class Identity:
     ) -> None:
         self.issuers, settings = read_issuers(config.issuers), read_settings(config)
         self.apart = config.token_redis_url is not None
-        self.link = Link(_of_tokens(config), _ignore, meter=link.meter) if self.apart else link
+        self.link = Link(_of_tokens(config), _ignore, meter=link.meter, time=link.time) if self.apart else link
         self.origins = read_origins(config.trusted_origins)
         self.spool = None if settings is None or spools is None else _durable(spools)
         self.manager = None if settings is None else _manager(config, settings, self.link, clock, tell, self.spool)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from inspect import isawaitable, iscoroutine
 from math import inf
@@ -139,11 +138,10 @@ class RateLimiter:
     def _charges(self, buckets: Buckets, subject: str, cost: int) -> list[Charge]:
         return [Charge(policy, buckets.key(policy, subject), cost) for policy in self._policies]
 
-    @staticmethod
-    def _judged(decisions: tuple[Decision, ...]) -> tuple[bool, RateLimitState]:
+    def _judged(self, decisions: tuple[Decision, ...]) -> tuple[bool, RateLimitState]:
         refusing = [decision for decision in decisions if decision.refuses]
         longest = max(refusing, key=lambda d: inf if d.retry_after is None else d.retry_after, default=None)
-        state = state_of(longest or tightest(decisions), time.time())
+        state = state_of(longest or tightest(decisions), self.engine.clock.time())
         return state.allowed, state
 
 

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from lockwatch import native
+from lockwatch.clock import Clock
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
 from lockwatch.flow import AsyncStore, Call, Flow, Steps, Store, refuse, run, run_async
-from lockwatch.limits.buckets import SCHEMA, Buckets
+from lockwatch.limits.buckets import SCHEMA, Buckets, derive_key
 from lockwatch.metrics.meter import Meter
 from lockwatch.notes import Notes
 from lockwatch.stores.address import ClusterAddress
@@ -45,6 +46,7 @@ class Link:
         works: do things in the background; a command that asks once and ends does not.
         blocking: requests are served by blocking code.
         meter: of another link of the same application.
+        time: of the application, where a test may hold it.
 
     Attributes:
         memory: buckets of this process, for local decisions or for all of them.
@@ -75,8 +77,10 @@ class Link:
         works: bool = True,
         blocking: bool = False,
         meter: Meter | None = None,
+        time: Clock | None = None,
     ) -> None:
-        self.memory = MemoryStore(config.max_buckets)
+        self.time = time or Clock()
+        self.memory = MemoryStore(config.max_buckets, self.time.steady_us)
         self.at_hand = Immediate(self.memory)
         self.named = _buckets(config)
         self.workers = config.processes
@@ -154,7 +158,9 @@ class Link:
 
     def pursue_sync(self, steps: Callable[..., Steps[T]], *args: Any, wait: Wait = refuse) -> T:
         """`pursue` for blocking code; `wait` waits for what functions of the application return, where that is awaitable."""
-        buckets, store = self.ready_sync()
+        buckets, store = self.named, self._blocking
+        if buckets is None or store is None or self.pid != os.getpid():
+            buckets, store = self.ready_sync()
         return run(steps(*args, buckets), store, self.memory, wait)
 
     def async_store(self) -> AsyncStore:
@@ -257,7 +263,7 @@ class Link:
 
             deadline, lanes = self._config.store_timeout, min(4, self._config.store_connections)
             store = AsyncRedisStore(self._address, deadline, lanes=lanes, report=self._reporter(), took=self.meter.called)
-            self._opened = Guarded(store, self.breaker, self._clock)
+            self._opened = Guarded(store, self.breaker, self._clock, self.time)
         return self._opened
 
     def _open_blocking(self) -> Store:
@@ -267,7 +273,7 @@ class Link:
 
         store = RedisStore(self._address, self._config.store_timeout, self._config.store_connections)
         reporting = Reporting(store, self._reporter(), self.meter.called, self._clock)
-        return Ahead(Guarded(reporting, self.breaker, self._clock), self.backlog)
+        return Ahead(Guarded(reporting, self.breaker, self._clock, self.time), self.backlog)
 
     def _reporter(self) -> Report:
         """Tells breaker, notes and meter how a call ended. It does not know the link, which nobody has to close."""
@@ -299,9 +305,18 @@ def _shared_secret(namespace: str) -> Flow[Sequence[int]]:
 
 
 def _buckets(config: LockWatchConfig) -> Buckets | None:
-    if config.secrets:
-        return Buckets(config.namespace, config.secrets[0].encode())
+    if secret := _own_secret(config):
+        return Buckets(config.namespace, secret)
     return Buckets(config.namespace, secrets.token_bytes(32)) if config.in_memory else None
+
+
+def _own_secret(config: LockWatchConfig) -> bytes | None:
+    """The newest secret key, else a key derived from the newest secret of tokens, where that is written down."""
+    if config.secrets:
+        return config.secrets[0].encode()
+    told = config.jwt_secret or getattr(config.jwt, "secrets", ())
+    newest = told[0] if isinstance(told, tuple | list) and told else told
+    return derive_key(newest.encode() if isinstance(newest, str) else newest, "names") if isinstance(newest, str | bytes) else None
 
 
 def _address(config: LockWatchConfig) -> Address:

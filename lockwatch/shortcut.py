@@ -116,7 +116,7 @@ class Shortcut:
     def _write(self, charge: Charge, denial: Denial, now: float, seconds: int) -> Written:
         place = "decision-id"
         refused = RateLimited([aged(denial, charge, now, place)])
-        _, headers, body = problem(refused, self._guard.engine.config.headers, time.time())
+        _, headers, body = problem(refused, self._guard.engine.config.headers, self._guard.engine.clock.time())
         head, _, tail = body.rpartition(place.encode())
         written = Written(denial, seconds, [pair for pair in headers if pair[0] != b"content-length"], head, tail)
         if len(self._written) >= _WRITTEN:

@@ -27,6 +27,16 @@ from lockwatch.stores import wire
 assert b"function scripts.admit" in wire.source()
 """
 
+PROTECTED = """
+from fastapi import Depends, FastAPI
+from lockwatch import JWTAuth, LockWatch
+from lockwatch.testing import isolated
+app = FastAPI()
+LockWatch(app, config=isolated(jwt_secret="a secret of at least 32 characters"))
+@app.get("/me", dependencies=[Depends(JWTAuth())])
+async def me() -> str: return "me"
+"""
+
 
 FLASK = """
 import sys
@@ -122,6 +132,14 @@ def test_an_installed_wheel_has_a_command(python: Path) -> None:
 def test_importing_the_installed_wheel_takes_under_100_ms(python: Path) -> None:
     timed = "import time; t = time.perf_counter(); import lockwatch; print(time.perf_counter() - t)"
     assert any(float(run(python, "-c", timed, cwd=python.parent).stdout) < 0.1 for _ in range(30))
+
+
+def test_an_installed_wheel_is_a_plugin_of_pytest(python: Path, tmp_path: Path) -> None:
+    run(uv(), "pip", "install", "--quiet", "--python", python, "pytest", cwd=tmp_path)
+    (tmp_path / "shop.py").write_text(PROTECTED)
+    done = run(python, "-W", "error", "-m", "pytest", "--lockwatch-app", "shop:app", "-v", cwd=tmp_path)
+    assert "lockwatch-0.2.0" in done.stdout
+    assert "shop:app GET /me refuses hostile tokens PASSED" in done.stdout
 
 
 def test_types_are_seen_by_a_user(python: Path, tmp_path: Path) -> None:

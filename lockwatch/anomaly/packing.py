@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
 from typing import Final
 
 KEY: Final = 8
@@ -92,8 +91,3 @@ def word_of(raw: bytes | bytearray) -> str:
 def bytes_of(word: str) -> bytes:
     """The bytes of such a word. Raises: ValueError."""
     return b"" if word == "-" else urlsafe_b64decode(word + "=" * (-len(word) % 4))
-
-
-def words_of_keys(keys: Iterable[bytes]) -> str:
-    """Keys as one word."""
-    return word_of(b"".join(keys))

@@ -87,7 +87,7 @@ def found_at(text: str | None) -> Found:
     found. Raises: Unusable.
     """
     logging.getLogger("lockwatch").addHandler(_QUIET)
-    application = _given() if text is None else _imported(text)
+    application = _given() if text is None else application_at(text)
     return Found(text or "", application, _lockwatch(application))
 
 
@@ -107,7 +107,8 @@ def overview_of(text: str | None) -> Overview:
         raise Unusable(str(error)) from None
 
 
-def _imported(text: str) -> Any:
+def application_at(text: str) -> Any:
+    """The application at ``module:attribute``, imported as if from the current directory. Raises: Unusable."""
     place = Place.of(text)
     with redirect_stdout(sys.stderr):  # what the application prints is no part of an answer
         return _made(_attribute(_module(place.module), place), place)

@@ -11,10 +11,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from lockwatch import native
+from lockwatch.clock import Clock
 from lockwatch.errors import StoreError, StoreRefused
-from lockwatch.flow import Call, Reply
+from lockwatch.flow import Call, Following, Reply
 
 LEASE: Final = 1.0
+_TIMELESS: Final = frozenset(["secret", "epoch", "reset"])
+"""Scripts whose numbers do not begin with the time."""
 
 
 class Breaker:
@@ -94,12 +97,22 @@ class Breaker:
 
 
 class Guarded:
-    """A store of either colour behind a breaker."""
+    """A store of either colour behind a breaker.
 
-    def __init__(self, store: Any, breaker: Breaker, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        store: answers.
+        breaker: says whether to ask it.
+        clock: seconds; never steps back.
+        held: what scripts are told of the time, where a test says so.
+    """
+
+    def __init__(
+        self, store: Any, breaker: Breaker, clock: Callable[[], float] = time.monotonic, held: Clock | None = None
+    ) -> None:
         self._store = store
         self._breaker = breaker
         self._clock = clock
+        self._held = held or Clock()
 
     @property
     def split(self) -> bool:
@@ -110,6 +123,8 @@ class Guarded:
         """Run one script, or fail at once. Raises: StoreError."""
         if self._breaker.opened_at is not None:
             self._breaker.enter(self._clock())
+        if self._held.told_us:
+            call = told(call, self._held.told_us)
         return self._store.call(call)
 
     async def aclose(self) -> None:
@@ -119,6 +134,13 @@ class Guarded:
     def close(self) -> None:
         """Close idle connections of blocking code."""
         self._store.close()
+
+
+def told(call: Call, now_us: int) -> Call:
+    """A call whose script goes by that time instead of its store's clock. It is the first number of all that have one."""
+    if isinstance(call, Following):
+        return Following.of([told(ahead, now_us) for ahead in call.ahead], told(Call(*call), now_us))
+    return call if call.script in _TIMELESS or not call.args else call._replace(args=(call.args[0] or now_us, *call.args[1:]))
 
 
 class Reporting:

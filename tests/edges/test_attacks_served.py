@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import Depends, FastAPI
 
 from lockwatch import Claims, JWTAuth, JWTConfig, RefreshCookie
-from tests.edges.test_fastapi_tokens import attacks, clocked
+from tests.edges.test_fastapi_tokens import clocked, hostile
 from tests.tokens import forge
 from tests.tokens.forge import NOW, token
 
@@ -96,8 +96,7 @@ async def test_a_good_token_is_let_in_by_header_and_by_cookie(served: dict[str, 
     ("where", "prefix"), [("authorization", b"Bearer "), ("authorization", b"bearer  "), ("cookie", b"__Host-lockwatch-access=")]
 )
 async def test_no_hostile_token_gets_in_over_a_socket(served: dict[str, Served], where: str, prefix: bytes) -> None:
-    good = token(forge.ring().current)
-    table = [row for row in attacks() if row[1].strip() != good]  # white space around a value is HTTP's, not the token's
+    table = [row for row in hostile() if row[1].strip() == row[1]]  # white space around a value is HTTP's, not the token's
     assert len(table) > 200
     found = await asyncio.gather(*[served[algorithm].ask("GET /me", {where: prefix + raw(text)}) for algorithm, text in table])
     wrong = [(status, str(text)[:60]) for (status, _), (_, text) in zip(found, table, strict=True) if status not in (400, 401)]
@@ -106,7 +105,7 @@ async def test_no_hostile_token_gets_in_over_a_socket(served: dict[str, Served],
 
 
 async def test_no_hostile_token_is_refreshed_or_revoked_over_a_socket(served: dict[str, Served]) -> None:
-    table = list(attacks())
+    table = list(hostile())
     bodies = [json.dumps({"refresh_token": text if isinstance(text, str) else repr(text)}).encode() for _, text in table]
     asked = [
         served[algorithm].ask("POST /auth/refresh", {"content-type": b"application/json"}, body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat, load_pem_private_key
 
+from lockwatch.testing.forging import Forge
 from lockwatch.tokens.access import access_verifier
 from lockwatch.tokens.config import JWTConfig
-from lockwatch.tokens.encoding import encode
 from lockwatch.tokens.engine import engine_named
 from lockwatch.tokens.keyfile import new_pem
 from lockwatch.tokens.keys import Key, key_of_pem
@@ -20,6 +19,7 @@ from lockwatch.tokens.ring import KeyRing, ring_of_pem, ring_of_secrets
 from lockwatch.tokens.verify import Verifier
 
 ENGINES = ("python-jose", "pyjwt")
+ALGORITHMS = ("RS256", "ES256", "HS256")
 SECRET = "0123456789abcdef0123456789abcdef"
 NOW = 1_750_000_000
 
@@ -76,6 +76,12 @@ CLAIMS: Mapping[str, Any] = {
 }
 
 
+def forge_of(algorithm: str = "RS256", engine: str = "python-jose") -> Forge:
+    """Writes tokens like those that `verifier` believes."""
+    own = private(pem("a", algorithm)) if algorithm == "RS256" else None
+    return Forge(ring(algorithm, engine).current, CLAIMS, NOW, private=own)
+
+
 def claims(**changes: Any) -> dict[str, Any]:
     """Claims that are accepted, changed; ... takes one away."""
     return {name: value for name, value in {**CLAIMS, **changes}.items() if value is not ...}
@@ -83,13 +89,7 @@ def claims(**changes: Any) -> dict[str, Any]:
 
 def header(key: Key, **changes: Any) -> dict[str, Any]:
     """The header of our tokens, changed; ... takes a member away."""
-    members = {"alg": key.algorithm, "kid": key.kid, "typ": "at+jwt", **changes}
-    return {name: value for name, value in members.items() if value is not ...}
-
-
-def text_of(value: Any) -> bytes:
-    """JSON of a value; bytes are taken as they are."""
-    return value if isinstance(value, bytes) else json.dumps(value).encode()
+    return Forge(key, CLAIMS, NOW).header(**changes)
 
 
 def token(
@@ -100,10 +100,7 @@ def token(
     sign: Callable[[bytes], bytes] | None = None,
 ) -> str:
     """A signed token of whatever header and payload."""
-    head = header(key) if head is None else head
-    body = claims() if body is None else body
-    signing_input = encode(text_of(head)) + b"." + encode(text_of(body))
-    return (signing_input + b"." + encode((sign or key.sign)(signing_input))).decode()
+    return Forge(key, CLAIMS, NOW).token(head, body, sign)
 
 
 @cache
