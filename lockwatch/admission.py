@@ -28,6 +28,7 @@ from lockwatch.settlement import Settlement
 
 T = TypeVar("T")
 NOTHING: Final = Outcome((), ())
+_new: Final[Any] = tuple.__new__
 POLL: Final = 0.4
 """Seconds between two questions for the epoch, while offenders are remembered."""
 
@@ -72,6 +73,15 @@ class Admission:
         prepared = plan.prepare(visit.client.subject, buckets)
         return (yield from self._admitting(prepared.charges, visit, False, prepared.call))
 
+    def deciding_at_once(self, plan: Plan, visit: Visit, buckets: Buckets) -> Outcome:
+        """`deciding`, for a plan that is plain where buckets are in memory: nothing to wait for, and nothing that fails."""
+        prepared = plan.prepare(visit.client.subject, buckets)
+        terms = self._terms()
+        call = flows.call("admit", prepared.charges, terms) if terms.observe else prepared.call
+        outcome = self._in_memory(prepared.charges, terms, call)
+        self._link.meter.decided(outcome.decisions)
+        return outcome
+
     def entering(
         self, plan: Plan, visit: Visit, buckets: Buckets, enter: Callable[[Sequence[Charge], Terms], Flow[tuple[T, Outcome]]]
     ) -> Steps[tuple[T | None, Outcome]]:
@@ -88,7 +98,7 @@ class Admission:
         if known is not None:
             said, outcome = None, known
         else:
-            terms = Terms(self.ids.next(), link.workers, self.mode == "observe", bool(plan.later), link.split)
+            terms = self._terms(bool(plan.later))
             said, outcome = yield from enter(charged, terms)
             if outcome.receipts:
                 self.settlement.hold(outcome.receipts)
@@ -157,21 +167,27 @@ class Admission:
             return NOTHING
         outcome = self._denied(charged) if self.denied.known and self.mode == "enforce" else None
         if outcome is None:
-            link = self._link
-            terms = Terms(self.ids.next(), link.workers, self.mode == "observe", loose, link.split)
+            terms = self._terms(loose)
             call = prepared if prepared is not None and not terms.observe else flows.call("admit", charged, terms)
-            if link.in_memory:  # nothing to wait for, and nothing that fails
-                outcome = flows.outcome(charged, link.memory.call(call), terms)
+            if self._link.in_memory:
+                outcome = self._in_memory(charged, terms, call)
             else:
                 outcome = yield from flows.admit(charged, terms, call)
-            if outcome.receipts:
-                self.settlement.hold(outcome.receipts)
+                if outcome.receipts:
+                    self.settlement.hold(outcome.receipts)
         self._link.meter.decided(outcome.decisions)
         for decision in outcome.decisions:
             if not decision.allowed:
                 self._remember(outcome)
                 yield from self._telling(outcome, visit)
                 break
+        return outcome
+
+    def _in_memory(self, charged: Sequence[Charge], terms: Terms, call: Call) -> Outcome:
+        """Charge what is kept in memory."""
+        outcome = flows.outcome(charged, self._link.memory.call(call), terms)
+        if outcome.receipts:
+            self.settlement.hold(outcome.receipts)
         return outcome
 
     def _telling(self, outcome: Outcome, visit: Visit) -> Steps[None]:
@@ -203,8 +219,10 @@ class Admission:
     def _of_tenant(self, buckets: Buckets, visit: Visit) -> Buckets:
         return buckets.under(str(self._tenant(visit.request))) if self._tenant is not None else buckets
 
-    def _terms(self) -> Terms:
-        return Terms(self.ids.next(), self._link.workers, self.mode == "observe", False, self._link.split)
+    def _terms(self, loose: bool = False) -> Terms:
+        link = self._link
+        terms: Terms = _new(Terms, (self.ids.next(), link.workers, self.mode == "observe", loose, link.split))
+        return terms
 
 
 class Ids:

@@ -2,63 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from importlib import import_module
 from typing import Final
 
 import click
 
 from lockwatch import __version__
+from lockwatch.commands.group import Home, Root
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
-_LATE: Final = {
-    "alerts": "lockwatch.commands.alerts",
-    "audit": "lockwatch.commands.audit",
-    "bans": "lockwatch.commands.bans",
-    "db": "lockwatch.commands.db",
-    "keys": "lockwatch.commands.keys",
-    "limits": "lockwatch.commands.limits",
-    "replay": "lockwatch.commands.replay",
+HOMES: Final = {
+    "alerts": Home("lockwatch.commands.alerts", "Look at alerts, send them again, and try whether they arrive."),
+    "audit": Home("lockwatch.commands.audit", "Search, export, check and prune the audit log."),
+    "bans": Home("lockwatch.commands.bans", "See who is banned, ban somebody, let somebody in again."),
+    "db": Home("lockwatch.commands.db", "Make and change the tables of the audit log."),
+    "doctor": Home("lockwatch.commands.doctor", "Find what is wrong with a set-up, and say what to change."),
+    "keys": Home("lockwatch.commands.keys", "Make and replace the keys that tokens are signed with."),
+    "limits": Home("lockwatch.commands.limits", "Look at the buckets of a subject, forget them, explain a refusal."),
+    "replay": Home("lockwatch.commands.replay", "Say what the detector would have said."),
+    "routes": Home("lockwatch.commands.routes", "List every route with its limits and what it asks of tokens."),
 }
+"""The commands of both command lines, `lockwatch` and `flask lockwatch`."""
+_OWN: Final = {
+    "completion": Home("lockwatch.commands.completion", "Print what makes a shell complete commands, options, routes and limits."),
+}
+COMPLETING: Final = "_LOCKWATCH_COMPLETE"
+"""The variable by which a shell asks for completions."""
 _OF_DEMO: Final = frozenset({"fastapi", "starlette", "pydantic", "uvicorn"})
 
 
-class Late(click.Group):
-    """A group some of whose commands are imported when they are asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands."""
-        return sorted([*super().list_commands(ctx), *_LATE])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command by its name."""
-        if cmd_name not in _LATE:
-            return super().get_command(ctx, cmd_name)
-        try:
-            found: click.Command = getattr(import_module(_LATE[cmd_name]), cmd_name)
-        except ModuleNotFoundError as error:
-            return _without(cmd_name, error)
-        return found
-
-
-def _without(name: str, error: ModuleNotFoundError) -> click.Command:
-    """What stands in the place of a command whose libraries are not installed. Raises: the error, if it is ours."""
-    missing = (error.name or "").partition(".")[0]
-    if missing in ("", "lockwatch"):
-        raise error
-    said = f"needs {missing}: pip install 'lockwatch[all]'"
-
-    @click.command(name, short_help=f"({said})", context_settings={"ignore_unknown_options": True}, add_help_option=False)
-    @click.argument("rest", nargs=-1)
-    def stub(rest: tuple[str, ...]) -> None:
-        raise Unusable(f"lockwatch {name} {said}")
-
-    return stub
-
-
-@click.group(cls=Late)
+@click.group(cls=Root, homes={**HOMES, **_OWN})
 @click.version_option(__version__, prog_name="lockwatch")
 def main() -> None:
     """Security for FastAPI and Flask applications."""
@@ -90,6 +66,13 @@ def demo(redis_url: str | None, port: int, serve: bool, as_json: bool) -> None:
         raise Unusable(str(error)) from None
     sys.exit(0 if held else 1)
 
+
+if COMPLETING in os.environ:
+    from click.shell_completion import add_completion_class
+
+    from lockwatch.commands.shells import Bash
+
+    add_completion_class(Bash, "bash")
 
 if __name__ == "__main__":
     main()

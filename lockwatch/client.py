@@ -160,6 +160,7 @@ class Clients:
 
     def __init__(self, trusted: Trust, header: str = "x-forwarded-for", ipv6_prefix: int = 64) -> None:
         self._trusted = trusted
+        self._trusts = bool(trusted)
         self._header = header.encode()
         self._prefix = ipv6_prefix
         self._peers: dict[str, Client] = {}
@@ -177,7 +178,7 @@ class Clients:
             known = self._remember(peer)
         if known.address is None:
             return known if known.peer or not self._trusted.hops else self._behind(None, headers)
-        if self._trusted and self._trusted.holds(known.address, 0):
+        if self._trusts and self._trusted.holds(known.address, 0):
             return self._behind(known.address, headers)
         return self._watch(known, headers) if peer in self._watched and not rewritten else known
 

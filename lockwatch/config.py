@@ -7,13 +7,14 @@ in `LockWatchConfig.from_env()` only: another program's variable must not change
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from lockwatch.environment import convert, file, listed, read
+from lockwatch.environment import convert, file, listed, number, read, workers_in
 from lockwatch.errors import ConfigurationError
-from lockwatch.options import AUDITED, CODE_ONLY, TUPLES, check, nearest
+from lockwatch.options import AUDITED, BARE, CODE_ONLY, TUPLES, check, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,21 +24,22 @@ class LockWatchConfig:
     Attributes:
         redis_url: where buckets live; None or ``memory://`` keeps them in this process.
         redis: a redis-py client (or a function returning one) instead of a URL.
-        namespace: separates applications that share one store.
+        namespace: separates applications that share one store; no braces and spaces, no colon at either end.
         secret_key: one or several (newest first) of at least 16 characters; subjects in store keys are hashed with it.
-        default_limits: for routes that declare none: one bucket per subject and route.
-        application_limits: one bucket per subject for the whole application.
+        default_limits: limits of routes that declare none: one bucket per subject, route and method.
+        application_limits: limits of the whole application: one bucket per subject.
         rate_limit_requests: with `rate_limit_window_seconds`, the same as an application limit.
-        rate_limit_window_seconds: seconds, 60 by default.
-        auth_failures: charged to the address by every 401 and 403; requests from an address that used it up are refused.
-        meta_limits: charged to the address by every 429; requests from an address that used it up are refused.
+        rate_limit_window_seconds: the window of `rate_limit_requests`, in seconds.
+        auth_failures: limits charged to the address by every 401 and 403; requests from an address that used it up are refused.
+        meta_limits: limits charged to the address by every 429; requests from an address that used it up are refused.
         exempt_paths: exact paths, or prefixes ending in ``*``, that default and application limits pass over.
-        exempt_networks: addresses and networks that nothing is limited for.
+        exempt_networks: addresses and networks that nothing is limited for; ``private`` stands for private ones.
         trusted_proxies: ``"none"``, ``"private"``, a number of hops, or networks.
         forwarded_header: ``x-forwarded-for`` or ``forwarded``.
         ipv6_prefix: how many bits of an IPv6 address are one client.
-        on_redis_failure: ``allow``, ``deny`` or ``local``; None leaves it to each policy.
-        store_timeout: seconds a request waits for the store at most.
+        on_redis_failure: ``allow``, ``deny`` or ``local`` for limits that do not say it themselves; None is ``local`` for those
+            with `count`, ``allow`` for the others.
+        store_timeout: seconds a request waits for the store at most, connecting included.
         store_connections: connections to the store: at once in blocking code, per event loop at most four.
         max_buckets: buckets the memory store keeps apart.
         workers: processes that share a quota when the store is down; None counts those that are alive, WEB_CONCURRENCY at least.
@@ -51,7 +53,7 @@ class LockWatchConfig:
         issuers: third parties whose access tokens are believed, each an `Issuer`.
         load_claims: a function of the subject, asked at every refresh: its claims now, or None if it may not log in any more.
         audit: an `AsyncEngine` of SQLAlchemy: the audit log goes into its database.
-        audit_database_url: the same, as a URL: ``postgresql+asyncpg://...`` or ``sqlite+aiosqlite:///audit.db``.
+        audit_database_url: where the audit log goes, as a URL: ``postgresql+asyncpg://...`` or ``sqlite+aiosqlite:///audit.db``.
         audit_sinks: where the audit log goes besides: URLs, ``stdout:``, functions that take a list of entries.
         audit_migrate: make or change the tables of the audit log when they are missing or old.
         audit_redact: more words that name secrets in query strings and details, besides ``password``, ``token``, ``key`` and so on.
@@ -60,6 +62,10 @@ class LockWatchConfig:
         audit_exempt_paths: exact paths, or prefixes ending in ``*``, whose requests leave no row.
         audit_synchronous: ``normal``, or ``full``: what is in the spool survives a power cut too.
         audit_spool_megabytes: how much of what no sink has taken yet is kept on the disk, for each process.
+        audit_checkpoints: a file that signed checkpoints of the audit log are added to, on a schedule and at the end.
+        audit_checkpoint_key: the file of the key that signs them, an Ed25519 private key in PEM.
+        audit_checkpoint_origin: name of the log, in every checkpoint.
+        audit_checkpoint_seconds: how long between two checkpoints of one process.
         on_audit_failure: ``allow``, or ``deny``: requests are refused with 503 while events cannot be kept.
         token_redis_url: where sessions live, when they need a store of their own; like `redis_url`.
         token_namespace: what `namespace` is to buckets, for sessions; the same, unless applications share their sessions.
@@ -68,7 +74,7 @@ class LockWatchConfig:
         bans: whether anybody may be banned; on with `anomaly`.
         burst_threshold: the same as `AnomalyConfig(burst_threshold=...)`; 0 is off.
         burst_window_seconds: the same as `AnomalyConfig(burst_window_seconds=...)`.
-        anomaly_window: another name for it.
+        anomaly_window: another name for `burst_window_seconds`.
         webhook_urls: who is alerted: URLs that signed webhooks are sent to.
         webhook_secrets: what they are signed with, ``whsec_...``; each signs, so that they can be replaced one by one.
         slack_urls: incoming webhooks of Slack, which are alerted too.
@@ -119,6 +125,10 @@ class LockWatchConfig:
     audit_exempt_paths: str | tuple[str, ...] = ()
     audit_synchronous: str = "normal"
     audit_spool_megabytes: int = 256
+    audit_checkpoints: str | os.PathLike[str] | None = None
+    audit_checkpoint_key: str | os.PathLike[str] | None = None
+    audit_checkpoint_origin: str = "lockwatch/audit"
+    audit_checkpoint_seconds: float = 300
     on_audit_failure: str = "allow"
     anomaly: Any = None
     bans: bool = False
@@ -173,18 +183,18 @@ class LockWatchConfig:
     @property
     def processes(self) -> int:
         """How many processes are said to serve this application."""
-        concurrency = os.environ.get("WEB_CONCURRENCY", "")
-        told = int(concurrency) if concurrency.isascii() and concurrency.isdigit() else 1
-        return self.workers or max(1, told)
+        return self.workers or max(number(os.environ.get("WEB_CONCURRENCY", "")), workers_in(sys.argv))
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> LockWatchConfig:
-        """Settings from keyword options, the rest from the environment.
+    def from_mapping(
+        cls, options: Mapping[str, Any], environ: Mapping[str, str] | None = None, bare: Collection[str] = ()
+    ) -> LockWatchConfig:
+        """Settings from keyword options, the rest from the environment; options in `bare` also by their names of lockwatch 0.1.
 
         Raises: ConfigurationError, for an unknown option with the nearest name.
         """
         known = _check_names(options)
-        found, sources = read(os.environ if environ is None else environ, known - CODE_ONLY - set(options), bare=False)
+        found, sources = read(os.environ if environ is None else environ, known - CODE_ONLY - set(options), bare)
         sources.update(dict.fromkeys(options, "argument"))
         return cls(**{**found, **options}, sources=sources)
 
@@ -215,7 +225,7 @@ class LockWatchConfig:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> LockWatchConfig:
         """Settings from the environment alone, the bare names of lockwatch 0.1 (`REDIS_URL`) included."""
         known = {f.name for f in fields(cls)} - CODE_ONLY
-        found, sources = read(os.environ if environ is None else environ, known, bare=True)
+        found, sources = read(os.environ if environ is None else environ, known, BARE)
         return cls(**found, sources=sources)
 
 

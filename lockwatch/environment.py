@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any, Final
 
 from lockwatch.errors import ConfigurationError
 from lockwatch.options import ALSO, BARE, BOOLEANS, FLAGS, FLOATS, LISTS, RANGES
 
+_SERVERS: Final = frozenset({"uvicorn", "gunicorn", "hypercorn", "granian", "fastapi"})
 
-def read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[dict[str, Any], dict[str, str]]:
-    """Values of the options `names`, and the variable each came from; `bare` reads those without our prefix too.
+
+def read(environ: Mapping[str, str], names: Iterable[str], bare: Collection[str] = ()) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values of the options `names`, and the variable each came from; those in `bare` are found without our prefix too.
 
     Raises: ConfigurationError, naming the variable.
     """
@@ -19,7 +21,7 @@ def read(environ: Mapping[str, str], names: Iterable[str], bare: bool) -> tuple[
     sources: dict[str, str] = {}
     for name in sorted(names):
         variable = f"LOCKWATCH_{name.upper()}"
-        for candidate in (variable, f"{variable}_FILE", *ALSO.get(name, ()), BARE.get(name, "") if bare else ""):
+        for candidate in (variable, f"{variable}_FILE", *ALSO.get(name, ()), BARE.get(name, "") if name in bare else ""):
             if candidate and environ.get(candidate):
                 text = file(environ[candidate], candidate) if candidate.endswith("_FILE") else environ[candidate]
                 values[name], sources[name] = convert(name, text, candidate), candidate
@@ -39,6 +41,26 @@ def convert(name: str, text: str, variable: str) -> Any:
         return float(text) if name in FLOATS else int(text)
     except ValueError:
         raise ConfigurationError(f"{variable}={text[:40]!r} is not a number") from None
+
+
+def number(text: str) -> int:
+    """The whole number that a text is; 1 for any other text."""
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+
+
+def workers_in(arguments: Sequence[str]) -> int:
+    """How many processes the command line of a server asks for: uvicorn hands its own to each of them."""
+    command = PurePath(*PurePath(arguments[0] if arguments else "").parts[-2:])
+    if not _SERVERS.intersection((command.stem, command.parent.name)):
+        return 1
+    found = 1
+    for text, after in zip(arguments[1:], [*arguments[2:], ""], strict=True):
+        option, equals, value = text.partition("=")
+        if option in ("--workers", "-w"):
+            found = number(value if equals else after)
+        elif text.startswith("-w"):
+            found = max(found, number(text[2:]))
+    return found
 
 
 def _flag(text: str, variable: str) -> bool:

@@ -16,7 +16,7 @@ SYSTEM: Final = "system"
 KINDS: Final = (HTTP, WEBSOCKET, AUTH, APP, ADMIN, SYSTEM)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Event:
     """Something that happened. Texts are as they came in: whoever stores or shows them cleans them first.
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from lockwatch.anomaly.config import AnomalyConfig
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine
 from lockwatch.keys import by_ip
 from lockwatch.limits.declaration import Declaration
+
+_INSTEAD: Final = {"redis_url": "redis", "jwt_secret": "jwt"}
+"""Options that `REDIS_URL` and `JWT_SECRET` set here, and what takes the place of each."""
+
+_WINDOWS: Final = frozenset({"burst_window_seconds", "anomaly_window"})
 
 
 def engine_of(options: Mapping[str, Any], burst_threshold: int, blocking: bool) -> Engine:
@@ -25,10 +30,12 @@ def engine_of(options: Mapping[str, Any], burst_threshold: int, blocking: bool) 
     given = {"rate_limit_requests": 100, "rate_limit_window_seconds": 60, "burst_threshold": burst_threshold, **options}
     key, cooldown = given.pop("key_func", by_ip), given.pop("alert_cooldown_seconds", None)
     if not given["burst_threshold"] and given.get("anomaly") is None:
-        del given["burst_threshold"]
+        if not _WINDOWS & given.keys():  # a window without a threshold is as good as none
+            del given["burst_threshold"]
     elif cooldown is not None:
         given["anomaly"] = replace(given.get("anomaly") or AnomalyConfig(), alert_cooldown_seconds=cooldown)
-    engine = Engine(LockWatchConfig.from_mapping(given), blocking=blocking)
+    bare = [name for name, instead in _INSTEAD.items() if given.get(instead) is None]
+    engine = Engine(LockWatchConfig.from_mapping(given, bare=bare), blocking=blocking)
     *others, limit = engine.application
     engine.application = (*others, Declaration(limit.limits, key=key, shared="application"))
     return engine

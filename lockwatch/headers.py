@@ -52,17 +52,16 @@ def _left(decision: Decision) -> bytes:
 
 
 def _told(policies: bytes, left: bytes, binding: Decision, dialect: str, now: float) -> RawHeaders:
-    headers: RawHeaders = []
-    if dialect in ("both", "draft-11"):
-        headers += ((b"ratelimit-policy", policies), (b"ratelimit", left))
-    if dialect in ("both", "x"):
-        wait = binding.reset_after if binding.allowed or binding.shadow else binding.retry_after or binding.reset_after
-        headers += (
-            (b"x-ratelimit-limit", b"%d" % binding.limit.amount),
-            (b"x-ratelimit-remaining", b"%d" % binding.remaining),
-            (b"x-ratelimit-reset", b"%d" % ceil(now + wait)),
-        )
-    return headers
+    draft = [(b"ratelimit-policy", policies), (b"ratelimit", left)] if dialect in ("both", "draft-11") else []
+    if dialect not in ("both", "x"):
+        return draft
+    wait = binding.reset_after if binding.allowed or binding.shadow else binding.retry_after or binding.reset_after
+    return [
+        *draft,
+        (b"x-ratelimit-limit", binding.limit.digits),
+        (b"x-ratelimit-remaining", b"%d" % binding.remaining),
+        (b"x-ratelimit-reset", b"%d" % ceil(now + wait)),
+    ]
 
 
 def retry_after(refusal: RequestRefused) -> int | None:
@@ -122,7 +121,9 @@ def _body(refusal: RequestRefused, wait: int | None) -> dict[str, Any]:
 
 
 def _missing(refusal: RequestRefused) -> str:
-    return "what happens cannot be recorded" if isinstance(refusal, AuditUnavailable) else "rate limits cannot be checked"
+    if isinstance(refusal, AuditUnavailable):
+        return "the audit log cannot be reached"
+    return "rate limits cannot be checked" if refusal.decisions else "what is stored cannot be reached"
 
 
 def _prose(limit: Limit) -> str:

@@ -13,7 +13,7 @@ from lockwatch.clock import Clock
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
 from lockwatch.flow import AsyncStore, Call, Flow, Steps, Store, refuse, run, run_async
-from lockwatch.limits.buckets import SCHEMA, Buckets
+from lockwatch.limits.buckets import SCHEMA, Buckets, derive_key
 from lockwatch.metrics.meter import Meter
 from lockwatch.notes import Notes
 from lockwatch.stores.address import ClusterAddress
@@ -158,7 +158,9 @@ class Link:
 
     def pursue_sync(self, steps: Callable[..., Steps[T]], *args: Any, wait: Wait = refuse) -> T:
         """`pursue` for blocking code; `wait` waits for what functions of the application return, where that is awaitable."""
-        buckets, store = self.ready_sync()
+        buckets, store = self.named, self._blocking
+        if buckets is None or store is None or self.pid != os.getpid():
+            buckets, store = self.ready_sync()
         return run(steps(*args, buckets), store, self.memory, wait)
 
     def async_store(self) -> AsyncStore:
@@ -303,9 +305,18 @@ def _shared_secret(namespace: str) -> Flow[Sequence[int]]:
 
 
 def _buckets(config: LockWatchConfig) -> Buckets | None:
-    if config.secrets:
-        return Buckets(config.namespace, config.secrets[0].encode())
+    if secret := _own_secret(config):
+        return Buckets(config.namespace, secret)
     return Buckets(config.namespace, secrets.token_bytes(32)) if config.in_memory else None
+
+
+def _own_secret(config: LockWatchConfig) -> bytes | None:
+    """The newest secret key, else a key derived from the newest secret of tokens, where that is written down."""
+    if config.secrets:
+        return config.secrets[0].encode()
+    told = config.jwt_secret or getattr(config.jwt, "secrets", ())
+    newest = told[0] if isinstance(told, tuple | list) and told else told
+    return derive_key(newest.encode() if isinstance(newest, str) else newest, "names") if isinstance(newest, str | bytes) else None
 
 
 def _address(config: LockWatchConfig) -> Address:

@@ -16,7 +16,9 @@ BARE: Final = {"redis_url": "REDIS_URL", "jwt_secret": "JWT_SECRET"}
 ALSO: Final = {"audit_database_url": ("LOCKWATCH_DATABASE_URL", "LOCKWATCH_DATABASE_URL_FILE")}
 BURSTS: Final = ("burst_threshold", "burst_window_seconds", "anomaly_window")
 OPTIONAL: Final = frozenset({"on_redis_failure", "workers", "rate_limit_requests", "access_token_ttl", *BURSTS})
-FLOATS: Final = frozenset({"store_timeout", "rate_limit_window_seconds", "access_token_ttl", *BURSTS[1:]})
+FLOATS: Final = frozenset(
+    {"store_timeout", "rate_limit_window_seconds", "access_token_ttl", "audit_checkpoint_seconds", *BURSTS[1:]}
+)
 CODE_ONLY: Final = frozenset(
     {"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts", "audit", "sources"}
 )
@@ -52,6 +54,7 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "rate_limit_window_seconds": (0.001, 10 * 360 * 86_400),
     "access_token_ttl": (1, 30 * 86_400),
     "audit_spool_megabytes": (1, 2**20),
+    "audit_checkpoint_seconds": (0.05, 86_400),
     "burst_threshold": (0, 10_000),
     "burst_window_seconds": (0.1, 86_400),
     "anomaly_window": (0.1, 86_400),

@@ -29,15 +29,17 @@ class Overview:
     Args:
         engine: whose settings count.
         routes: every method of every route.
+        inner: applications inside that have a `LockWatch` of their own, each by the template it is mounted at.
 
     Attributes:
         link: where the buckets are; a command puts one of its own in this place.
     """
 
-    def __init__(self, engine: Engine, routes: Iterable[Route]) -> None:
+    def __init__(self, engine: Engine, routes: Iterable[Route], inner: Iterable[tuple[str, Overview]] = ()) -> None:
         self.engine = engine
         self.link = engine.link
         self.routes = tuple(routes)
+        self.inner = tuple(inner)
 
     def usage(self, buckets: Buckets, subjects: Sequence[str], route: str | None = None) -> Flow[tuple[Usage, ...]]:
         """What `subjects` have used of every policy that can count them. Raises: ConfigurationError, StoreError."""

@@ -147,8 +147,12 @@ class DurableRevocations:
 
 def _opened(claim: Claim) -> Database:
     file = Database(claim, MOST)
-    with file.writing() as connection:
-        connection.execute(_SCHEMA)
+    try:
+        with file.writing() as connection:
+            connection.execute(_SCHEMA)
+    except SpoolError:
+        file.connection.close()
+        raise
     return file
 
 

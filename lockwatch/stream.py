@@ -45,6 +45,7 @@ class Stream:
 
     Attributes:
         blocked: why events cannot be kept now; empty when they can.
+        leaves_out: whether an event would have left no record anyway; it is not counted where there is no room for it.
     """
 
     blocked: str
@@ -52,6 +53,7 @@ class Stream:
     def __init__(self, begin: Callable[[], None] = lambda: None, capacity: Mapping[str, int] = CAPACITY) -> None:
         self._begin = begin
         self._capacity = capacity
+        self.leaves_out: Callable[[Event | Late], bool] = lambda item: False
         self.forked()
         native.tell_of_forks(self)
 
@@ -70,7 +72,8 @@ class Stream:
         """Hand over an event. Never waits and never raises; what there is no room for is counted."""
         queue, most = self._room.get(item.kind, self._other)
         if len(queue) >= most:
-            self.lose(item.kind, FULL)
+            if not self.leaves_out(item):
+                self.lose(item.kind, FULL)
             return
         queue.append(item)
         if self._resting:

@@ -10,12 +10,16 @@ from typing import Any
 
 import click
 
-from lockwatch.cli import Late
+from lockwatch.cli import HOMES
 from lockwatch.commands.application import GIVEN
+from lockwatch.commands.group import Root
 
 
-class Group(Late):
+class Group(Root):
     """The commands that are about applications, databases and keys."""
+
+    prefix = "flask lockwatch"
+    names = False
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run one of them. Those that take ``--app`` do without it here."""
@@ -25,6 +29,6 @@ class Group(Late):
         return super().invoke(ctx)
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, homes=HOMES)
 def group() -> None:
     """Look after limits, tokens, bans and the audit log."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app, g, has_request_context, request
+from flask import current_app, g, request
 
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import Plan, make_plan
@@ -23,11 +23,13 @@ _alone: weakref.WeakKeyDictionary[Any, Guard] = weakref.WeakKeyDictionary()
 
 def enforce(owner: LockWatch, declaration: Declaration) -> None:
     """Enforce a limit unless that was done. Raises: RateLimited, StoreUnavailable."""
-    if not has_request_context():
+    try:
+        environ = request._get_current_object().environ  # type: ignore[attr-defined]  # once: a proxy looks for it each time
+    except RuntimeError:
         return  # nobody sent anything
-    visit = _visit(owner)
+    visit = visit_in(environ) or _visit(owner)
     plan = visit.plan
-    if (plan is not None and plan.settles(declaration)) or declaration in visit.passed or is_preflight(request.environ):
+    if (plan is not None and plan.settles(declaration)) or declaration in visit.passed or is_preflight(environ):
         return
     visit.passed += (declaration,)
     plan = _plan(visit, declaration)

@@ -31,29 +31,36 @@ class Entrance:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        guard = self.guard
+        guard, banned = self.guard, None
         if not guard.placed:
             guard.place()
-        visit = None if guard.doorkeeper is None else Visit(guard, environ)
-        banned = None if visit is None or guard.doorkeeper is None else guard.doorkeeper.turned_away(visit)
+        if guard.doorkeeper is not None:
+            visit = Visit(guard, environ)
+            banned = guard.doorkeeper.turned_away(visit)
         if banned is None and guard.admission.denied.known and (known := self._known(environ)) is not None:
             headers, body = known
             start_response(status_line(429), headers)
             return [body]
-        visit = visit or Visit(guard, environ)
+        if guard.doorkeeper is None:
+            visit = Visit(guard, environ)
         if guard.admission.mode == "off" or banned is not None:
             visit.plan, visit.banned = EXEMPT, banned
         stream = guard.engine.stream
-        doorman = Doorman(visit, environ, start_response, None if stream is None else Witness(stream, visit, environ))
-        before = CURRENT.set(visit) if stream is not None and guard.engine.identity is not None else None
+        if stream is None:
+            return self._serve(environ, Doorman(visit, environ, start_response, None))
+        before = CURRENT.set(visit) if guard.engine.identity is not None else None
+        try:
+            return self._serve(environ, Doorman(visit, environ, start_response, Witness(stream, visit, environ)))
+        finally:
+            if before is not None:
+                CURRENT.reset(before)
+
+    def _serve(self, environ: Environ, doorman: Doorman) -> Iterable[bytes]:
         try:
             return doorman.body(self.app(environ, doorman.start))
         except BaseException as error:
             doorman.end(error)
             raise
-        finally:
-            if before is not None:
-                CURRENT.reset(before)
 
     def _known(self, environ: Environ) -> tuple[Headers, bytes] | None:
         """The refusal of a known offender, where nobody has to add anything to it."""
@@ -115,6 +122,12 @@ class Doorman:
         self._visit.end()
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do until the response is closed: nobody counts its parts, and nothing is open."""
+        visit = self._visit
+        return self.witness is None and self._refusal is None and visit.status is not None and not visit.receipts
+
+    @property
     def refusal(self) -> bytes | None:
         """What is sent instead of the application's body."""
         return b"" if self._refusal and self._environ["REQUEST_METHOD"] == "HEAD" else self._refusal
@@ -138,25 +151,10 @@ class Ending:
 
     def __init__(self, body: Iterable[bytes], doorman: Doorman) -> None:
         self._body = body
-        self._parts = iter(body)
         self._doorman = doorman
-        self._replaced = False
 
     def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        """The next part."""
-        doorman = self._doorman
-        part = self._part(doorman)
-        if part is None:
-            if doorman.witness is not None:
-                doorman.witness.complete = True
-            doorman.end()
-            raise StopIteration
-        if doorman.witness is not None and doorman.witness.sent is not None:
-            doorman.witness.sent += len(part)
-        return part
+        return iter(self._body) if self._doorman.idle else self._parts(self._doorman)
 
     def close(self) -> None:
         """The response has been sent, or the client has gone."""
@@ -167,19 +165,28 @@ class Ending:
         finally:
             self._doorman.end()
 
-    def _part(self, doorman: Doorman) -> bytes | None:
-        """The next part of what is sent, None when that was all. An application may start its response only now."""
-        part: bytes | None = None
-        if doorman.refusal is None:
-            try:
-                part = next(self._parts, None)
-            except BaseException as error:
-                doorman.end(error)
-                raise
-        if doorman.refusal is None:
-            return part
-        part, self._replaced = None if self._replaced else doorman.refusal, True
-        return part
+    def _parts(self, doorman: Doorman) -> Iterator[bytes]:
+        """What is sent. An application may start its response only when its first part is asked for."""
+        witness = doorman.witness
+        try:
+            for part in self._body if doorman.refusal is None else ():
+                if doorman.refusal is not None:
+                    break
+                if witness is not None and witness.sent is not None:
+                    witness.sent += len(part)
+                yield part
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            doorman.end(error)
+            raise
+        if doorman.refusal is not None:
+            if witness is not None and witness.sent is not None:
+                witness.sent += len(doorman.refusal)
+            yield doorman.refusal
+        if witness is not None:
+            witness.complete = True
+        doorman.end()
 
 
 def entry_of(environ: Environ) -> tuple[str, str, str]:

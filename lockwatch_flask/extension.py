@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction, isfunction
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack, overload
 from weakref import WeakKeyDictionary
 
 from flask import Blueprint, Flask, current_app, has_app_context
@@ -19,8 +19,9 @@ from lockwatch.errors import ConfigurationError
 from lockwatch.event import ADMIN
 from lockwatch.health import Health
 from lockwatch.limits.decision import Decision, tightest
-from lockwatch.limits.declaration import Declaration, Limits
+from lockwatch.limits.declaration import Declaration, Limits, Options
 from lockwatch.limits.policy import Charge
+from lockwatch.tokens import requirement
 from lockwatch.tokens.requirement import Requirement
 from lockwatch_flask import marks
 from lockwatch_flask.enforcing import enforce, inspect
@@ -57,6 +58,11 @@ class LockWatch(Operated):
 
     def init_app(self, app: Flask) -> None:
         """Install into an application, before its first request. Raises: ConfigurationError."""
+        if not isinstance(app, Flask):
+            raise ConfigurationError(
+                f"this LockWatch protects an application of Flask, not {type(app).__name__}; "
+                "for one of FastAPI or Starlette: from lockwatch import LockWatch"
+            )
         if "lockwatch" in app.extensions:
             raise ConfigurationError("this application has a LockWatch already; call init_app once per application")
         if app._got_first_request:
@@ -69,7 +75,7 @@ class LockWatch(Operated):
         ensure_handled(app)
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Engine:  # type: ignore[override]  # which one depends on the current application
         """The engine of the current application; without one, of the only one there is. Raises: ConfigurationError."""
         if has_app_context() and (found := self._engines.get(current_app._get_current_object())) is not None:  # type: ignore[attr-defined]
             return found
@@ -87,7 +93,7 @@ class LockWatch(Operated):
         found = self._engines.get(app)
         return self._engines.setdefault(app, Engine(self._settings(app), blocking=True)) if found is None else found
 
-    def limit(self, limits: Any, **options: Any) -> Callable[[F], F]:
+    def limit(self, limits: Any, **options: Unpack[Options]) -> Callable[[F], F]:
         """Limit a view, a method or a class of views, or a blueprint: ``@lockwatch.limit("10/min")``.
 
         Stands above or below the route decorator. On a function that is no view, it is enforced when that runs. The options are
@@ -110,14 +116,19 @@ class LockWatch(Operated):
         mark(holder, marks.EXEMPT, True)
         return holder
 
-    def jwt_required(self, **options: Any) -> Callable[[F], F]:
+    @overload
+    def jwt_required(self, holder: F, /) -> F: ...
+    @overload
+    def jwt_required(self, /, **options: Unpack[requirement.Options]) -> Callable[[F], F]: ...
+    def jwt_required(self, holder: Any = None, /, **options: Any) -> Any:
         """Require an access token on a view, a class of views or a blueprint. The options are those of `Requirement`.
 
         It is checked before the body is read, in the same store call as the limits of the route. `current_claims` and
-        `g.jwt_claims` are what it says.
+        `g.jwt_claims` are what it says. Without options, the parentheses may be left out.
         """
-        requirement = Requirement(**options)
-        return self._declaring(marks.ACCESS, requirement, lambda: inspect(self, requirement))
+        asked = Requirement(**options)
+        required = self._declaring(marks.ACCESS, asked, lambda: inspect(self, asked))
+        return required if holder is None else required(holder)
 
     def take(self, name: str, subject: str, limits: Limits, cost: int = 1) -> Decision:
         """Charge `limits` for `subject` anywhere; the decision that refuses, else the one with the least left.
@@ -172,7 +183,9 @@ class LockWatch(Operated):
         return list(charges_of(engine.config, engine.link.buckets_sync(), name, subject, limits, cost))
 
     def _declaring(self, name: str, declared: object, act: Callable[[], None]) -> Callable[[F], F]:
-        def declaring(holder: Any) -> Any:
+        def declaring(holder: Any = None) -> Any:
+            if holder is None:  # it became the view itself
+                raise ConfigurationError("a view has @lockwatch.limit without a limit; write @lockwatch.limit('10/minute')")
             if not isfunction(holder) and not isinstance(holder, type | Blueprint):
                 raise ConfigurationError(
                     f"{holder!r} is no view, no class of views and no blueprint; decorate the function or the blueprint"

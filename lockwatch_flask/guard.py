@@ -10,10 +10,9 @@ import atexit
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from flask import Flask, current_app, g, got_request_exception, request
+from flask import Flask, Request, g, got_request_exception, request
 
 from lockwatch import native
 from lockwatch.engine import Engine
@@ -26,6 +25,24 @@ from lockwatch_flask.blocking import Blocking
 from lockwatch_flask.entrance import Environ, entry_of, is_preflight
 from lockwatch_flask.refusal import own_answers
 from lockwatch_flask.visit import Visit, visit_in
+
+
+class Met(NamedTuple):
+    """What applies to the requests that match a rule.
+
+    Attributes:
+        plan: what is decided.
+        asks: whether deciding it runs functions of the application, or looks at what they note.
+        template: of the rule.
+        rule: that they match; None for those that match none.
+        view: that it leads to.
+    """
+
+    plan: Plan
+    asks: bool
+    template: str
+    rule: Any
+    view: Callable[..., Any] | None
 
 
 class Guard(Blocking):
@@ -41,7 +58,8 @@ class Guard(Blocking):
         self.shortcut = Shortcut(self)
         self.placed = self.own_answer = False
         self._app = weakref.ref(app)
-        self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._met: dict[tuple[int, str, bool], Met] = {}
+        self._alone = False
         self._lock = native.lock()
 
     @property
@@ -57,9 +75,10 @@ class Guard(Blocking):
             if self.placed:
                 return
             app = self.app
-            app.before_request_funcs.setdefault(None, []).insert(0, self._first)
-            for name in (None, *app.blueprints):
-                app.before_request_funcs.setdefault(name, []).append(partial(self._last, name))
+            self._alone = not any(app.before_request_funcs.values())
+            app.before_request_funcs.setdefault(None, []).insert(0, _plain(self._first))
+            for name in () if self._alone else (None, *app.blueprints):
+                app.before_request_funcs.setdefault(name, []).append(_plain(self._last, name))
             self.own_answer = own_answers(app)
             got_request_exception.connect(self._failed, app)
             self.engine.open_sync()
@@ -67,18 +86,19 @@ class Guard(Blocking):
             atexit.register(_finish, weakref.ref(self.engine))
             self.placed = True
 
-    def plan_of(self, environ: Environ) -> Plan:
-        """What applies to the request that Flask works on."""
-        rule, method = request.url_rule, self.method_of(environ)
+    def meeting(self, current: Request, environ: Environ) -> Met:
+        """What applies to a request, after routing."""
+        rule, method = current.url_rule, self.method_of(environ)
         exempt = self.exempts and self.is_exempt_path(environ.get("PATH_INFO") or "/")
-        view = None if rule is None else current_app.view_functions.get(rule.endpoint)
-        key = (method, exempt) if rule is None else (rule.rule, rule.host, rule.subdomain, rule.endpoint, view, method, exempt)
-        found = self._plans.get(key)
-        if found is None:
+        view = None if rule is None else self.app.view_functions.get(rule.endpoint)
+        key = (id(rule), method, exempt)
+        found = self._met.get(key)
+        if found is None or found.rule is not rule or found.view is not view:
             automatic = method == "OPTIONS" and getattr(rule, "provide_automatic_options", False)
-            blueprints = () if automatic else request.blueprints
-            found = self.plan(None if automatic else view, blueprints, method, template_of(rule), exempt)
-            self._plans[key] = found
+            template = template_of(rule)
+            blueprints = () if automatic else current.blueprints
+            plan = self.plan(None if automatic else view, blueprints, method, template, exempt)
+            found = self._met[key] = Met(plan, asks_application(plan, self.engine), template, rule, view)
         return found
 
     def plan(self, view: Callable[..., Any] | None, blueprints: Sequence[str], method: str, template: str, exempt: bool) -> Plan:
@@ -89,20 +109,22 @@ class Guard(Blocking):
 
     def _first(self) -> None:
         """Before every function of the application's. Raises: RequestRefused, TokenError."""
-        environ = request.environ
+        current = request._get_current_object()  # type: ignore[attr-defined]  # once: a proxy looks for it each time
+        environ = current.environ
         visit = visit_in(environ)
         if visit is None or visit.guard is not self:
             return
         g.lockwatch = visit
+        met = self.meeting(current, environ)
         if visit.banned is None:
-            visit.template = template_of(request.url_rule)
+            visit.template = met.template
         self._turn_away(visit)
         if is_preflight(environ):
             return
-        plan = self.plan_of(environ)
+        plan = met.plan
         if visit.plan is not None:  # mode off, which speaks of limits, never of tokens
             plan = replace(visit.plan, access=plan.access)
-        if asks_application(plan, self.engine):
+        if met.asks and not self._alone:
             visit.waiting = plan
         else:
             self._enforce(visit, plan)
@@ -149,6 +171,15 @@ def _finish(engine: Callable[[], Engine | None]) -> None:
     found = engine()
     if found is not None:
         found.close()
+
+
+def _plain(act: Callable[..., None], *args: Any) -> Callable[[], None]:
+    """A plain function, which Flask asks less about than a method or a partial whether it is async."""
+
+    def acting() -> None:
+        act(*args)
+
+    return acting
 
 
 def template_of(rule: Any) -> str:

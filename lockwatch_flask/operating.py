@@ -1,4 +1,7 @@
-"""What operators ask of a running application, in blocking code: who used what, why a request is refused, and to let it through."""
+"""What operators ask of a running application, in blocking code: who used what, why a request is refused, and to let it through.
+
+The components that are handed out wait by themselves: no method of theirs is awaited, with ``_sync`` behind its name or without.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, current_app
 
-from lockwatch.engine import Engine
-from lockwatch.errors import ConfigurationError
-from lockwatch.event import ADMIN
+from lockwatch import operated
 from lockwatch.keys import visit_of
-from lockwatch.limiter import RateLimitConfig, RateLimiter
+from lockwatch.limiter import RateLimiter
 from lockwatch.limits.explanation import Explanation
 from lockwatch.limits.survey import Usage
+from lockwatch.operated import detector_of, limiter_of, subjects_of
 from lockwatch.overview import Overview
-from lockwatch.tokens.access_cookie import drop, session_of
 from lockwatch_flask.login import LoginAttempt
+from lockwatch_flask.plain import plain
 from lockwatch_flask.routes import routes_of
 
 if TYPE_CHECKING:
     from weakref import WeakKeyDictionary
 
-    from lockwatch.alerts.dispatch import Alerts
     from lockwatch.anomaly.bans import Bans
     from lockwatch.anomaly.direct import AnomalyDetector
     from lockwatch.audit.logger import AuditLogger
+    from lockwatch.engine import Engine
     from lockwatch.limits.buckets import Buckets
     from lockwatch.tokens.manager import JWTRotationManager
     from lockwatch.tokens.pair import TokenPair
 
 
-class Operated:
+class Operated(operated.Operated):
     """The part of `LockWatch` that operators use, from code or through ``flask lockwatch limits``.
 
     A *subject* is ``ip:203.0.113.7``, ``user:alice``, ``key:...`` or ``custom:...`` (what a key function of yours returns), or a
@@ -41,51 +43,32 @@ class Operated:
     _engines: WeakKeyDictionary[Flask, Engine]
 
     @property
-    def engine(self) -> Engine:
-        """The engine of the current application."""
-        raise NotImplementedError
-
-    @property
     def limiter(self) -> RateLimiter:
         """The application limits, to be checked by hand; 100 requests in 60 seconds where there are none."""
-        engine = self.engine
-        return RateLimiter(config=RateLimitConfig(on_store_error=engine.config.on_redis_failure or "allow"), engine=engine)
+        return plain(limiter_of(self.engine))
 
     @property
     def audit(self) -> AuditLogger:
-        """The audit log of the current application: in Flask, use the methods that end in ``_sync``.
-
-        Raises: ConfigurationError, where there is none.
-        """
-        return self.engine.audit
+        """The audit log: `record`, `query`, `flush`. Raises: ConfigurationError, where there is none."""
+        return plain(super().audit)
 
     @property
     def tokens(self) -> JWTRotationManager:
-        """Issues, rotates, checks and revokes tokens, on the store and with the keys of the current application. In Flask, use the
-        methods that end in ``_sync``.
+        """Issues, rotates, checks and revokes tokens, on the store and with the keys of the application.
 
         Raises: ConfigurationError, where `jwt` is not set.
         """
-        identity = self.engine.identity
-        if identity is None or identity.manager is None:
-            raise ConfigurationError("no tokens are issued here; set jwt, like LockWatch(app, jwt=JWTConfig(jwt_secret=...))")
-        return identity.manager
+        return plain(super().tokens)
+
+    @property
+    def bans(self) -> Bans:
+        """Who is banned: `add`, `lift`, `list`. Raises: ConfigurationError, where nobody may be."""
+        return plain(super().bans)
 
     @property
     def anomaly(self) -> AnomalyDetector:
         """Bursts, to be checked by hand, on the store and with the settings of the current application."""
-        from lockwatch.anomaly.direct import AnomalyDetector
-
-        return AnomalyDetector(config=self.engine.anomaly, engine=self.engine)
-
-    @property
-    def bans(self) -> Bans:
-        """Who is banned: in Flask, use the methods that end in ``_sync``. Raises: ConfigurationError, where nobody may be."""
-        if self.engine.bans is None:
-            raise ConfigurationError(
-                "nobody is banned here; set bans=True, or anomaly, like LockWatch(app, anomaly=AnomalyConfig())"
-            )
-        return self.engine.bans
+        return plain(detector_of(self.engine))
 
     def login_failed(self, request: Any, *, username: str | None = None, reason: str = "") -> None:
         """Say that a login failed: limits with ``count="failures"`` charge it whatever the status, and attacks are looked for.
@@ -106,16 +89,6 @@ class Operated:
         """An attempt, for ``with`` around the check of the password. The arguments are those of `LoginAttempt`."""
         return LoginAttempt(self.engine, request, username, limits)
 
-    @property
-    def alerts(self) -> Alerts:
-        """Tells operators: `raise_` takes an `Alert` of your own.
-
-        Raises: ConfigurationError, where nobody is to be told.
-        """
-        if self.engine.alerts is None:
-            raise ConfigurationError("nobody is alerted here; set webhook_urls, like ['https://hooks.example.com/lockwatch']")
-        return self.engine.alerts
-
     def auth_blueprint(self, **options: Any) -> Blueprint:
         """The endpoints of sessions, for `app.register_blueprint`. The options are those of `lockwatch_flask.blueprint`."""
         from lockwatch_flask.blueprint import auth_blueprint
@@ -127,13 +100,12 @@ class Operated:
 
         Raises: ConfigurationError, where `jwt` is not set.
         """
-        session = session_of(self.tokens.read(pair.access_token))
-        for value in self.tokens.cookie.keep(pair.access_token, session, pair.access_expires_at):
+        for value in self.access_cookies(pair):
             response.headers.add("Set-Cookie", value)
 
     def unset_access_cookies(self, response: Response) -> None:
         """Take both cookies away again: the session is over."""
-        for value in drop():
+        for value in self.access_cookies(None):
             response.headers.add("Set-Cookie", value)
 
     def overview(self) -> Overview:
@@ -147,7 +119,7 @@ class Operated:
         Raises: ConfigurationError, for a subject or a route that is none; StoreError.
         """
         overview = self.overview()
-        return self.engine.link.drive_sync(overview.usage(self._names(overview, tenant), _subjects(overview, subject), route))
+        return self.engine.link.drive_sync(overview.usage(self._names(overview, tenant), subjects_of(overview, subject), route))
 
     def reset_limits(self, subject: str | Sequence[str], route: str | None = None, *, tenant: str | None = None) -> int:
         """Forget what `subject` has used, its open reservations included; how many buckets there were.
@@ -156,9 +128,8 @@ class Operated:
         """
         overview = self.overview()
         self.engine.admission.denied.known.clear()
-        found = self.engine.link.drive_sync(overview.reset(self._names(overview, tenant), _subjects(overview, subject), route))
-        told = subject if isinstance(subject, str) else ", ".join(subject)
-        self.engine.report(ADMIN, "limit.reset", target=told, route=route, tenant=tenant, details={"buckets": found})
+        found = self.engine.link.drive_sync(overview.reset(self._names(overview, tenant), subjects_of(overview, subject), route))
+        self.told_of_reset(subject, route, tenant, found)
         return found
 
     def explain(self, route: str, subject: str | Sequence[str], *, tenant: str | None = None) -> Explanation:
@@ -167,11 +138,7 @@ class Operated:
         Raises: as `limits_of`.
         """
         overview = self.overview()
-        return self.engine.link.drive_sync(overview.explain(self._names(overview, tenant), route, _subjects(overview, subject)))
+        return self.engine.link.drive_sync(overview.explain(self._names(overview, tenant), route, subjects_of(overview, subject)))
 
     def _names(self, overview: Overview, tenant: str | None) -> Buckets:
         return overview.names(self.engine.link.buckets_sync(), tenant)
-
-
-def _subjects(overview: Overview, subject: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple([overview.subject(text) for text in ([subject] if isinstance(subject, str) else subject)])

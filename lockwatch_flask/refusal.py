@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, current_app, request
 from werkzeug.exceptions import HTTPException, default_exceptions
 
-from lockwatch.errors import RateLimited, RequestRefused, TokenError
+from lockwatch.errors import OUTAGES, RateLimited, RequestRefused, TokenError, outage
 from lockwatch.guard import Refused
 from lockwatch.headers import problem
 
@@ -25,12 +25,13 @@ def rendered(refused: Refused, dialect: str) -> tuple[int, list[tuple[str, str]]
     return status, [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers], body
 
 
-def handle(refused: Refused) -> Any:
-    """The error handler for refusals. A handler of the application's for the status, or for `HTTPException`, is asked first: the
-    exception it is given has the refusal as `lockwatch`, and our response as its response.
+def handle(refused: Any) -> Any:
+    """The error handler for refusals, and for outages that a view meets. A handler of the application's for the status, or for
+    `HTTPException`, is asked first: the exception it is given has the refusal as `lockwatch`, and our response as its response.
     """
     from lockwatch_flask.visit import visit_in
 
+    refused = outage(refused) if isinstance(refused, OUTAGES) else refused
     visit = visit_in(request.environ)
     if visit is not None:
         visit.refusal = refused.code
@@ -44,7 +45,7 @@ def handle(refused: Refused) -> Any:
 
 def ensure_handled(app: Any) -> None:
     """Make an application answer refusals, where it has no handler for them."""
-    for error in (RequestRefused, TokenError):
+    for error in (RequestRefused, TokenError, *OUTAGES):
         app.error_handler_spec[None][None].setdefault(error, handle)
 
 

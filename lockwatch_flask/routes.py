@@ -29,7 +29,7 @@ def routes_of(app: Flask) -> Iterator[Route]:
             exempt = guard.is_exempt_path(rule.rule)
             plan = guard.plan(view, blueprints, method, template_of(rule), exempt)
             stack = () if view is None else marks.holders(app, blueprints, view, method)
-            yield Route(method, template_of(rule), plan, general | _origins(stack))
+            yield Route(method, template_of(rule), plan, general | _origins(stack), view)
     if guard.general:
         for method in _ANY:
             yield Route(method, UNMATCHED, guard.plan(None, (), method, UNMATCHED, False), general)

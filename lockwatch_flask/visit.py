@@ -9,7 +9,7 @@ from flask import g, has_request_context, request
 from lockwatch import visit
 from lockwatch.client import Headers
 from lockwatch.errors import Banned
-from lockwatch.headers import quota_headers
+from lockwatch.headers import NAMES, quota_headers
 from lockwatch.keys import by_ip
 from lockwatch.limits.decision import Decision, tightest
 from lockwatch.limits.plan import Plan
@@ -23,6 +23,7 @@ _FORWARDED: Final = (
     (b"forwarded", "HTTP_FORWARDED"),
     (b"x-real-ip", "HTTP_X_REAL_IP"),
 )
+_NAMES: Final = {name.lower().encode(): name.lower() for name in NAMES}
 _ENDED: Final[dict[str, Any]] = {"REQUEST_METHOD": "GET", "PATH_INFO": ""}
 
 
@@ -48,7 +49,7 @@ class Visit(visit.Visit):
         self.guard = guard
         self._environ = environ
         within = environ.get("lockwatch")
-        if isinstance(within, Visit):
+        if within is not None and isinstance(within, Visit):
             within.outer = True
         environ["lockwatch"] = self
 
@@ -95,7 +96,7 @@ class Visit(visit.Visit):
         if not self.decisions:
             return headers
         told = quota_headers(self.decisions, self.guard.engine.config.headers, self.guard.engine.clock.time())
-        added = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in told]
+        added = [(_NAMES[name], str(value, "latin-1")) for name, value in told]
         if self.outer:  # an application mounted in another, each with a LockWatch: the inner one speaks first
             said = {name.lower() for name, _ in headers}
             added = [header for header in added if header[0] not in said]

@@ -30,6 +30,7 @@ hypothesis.settings.load_profile("lockwatch")
 os.environ["LOCKWATCH_STORE_TIMEOUT"] = "5"
 # Nothing is kept where the user keeps things.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="lw-state-")
+os.environ["XDG_CACHE_HOME"] = os.environ["XDG_STATE_HOME"]
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 

@@ -236,53 +236,6 @@ def test_the_readme_lists_every_extra() -> None:
 
 
 # ------------------------------------------------------------ tables
-CODE_ONLY = {"redis", "user", "tenant", "jwt", "issuers", "load_claims", "anomaly", "bans", "alerts", "audit"}
-
-
-def test_the_configuration_table_is_complete_and_its_defaults_are_right() -> None:
-    documented = {code_in(row[0]): ast.literal_eval(code_in(row[2])) for row in table("configuration.md", "Options")}
-    actual = {f.name: f.default for f in fields(LockWatchConfig) if f.name != "sources"}
-    assert documented == actual
-    assert {name: type(value) for name, value in documented.items()} == {name: type(value) for name, value in actual.items()}
-
-
-def test_the_environment_variables_are_read() -> None:
-    samples = {
-        "redis_url": "memory://",
-        "namespace": "shop",
-        "secret_key": "0123456789abcdef",
-        "default_limits": "5/minute",
-        "application_limits": "5/minute",
-        "auth_failures": "5/minute",
-        "meta_limits": "5/minute",
-        "exempt_paths": "/healthz",
-        "forwarded_header": "forwarded",
-        "ipv6_prefix": "56",
-        "on_redis_failure": "deny",
-        "mode": "observe",
-        "jwt_secret": "0123456789abcdef0123456789abcdef",
-        "headers": "x",
-        "webhook_urls": "https://hooks.example.com/lockwatch",
-        "webhook_secrets": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
-        "slack_urls": "https://hooks.slack.example/services/x",
-        "allow_private_webhooks": "true",
-        "audit_migrate": "false",
-        "audit_pii": "hash",
-        "audit_exempt_paths": "/healthz",
-        "audit_synchronous": "full",
-        "on_audit_failure": "deny",
-    }
-    for row in table("configuration.md", "Options"):
-        name = code_in(row[0])
-        if name in CODE_ONLY:
-            assert row[1] == "none"
-            assert name not in LockWatchConfig.from_env({f"LOCKWATCH_{name.upper()}": "1"}).sources
-        else:
-            variable = code_in(row[1])
-            config = LockWatchConfig.from_env({variable: samples.get(name, "2")})
-            assert dict(config.sources) == {name: variable}
-
-
 def test_every_option_of_a_limit_is_documented_and_exists() -> None:
     documented = {code_in(row[0]): code_in(row[1]) for row in table("rate-limiting.md", "Options of a limit")}
     parameters = list(inspect.signature(RateLimit).parameters.values())
@@ -296,7 +249,7 @@ def test_keyword_arguments_in_prose_exist() -> None:
     declared = (RateLimit, LockWatchConfig, AnomalyConfig, JWTConfig, Issuer, Requirement, token_for, assert_limited, withstand)
     known = {name for each in declared for name in inspect.signature(each).parameters}
     beyond = {"client", "dependencies", "json", "headers", "buffered"}  # of test clients and FastAPI
-    for page in PAGES:
+    for page in (page for page in PAGES if page.name != "api.md"):  # that one speaks of whatever there is
         prose = re.sub(r"^```.*?^```$|^\|.*?$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
         for name in re.findall(r"`([a-z_]+)=[^`]*`", prose):
             assert name in known | beyond, f"{page.name} speaks of the option {name!r}"

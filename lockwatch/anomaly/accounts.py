@@ -8,9 +8,9 @@ from lockwatch.anomaly.campaign import Evidence
 from lockwatch.anomaly.cases import Cases
 from lockwatch.anomaly.packing import NO_KEY
 from lockwatch.anomaly.pairs import Sight
+from lockwatch.anomaly.records import Login
 from lockwatch.anomaly.rules import Settings
 from lockwatch.anomaly.signals import Fading, Table
-from lockwatch.anomaly.tally import Login
 
 _REMEMBERED: Final = 16
 _SHORT: Final = 4
@@ -73,7 +73,7 @@ class Accounts:
             return
         if login.successes and (account := self.table.get(login.user)) and login.network[:_SHORT] in _split(account.recent):
             account.failures.value *= _RELIEF
-        if login.failures and not sight.network:
+        if login.failures and not sight.familiar:
             self._fail(self.table.touch(login.user), login, sight)
 
     def _fail(self, account: Account, login: Login, sight: Sight) -> None:
@@ -87,20 +87,9 @@ class Accounts:
             account.recent = b"".join([*recent, login.network[:_SHORT]][-_REMEMBERED:])
         seen = len(account.recent) // _SHORT
         if networks >= spread.threshold and seen >= _LEAST:
-            self._sign(spread.name, login, Evidence("networks new for the user", networks, 0, networks))
+            self._cases.blame(spread.name, login, Evidence("networks new for the user", networks, 0, networks))
         elif failures >= guessed.threshold and not self._cases.holder(login.address):
-            self._sign(guessed.name, login, Evidence("failed logins", failures, 0, failures))
-
-    def _sign(self, rule: str, login: Login, evidence: Evidence) -> None:
-        self._cases.sign(
-            rule,
-            login.at_us,
-            source=login.address,
-            target=login.user,
-            attempts=login.failures,
-            example=login.example,
-            evidence=[evidence],
-        )
+            self._cases.blame(guessed.name, login, Evidence("failed logins", failures, 0, failures))
 
     def dump(self) -> list[Any]:
         """Its state."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from lockwatch.anomaly.campaign import EVERYONE, Action, Campaign, Change, Evidence
 from lockwatch.anomaly.packing import NO_KEY
+from lockwatch.anomaly.records import Login
 from lockwatch.anomaly.rules import DAY, Rule, Settings
 
 NAMED: Final = 1000
@@ -107,6 +108,11 @@ class Cases:
         for each in evidence:
             case.evidence[each.signal] = [each.observed, each.expected, each.contribution]
         return case
+
+    def blame(self, rule: str, login: Login, found: Evidence) -> None:
+        """A login that failed is a sign for `rule`."""
+        attempts, example = login.failures + login.probes, login.example
+        self.sign(rule, login.at_us, source=login.address, target=login.user, attempts=attempts, example=example, evidence=[found])
 
     def breached(self, source: bytes, user: bytes) -> None:
         """A source logged in as `user`: noted where it belongs to a campaign."""

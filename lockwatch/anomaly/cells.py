@@ -24,6 +24,14 @@ _STEEPEST: Final = 20.0
 """How many times the level an hour is taken for, at most."""
 READY: Final = 24
 """Hours that have to be seen before a channel may speak."""
+_LEVEL: Final = (2.0, 14.0)
+"""Days, at least and at most, over which a level is averaged."""
+_DOUBT: Final = 0.5
+"""Deviations of what was estimated that are allowed for."""
+_PRIOR_DAYS: Final = 7.0
+_CLIP: Final = 2.5
+_LIKELY: Final = 2.0
+"""Variance over mean of whole days, of a site of which nothing is known yet."""
 _OVER: Final = 5.0
 """Nats of evidence that things are as usual, which end a campaign."""
 
@@ -59,8 +67,10 @@ class Cells:
         return self._level[0] * self._shape((hour + _MONDAY) % WEEK)
 
     def _shape(self, cell: int) -> float:
-        ratio, seen = self._pool[_pool_of(cell)]
-        usual = (ratio * seen + 3) / (seen + 3)
+        usual = 1.0
+        for pool in {cell % 24: None, _pool_of(cell): None}:  # until a weekend was seen, working days say what it is like
+            ratio, seen = self._pool[pool]
+            usual = (ratio * seen + usual * 3) / (seen + 3)
         ratio, seen = self._own[cell]
         return usual if seen < _WEEKS else (ratio * seen + usual * 4) / (seen + 4)
 
@@ -70,8 +80,19 @@ class Cells:
         all_squares, all_expected = self._spread[_POOLED]
         everywhere = (all_squares + 2 * _PRIOR) / (all_expected + _PRIOR)
         here = (squares + everywhere * 2 * _PRIOR) / (expected + 2 * _PRIOR)
-        days = (min(self._day[:2]) + 2 * _PRIOR) / (self._day[2] + _PRIOR)
-        return min(max(here, days, _PHI[0]), _PHI[1])
+        return min(max(here, self._days()), _PHI[1])
+
+    def caution(self) -> float:
+        """Times the level is to be expected: more while few hours were seen, and some of a deviation more, because few counts, or
+        counts that vary much, may be few by chance."""
+        counts = self._level[0] * 24 * min(self.hours / 24, _memory(self.hours / 24, *_LEVEL))
+        return (1 + READY / self.hours) * (1 + _DOUBT * sqrt(self._days() / counts)) if counts else 1.0
+
+    def _days(self) -> float:
+        """Variance over mean of days, from what was seen and as many days of what is likely as `_PRIOR_DAYS` says."""
+        squares, expected = min(self._day[:2]), self._day[2]
+        prior = _PRIOR_DAYS * max(self._level[0] * 24, 1.0)
+        return (squares + prior * _LIKELY) / (expected + prior)
 
     def learn(self, hour: int, count: float, expected: float, factor: float) -> None:
         """An hour has passed: `count` came where `expected` were, at `factor` times the usual activity."""
@@ -94,19 +115,19 @@ class Cells:
         hours, counts, shapes = hours + 1, counts + rate, shapes + shape
         if hours <= READY:
             level = counts / shapes
-        if (hour + _MONDAY) % 24 == 23 and shapes:
+        if (hour + _MONDAY) % 24 == 23 and hours >= READY:
             if hours > READY:
-                level += (counts / shapes - level) / _memory(hours / 24, 2, 14)
+                level += (counts / shapes - level) / _memory(hours / 24, *_LEVEL)
             counts = shapes = 0.0
         self._level = [level, hours, counts, shapes]
 
     def learn_day(self, count: float, expected: float) -> None:
         """A day has passed. A site that calms down is not restless: twice what lies above the expectation, if that is less."""
         if self.hours > 2 * READY:
-            spread = 2 * sqrt(self.dispersion(0) * expected) + 1
+            spread = _CLIP * sqrt(self.dispersion(0) * expected) + 1
             excess = min(max(count - expected, -spread), spread)
             squares = (2 * max(excess, 0.0) ** 2, excess**2, expected)
-            keep = 1 - 1 / _memory(self.hours / 24, 5, 28)
+            keep = 1 - 1 / min(max(self.hours / 24, 5.0), 28.0)
             self._day = [old * keep + new for old, new in zip(self._day, squares, strict=True)]
 
     def dump(self) -> list[Any]:
@@ -188,14 +209,15 @@ class Channel:
         utc_offset: seconds local time is ahead.
     """
 
-    __slots__ = ("_count", "_day", "_hour", "_most", "_offset", "cells", "cusum")
+    __slots__ = ("_count", "_day", "_dispersion", "_hour", "_most", "_offset", "_plain", "_usual", "cells", "cusum")
 
     def __init__(self, most: float, utc_offset: int = 0) -> None:
         self.cells = Cells()
         self.cusum = Cusum()
         self._most = most
         self._offset = utc_offset
-        self._count = 0.0
+        self._count = self._plain = self._usual = 0.0
+        self._dispersion = 1.0
         self._hour = [-1.0, 0.0, 0.0, 0.0, 0.0]  # number, count, expected, sum of factors, steps
         self._day = [-1.0, 0.0, 0.0]
 
@@ -210,22 +232,27 @@ class Channel:
 
     def usual(self, at_us: int, seconds: float) -> float:
         """How many an interval there usually brings. More while little is known."""
-        hours = self.cells.hours
-        caution = 1 + READY / hours if hours else 1.0
-        return self.cells.expected(hour_of(at_us, self._offset)) * caution * seconds / 3600
+        self._turn(hour_of(at_us, self._offset))
+        return self._usual * seconds / 3600
 
-    def step(self, at_us: int, seconds: float, factor: float, floor: float, *, learn: bool) -> float:
-        """The interval from `at_us` is complete. `factor`: how many times the usual activity; `floor`: the least that is usual in
-        an hour. Returns what was counted."""
-        hour = hour_of(at_us, self._offset)
+    def _turn(self, hour: int) -> None:
+        """Begin an hour: what is usual does not change within."""
         if hour != self._hour[0]:
             self._end_hour(hour)
+            self._plain = self.cells.expected(hour)
+            self._usual = self._plain * self.cells.caution()
+            self._dispersion = self.cells.dispersion(hour)
+
+    def step(self, at_us: int, seconds: float, factor: float, floor: float, *, learn: bool, more: float = 0.0) -> float:
+        """The interval from `at_us` is complete. `factor`: how many times the usual activity; `floor`: the least that is usual in
+        an hour; `more`: how many more are to be expected in this one. Returns what was counted."""
+        self._turn(hour_of(at_us, self._offset))
         count, self._count = self._count, 0.0
-        expected = max(self.usual(at_us, seconds), floor * seconds / 3600) * factor
+        expected = (max(self._usual, floor) * factor + more) * seconds / 3600
         if self.cells.hours >= READY:
-            self.cusum.add(count, expected, self.cells.dispersion(hour), at_us, self._most)
+            self.cusum.add(count, expected, self._dispersion, at_us, self._most)
         self._hour[1] += count
-        self._hour[2] += expected
+        self._hour[2] += (max(self._plain, floor) * factor + more) * seconds / 3600
         self._hour[3] += factor
         self._hour[4] += learn
         return count
@@ -244,10 +271,12 @@ class Channel:
 
     def dump(self) -> list[Any]:
         """Its state."""
-        return [self.cells.dump(), self.cusum.dump(), self._count, self._hour, self._day]
+        now = [self._plain, self._usual, self._dispersion]
+        return [self.cells.dump(), self.cusum.dump(), self._count, self._hour, self._day, now]
 
     def load(self, state: list[Any]) -> None:
         """Take the state that `dump` gave."""
-        cells, cusum, self._count, self._hour, self._day = state
+        cells, cusum, self._count, self._hour, self._day, now = state
+        self._plain, self._usual, self._dispersion = now
         self.cells.load(cells)
         self.cusum.load(cusum)

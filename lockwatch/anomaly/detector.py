@@ -7,13 +7,15 @@ from typing import Any, Final, Protocol
 from lockwatch.anomaly.accounts import Accounts
 from lockwatch.anomaly.campaign import Campaign, Change
 from lockwatch.anomaly.cases import Cases
+from lockwatch.anomaly.networks import Networks
 from lockwatch.anomaly.pairs import Pairs
+from lockwatch.anomaly.records import Login
 from lockwatch.anomaly.requests import Requests
 from lockwatch.anomaly.rules import Settings
 from lockwatch.anomaly.site import Site
 from lockwatch.anomaly.sources import Sources
 from lockwatch.anomaly.state import pack, unpack
-from lockwatch.anomaly.tally import Login, Tally
+from lockwatch.anomaly.tally import Tally
 from lockwatch.anomaly.tools import Tools
 
 VERSION: Final = 1
@@ -38,6 +40,7 @@ class Detector:
         self._pairs = Pairs(self.settings)
         self._sources = Sources(self.settings, self._cases)
         self._accounts = Accounts(self.settings, self._cases)
+        self._networks = Networks(self.settings, self._cases)
         self._tools = Tools(self.settings, self._cases)
         self._requests = Requests(self.settings, self._cases)
         self._site = Site(self.settings, self._cases, self._pairs, self._tools)
@@ -55,32 +58,31 @@ class Detector:
         return self.tick(tally.end_us)
 
     def _login(self, login: Login) -> None:
-        sight = self._pairs.look(login)
+        people = self._networks.people(login.network)
+        sight = self._pairs.look(login, people)
         if sight.device and self._tools.is_common(login.agent, login.at_us):
             sight = sight._replace(device=False)
         if login.failures or login.probes or login.successes:
             fans_out = self._sources.login(login, sight, outage=self._site.outage, ready=self._site.ready)
             if fans_out:
-                self._site.fanned()
+                self._site.fanned(login)
+        self._networks.login(login, sight, outage=self._site.outage)
         self._accounts.login(login, sight)
         if login.successes:
-            self._succeed(login, novel=not sight.network)
-        elif login.failures and sight.network:
+            self._succeed(login, people, novel=not sight.familiar)
+        elif login.failures and sight.familiar:
             self._site.activity.add(2)
         elif login.failures and self._cases.holder(login.address) is None and (failing := self._pairs.fail(login, sight)):
             self._site.failed(failing)
 
-    def _succeed(self, login: Login, *, novel: bool) -> None:
-        activity = self._site.activity
-        activity.add(0)
-        if novel:
-            activity.add(1)
+    def _succeed(self, login: Login, people: int, *, novel: bool) -> None:
+        self._site.succeeded(novel=novel)
         if novel:
             self._cases.breached(login.address, login.user)
         if novel and self._cases.holder(login.address) is not None:
             return  # what an attacker opened does not become known
         self._tools.succeed(login.agent, login.at_us)
-        self._pairs.learn(login, login.at_us)
+        self._pairs.learn(login, login.at_us, people)
 
     def tick(self, now_us: int) -> list[Change]:
         """Let time pass: campaigns end, intervals are judged. Microseconds since 1970; an earlier time than known is ignored."""
@@ -101,10 +103,12 @@ class Detector:
         return {
             "sources": len(self._sources.table),
             "accounts": len(self._accounts.table),
+            "networks": len(self._networks.table),
             "tools": len(self._tools.table),
             **self._requests.sizes(),
             "evicted": self._sources.table.evicted
             + self._accounts.table.evicted
+            + self._networks.table.evicted
             + self._tools.table.evicted
             + self._requests.evicted,
         }
@@ -126,4 +130,4 @@ class Detector:
             part.load(each)
 
     def _parts(self) -> tuple[_Part, ...]:
-        return self._cases, self._pairs, self._sources, self._accounts, self._tools, self._site
+        return self._cases, self._pairs, self._sources, self._accounts, self._networks, self._tools, self._site

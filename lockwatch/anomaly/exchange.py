@@ -17,6 +17,7 @@ from lockwatch.anomaly.detector import Detector
 from lockwatch.anomaly.packing import bytes_of, word_of
 from lockwatch.anomaly.rules import Settings
 from lockwatch.anomaly.tally import Tally
+from lockwatch.anomaly.tally_words import decode, encode
 from lockwatch.flow import Call, Flow, words_of
 from lockwatch.limits.buckets import SCHEMA
 
@@ -68,7 +69,7 @@ def keys_of(namespace: str) -> tuple[str, ...]:
 
 def report(keys: tuple[str, ...], me: int, read: int, heard: int, tally: Tally | None) -> Flow[Report]:
     """Leave a tally, and hear what is new."""
-    numbers, words = tally.encode() if tally is not None else ([], [])
+    numbers, words = encode(tally) if tally is not None else ([], [])
     head = (0, me, LEASE_US, KEPT, read, heard, AT_ONCE)
     reply = yield Call("report", keys, (*head, *numbers), words=tuple(words))
     judges, fresh, read, waiting, heard, count, told, *rest = reply
@@ -98,7 +99,7 @@ def publish(
 
 def _tally(numbers: list[int], words: list[str]) -> Tally | None:
     try:
-        return Tally.decode(numbers, words)
+        return decode(numbers, words)
     except (ValueError, UnicodeError):
         return None  # of another release
 

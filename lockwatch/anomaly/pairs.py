@@ -5,28 +5,40 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import Any, Final, NamedTuple
 
+from lockwatch.anomaly.crowds import is_busy, is_crowded
 from lockwatch.anomaly.packing import NO_KEY
+from lockwatch.anomaly.records import Login
 from lockwatch.anomaly.rules import DAY, Settings
 from lockwatch.anomaly.signals import SECOND
 from lockwatch.anomaly.sketch import Known, pair
-from lockwatch.anomaly.tally import Login
 
 PATIENCE_US: Final = 1800 * SECOND
 """How long after a failure the person may still get it right."""
 MOST: Final = 20_000
 PER_DAY: Final = 3
-"""Novel pairs of one network, and of one user, that count in a day: one household, one broken client is not a campaign."""
+"""Novel pairs of one address, and of one user, that count in a day: one household, one broken client is not a campaign."""
+PER_NETWORK: Final = 24
+"""Novel pairs of one network that count in a day."""
 DEVICE_WEIGHT: Final = 0.3
 """Of a pair whose network is new but whose software is not: people travel with their browser."""
 
 
 class Sight(NamedTuple):
-    """What is known of a login: has this user logged in from this network, with this software, at all; has anybody from there."""
+    """What is known of a login: has this user logged in from this network, with this software, at all; has anybody from there.
+
+    `close`: from this address, where the network is so crowded that it tells nobody apart.
+    """
 
     network: bool
     device: bool
     user: bool
     place: bool
+    close: bool = True
+
+    @property
+    def familiar(self) -> bool:
+        """Whether it is most likely the user: from a network of theirs, where that says something."""
+        return self.network and (self.close or self.device)
 
 
 @dataclass(slots=True)
@@ -58,20 +70,25 @@ class Pairs:
         self._today: dict[bytes, int] = {}
         self._day = 0
 
-    def look(self, login: Login) -> Sight:
-        """What is known of its user, network, software."""
+    def look(self, login: Login, people: int = 0) -> Sight:
+        """What is known of its user, network, software. `people`: how many users logged in from that network."""
         known, user = self._known, login.user
         if user == NO_KEY or int.from_bytes(user, "big") not in known:
             return Sight(False, False, False, int.from_bytes(login.network, "big") in known)
         device = login.agent != NO_KEY and pair(user, login.agent) in known
-        return Sight(pair(user, login.network) in known, device, True, int.from_bytes(login.network, "big") in known)
+        close = not is_crowded(people) or pair(user, login.address) in known
+        return Sight(pair(user, login.network) in known, device, True, int.from_bytes(login.network, "big") in known, close)
 
-    def learn(self, login: Login, now_us: int) -> None:
+    def learn(self, login: Login, now_us: int, people: int = 0) -> None:
         """Somebody logged in: the pair is known from now on, and what they got wrong before is forgiven."""
         if login.user == NO_KEY:
             return
         keys = [int.from_bytes(login.user, "big"), pair(login.user, login.network), int.from_bytes(login.network, "big")]
-        for key in keys if login.agent == NO_KEY else [*keys, pair(login.user, login.agent)]:
+        if login.agent != NO_KEY:
+            keys.append(pair(login.user, login.agent))
+        if is_busy(people):
+            keys.append(pair(login.user, login.address))
+        for key in keys:
             self._known.add(key, now_us)
         self.forgive(login)
 
@@ -88,15 +105,18 @@ class Pairs:
             self._of_user[login.user] = left
 
     def fail(self, login: Login, sight: Sight) -> Failing | None:
-        """A novel pair failed. None when it counts no more: it did already today, or its network or user did `PER_DAY` times."""
+        """A novel pair failed. None when it counts no more: it did already today, or its address, user or network often enough."""
         key = pair(login.user, login.network)
         if key in self._counted or login.user == NO_KEY:
             return None
         self._turn(login.at_us)
-        if max(self._today.get(login.network, 0), self._today.get(login.user, 0)) >= PER_DAY or len(self._counted) >= MOST:
+        today = self._today
+        if max(today.get(login.address, 0), today.get(login.user, 0)) >= PER_DAY or len(self._counted) >= MOST:
             return None
-        for name in (login.network, login.user):
-            self._today[name] = self._today.get(name, 0) + 1
+        if today.get(login.network, 0) >= PER_NETWORK:
+            return None
+        for name in (login.address, login.network, login.user):
+            today[name] = today.get(name, 0) + 1
         self._counted[key] = login.at_us
         weight = DEVICE_WEIGHT if sight.device else 1.0
         failing = Failing(login.user, login.address, login.network, login.agent, login.at_us, weight, sight.place, login.example)

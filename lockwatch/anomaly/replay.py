@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,17 +18,19 @@ from lockwatch.event import Event
 SECOND: Final = 1_000_000
 INTERVAL: Final = 10 * SECOND
 """Of time in the events, for each tally."""
-REMEMBERED: Final = 2_000_000
-_OUTCOMES: Final = {"success": "success", "failure": "failure", "true": "success", "false": "failure"}
-_CORRECT: Final = (
-    '{"time": "2026-01-05T09:00:00Z", "ip": "203.0.113.7", "username": "alice", "outcome": "failure", "user_agent": "curl/8"}'
-)
+REMEMBERED: Final = 300_000
+"""Names of addresses, networks and users that are kept, so that campaigns are told in clear text."""
 
 
 @dataclass
 class Story:
-    """What the rules would have said. `campaigns` by id, each as it was known last; dry runs are left out."""
+    """What the rules would have said. `campaigns` by id, each as it was known last; dry runs are left out.
 
+    `named` has the names of those it speaks of, from when it was told: later they may be forgotten.
+    """
+
+    names: Names
+    named: dict[bytes, str] = field(default_factory=dict)
     campaigns: dict[str, Campaign] = field(default_factory=dict)
     bans: dict[bytes, tuple[int, int, str]] = field(default_factory=dict)
     alerts: int = 0
@@ -41,10 +42,20 @@ class Story:
             if change.campaign.dry_run:
                 continue
             self.campaigns[change.campaign.id] = change.campaign
+            self._name(change.campaign)
             for action in change.actions:
                 self.alerts += action.kind == "alert"
                 if action.kind == "ban":
                     self.bans.setdefault(action.subject_hash, (change.campaign.updated_us, action.seconds, action.reason))
+
+    def _name(self, campaign: Campaign) -> None:
+        for key in (*campaign.sources, *campaign.targets, *campaign.compromised):
+            if key not in self.named and (name := self.names.name(key)) is not None:
+                self.named[key] = name
+
+    def name(self, key: bytes) -> str:
+        """Who it is; the key in hex digits, where that is forgotten."""
+        return self.named.get(key) or self.names.name(key) or key.hex()
 
 
 class Rerun:
@@ -57,7 +68,7 @@ class Rerun:
 
     def __init__(self, names: Names, settings: Settings | None = None) -> None:
         self._names = names
-        self._detector, self._story, self._tally, self._until = Detector(settings), Story(), Tally(), 0
+        self._detector, self._story, self._tally, self._until = Detector(settings), Story(names), Tally(), 0
 
     def take(self, event: Event) -> None:
         """Take an event."""
@@ -77,21 +88,6 @@ class Rerun:
         self._feed()
         self._story.take(self._detector.tick(self._until))
         return self._story
-
-
-def read_events(lines: Iterable[str]) -> Iterator[Event]:
-    """Login events from JSON lines (`time, ip, username, outcome, user_agent`), in order of time. Empty lines are left out.
-
-    `time` is ISO 8601 (UTC where it names no zone) or seconds since 1970; `outcome` is ``success`` or ``failure``.
-
-    Raises: ValueError, which names the line and what a correct one looks like.
-    """
-    found = [_read(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    found.sort(key=lambda each: each[0])
-    for time_us, ip, user, outcome, agent, example in found:
-        yield Event(
-            time_us=time_us, kind="auth", action="login", outcome=outcome, ip=ip, user=user, user_agent=agent, request_id=example
-        )
 
 
 def event_of(row: Row) -> Event:
@@ -114,57 +110,51 @@ def event_of(row: Row) -> Event:
     )
 
 
-def _read(number: int, line: str) -> tuple[int, str | None, str | None, str, str | None, str]:
-    try:
-        fields = json.loads(line)
-        if not isinstance(fields, dict):
-            raise ValueError("it is not an object")
-        outcome = _OUTCOMES.get(str(fields["outcome"]).lower())
-        if outcome is None:
-            raise ValueError(f"outcome {str(fields['outcome'])[:40]!r} is neither 'success' nor 'failure'")
-        texts = [_text(fields.get(name)) for name in ("ip", "username", "user_agent")]
-        return _time(fields["time"]), texts[0], texts[1], outcome, texts[2], f"line {number}"
-    except KeyError as error:
-        raise ValueError(f"line {number} has no {error.args[0]!r}; a correct one is {_CORRECT}") from None
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"line {number}: {error}; a correct one is {_CORRECT}") from None
+def brief(story: Story) -> dict[str, Any]:
+    """The story in few words, as JSON values, in the order of detection."""
+    campaigns = [
+        {
+            "rule": each.rule,
+            "first_detection": when(each.detected_us),
+            "sources": [story.name(key) for key in each.sources],
+            "targets": [story.name(key) for key in each.targets],
+            "why": each.reason,
+        }
+        for each in _in_order(story)
+    ]
+    return {"campaigns": campaigns, "bans": _bans(story), "alerts": story.alerts}
 
 
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+def report(story: Story) -> dict[str, Any]:
+    """The story with all that is known, as JSON values, in the order of detection."""
+    campaigns = [_campaign(each, story) for each in _in_order(story)]
+    return {"campaigns": campaigns, "bans": _bans(story), "alerts": story.alerts, "events": story.events}
 
 
-def _time(value: object) -> int:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return round(value * SECOND)
-    found = datetime.fromisoformat(str(value))
-    aware = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return round(aware.timestamp() * SECOND)
+def _in_order(story: Story) -> list[Campaign]:
+    return sorted(story.campaigns.values(), key=lambda each: each.detected_us)
 
 
-def report(story: Story, names: Names) -> dict[str, Any]:
-    """The story as JSON values, in the order of detection."""
-    told = sorted(story.campaigns.values(), key=lambda each: each.detected_us)
-    bans = [
-        {"subject": _named(names, key), "time": when(at_us), "seconds": seconds, "why": why}
+def _bans(story: Story) -> list[dict[str, Any]]:
+    return [
+        {"subject": story.name(key), "time": when(at_us), "seconds": seconds, "why": why}
         for key, (at_us, seconds, why) in story.bans.items()
     ]
-    return {"campaigns": [_campaign(each, names) for each in told], "bans": bans, "alerts": story.alerts, "events": story.events}
 
 
-def _campaign(campaign: Campaign, names: Names) -> Mapping[str, Any]:
+def _campaign(campaign: Campaign, story: Story) -> Mapping[str, Any]:
     return {
         "id": campaign.id,
         "rule": campaign.rule,
         "first_detection": when(campaign.detected_us),
         "started": when(campaign.started_us),
         "resolved": campaign.resolved_us and when(campaign.resolved_us),
-        "sources": [_named(names, key) for key in campaign.sources],
-        "targets": [_named(names, key) for key in campaign.targets],
+        "sources": [story.name(key) for key in campaign.sources],
+        "targets": [story.name(key) for key in campaign.targets],
         "source_count": campaign.source_count,
         "target_count": campaign.target_count,
         "attempts": campaign.attempts,
-        "compromised": [_named(names, key) for key in campaign.compromised],
+        "compromised": [story.name(key) for key in campaign.compromised],
         "why": campaign.reason,
         "evidence": [
             {"signal": e.signal, "observed": e.observed, "expected": e.expected, "contribution": e.contribution}
@@ -172,10 +162,6 @@ def _campaign(campaign: Campaign, names: Names) -> Mapping[str, Any]:
         ],
         "examples": list(campaign.examples),
     }
-
-
-def _named(names: Names, key: bytes) -> str:
-    return names.name(key) or key.hex()
 
 
 def when(at_us: int) -> str:

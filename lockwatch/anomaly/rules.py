@@ -87,6 +87,14 @@ RULES: Final[tuple[Rule, ...]] = (
         challenge=HOUR,
     ),
     Rule(
+        "stuffing.network",
+        "different users failing from several addresses of one network, against those who ever succeeded",
+        20,
+        DAY,
+        "{sources} addresses of one network try the passwords of many users ({observed:.0f} failed, {expected:.0f} ever succeeded)",
+        challenge=HOUR,
+    ),
+    Rule(
         "spread.account",
         "networks, new for a user, from which they fail",
         8,
@@ -173,7 +181,7 @@ class Settings:
     off: frozenset[str] = frozenset()
     sources: int = 20_000
     accounts: int = 20_000
-    networks: int = 50_000
+    networks: int = 20_000
     known_bytes: int = 512 * 1024
     known_days: int = 45
     utc_offset: int = 0

@@ -8,11 +8,11 @@ from lockwatch.anomaly.campaign import Evidence
 from lockwatch.anomaly.cases import Cases
 from lockwatch.anomaly.packing import NO_KEY
 from lockwatch.anomaly.pairs import Sight
+from lockwatch.anomaly.records import Login
+from lockwatch.anomaly.records import Source as Seen
 from lockwatch.anomaly.rules import Settings
 from lockwatch.anomaly.signals import SECOND, Fading, Table
 from lockwatch.anomaly.sketch import Registers
-from lockwatch.anomaly.tally import Login
-from lockwatch.anomaly.tally import Source as Seen
 
 # Nats for "an attacker" (of whose attempts 95 % fail) against "people" (of whose 12 % do), by what is known of the pair.
 NOVEL: Final = 2.1
@@ -118,7 +118,7 @@ class Sources:
         source.last = login.user
         weight = more * count if repeated else first + more * (count - 1)
         source.evidence.add(weight, login.at_us, self._rules["failures.address"].window)
-        if not sight.network and not sight.device:
+        if not sight.familiar and not sight.device:
             source.failing = source.failing or Registers(64)
             source.failing.add(login.user)
             if (not sight.user and ready) or login.probes:
@@ -130,23 +130,11 @@ class Sources:
         evidence = source.evidence.value
         holder = self._cases.holder(login.address)
         if unknown >= self._rules["enumeration.address"].threshold and unknown >= 0.8 * failing and unknown > 3 * good:
-            self._sign(holder or "enumeration.address", login, Evidence("different unknown users", unknown, good, evidence))
+            self._cases.blame(holder or "enumeration.address", login, Evidence("different unknown users", unknown, good, evidence))
         elif failing >= self._rules["stuffing.address"].threshold and failing > 3 * good:
-            self._sign(holder or "stuffing.address", login, Evidence("different failing users", failing, good, evidence))
+            self._cases.blame(holder or "stuffing.address", login, Evidence("different failing users", failing, good, evidence))
         elif evidence >= self._rules["failures.address"].threshold:
-            self._sign(holder or "failures.address", login, Evidence("failed logins", source.attempts, good, evidence))
-
-    def _sign(self, rule: str, login: Login, evidence: Evidence) -> None:
-        attempts = login.failures + login.probes
-        self._cases.sign(
-            rule,
-            login.at_us,
-            source=login.address,
-            target=login.user,
-            attempts=attempts,
-            example=login.example,
-            evidence=[evidence],
-        )
+            self._cases.blame(holder or "failures.address", login, Evidence("failed logins", source.attempts, good, evidence))
 
     def requests(self, address: bytes, seen: Seen, now_us: int) -> None:
         """Take the requests of an address."""
@@ -185,6 +173,6 @@ class Sources:
 
 
 def _weights(sight: Sight) -> tuple[float, float]:
-    if sight.network:
+    if sight.familiar:
         return FAMILIAR, 0.0
     return (TRAVELLER, TRAVELLER_AGAIN) if sight.device else (NOVEL, AGAIN)

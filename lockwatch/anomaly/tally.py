@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from lockwatch.anomaly.names import Names
-from lockwatch.anomaly.packing import NO_KEY, Reader, Writer
+from lockwatch.anomaly.packing import NO_KEY
+from lockwatch.anomaly.records import Login, Reuse, Source
 from lockwatch.event import AUTH, HTTP, Event
 
-VERSION: Final = 1
 LOGINS: Final = 4096
 """Distinct (user, address, software) triples of one tally; what comes after is counted in `Tally.lost`."""
 SOURCES: Final = 4096
@@ -20,49 +19,6 @@ PATHS: Final = 16
 PROBES: Final = frozenset({"reset", "register", "lookup", "password.reset", "password.forgot"})
 """Actions of auth events that tell whether an account exists."""
 _EXAMPLE: Final = 64
-
-
-@dataclass(slots=True)
-class Login:
-    """Attempts of one user name from one address with one client software.
-
-    Attributes:
-        network: key of the address's /24 or /48.
-        probes: questions about the account that are no login: a reset form.
-        at_us: the last of them.
-        example: request id of a failure.
-    """
-
-    user: bytes
-    address: bytes
-    network: bytes
-    agent: bytes
-    failures: int = 0
-    successes: int = 0
-    probes: int = 0
-    at_us: int = 0
-    example: str = ""
-
-
-@dataclass(slots=True)
-class Source:
-    """Requests of one address; `misses` are those that matched no route, `paths` some of theirs."""
-
-    requests: int = 0
-    misses: int = 0
-    paths: set[bytes] = field(default_factory=set)
-    example: str = ""
-
-
-@dataclass(slots=True)
-class Reuse:
-    """A refresh token that was presented again."""
-
-    user: bytes
-    session: bytes
-    address: bytes
-    at_us: int
-    example: str = ""
 
 
 class Tally:
@@ -218,37 +174,6 @@ class Tally:
         for path in other.paths:
             _put(mine.paths, path, PATHS)
 
-    def encode(self) -> tuple[list[int], list[str]]:
-        """Whole numbers (version, start, end, events, lost) and words, as a `Call` takes them."""
-        words = [_logins(self.logins), _sources(self.sources), _counts(self.users), _counts(self.routes), _uses(self.uses)]
-        return [VERSION, self.start_us, self.end_us, self.events, self.lost], [*words, _reuses(self.reuses)]
-
-    @classmethod
-    def decode(cls, numbers: list[int], words: list[str]) -> Tally:
-        """What `encode` made. Raises: ValueError, for another version or a torn record."""
-        if len(numbers) != 5 or len(words) != 6 or numbers[0] != VERSION:
-            raise ValueError("this is no tally of this version")
-        tally = cls()
-        _, tally.start_us, tally.end_us, tally.events, tally.lost = numbers
-        readers = [Reader(word) for word in words]
-        while readers[0]:
-            login = _login_of(readers[0])
-            tally.logins[login.user, login.address, login.agent] = login
-        while readers[1]:
-            address = readers[1].key()
-            tally.sources[address] = _source_of(readers[1])
-        for counts, reader in ((tally.users, readers[2]), (tally.routes, readers[3])):
-            while reader:
-                key = reader.key()
-                counts[key] = reader.number()
-        while readers[4]:
-            credential = readers[4].key()
-            tally.uses[credential] = {readers[4].key() for _ in range(readers[4].number())}
-        while readers[5]:
-            keys = readers[5].key(), readers[5].key(), readers[5].key()
-            tally.reuses.append(Reuse(*keys, readers[5].number(), readers[5].text()))
-        return tally
-
 
 def _agent(event: Event, names: Names) -> bytes:
     return names.key("agent", event.user_agent) if event.user_agent else NO_KEY
@@ -257,59 +182,3 @@ def _agent(event: Event, names: Names) -> bytes:
 def _put(found: set[bytes], key: bytes, most: int) -> None:
     if len(found) < most:
         found.add(key)
-
-
-def _logins(logins: dict[tuple[bytes, bytes, bytes], Login]) -> str:
-    out = Writer()
-    for login in logins.values():
-        out.keys(login.user, login.address, login.network, login.agent)
-        out.numbers(login.failures, login.successes, login.probes, login.at_us)
-        out.text(login.example)
-    return out.word()
-
-
-def _login_of(reader: Reader) -> Login:
-    keys = reader.key(), reader.key(), reader.key(), reader.key()
-    return Login(*keys, reader.number(), reader.number(), reader.number(), reader.number(), reader.text())
-
-
-def _sources(sources: dict[bytes, Source]) -> str:
-    out = Writer()
-    for address, source in sources.items():
-        out.keys(address)
-        out.numbers(source.requests, source.misses, len(source.paths))
-        for path in sorted(source.paths):
-            out.numbers(int.from_bytes(path, "big"))
-        out.text(source.example)
-    return out.word()
-
-
-def _source_of(reader: Reader) -> Source:
-    requests, misses, paths = reader.number(), reader.number(), reader.number()
-    return Source(requests, misses, {reader.number().to_bytes(4, "big") for _ in range(paths)}, reader.text())
-
-
-def _counts(counts: dict[bytes, int]) -> str:
-    out = Writer()
-    for key, count in counts.items():
-        out.keys(key)
-        out.numbers(count)
-    return out.word()
-
-
-def _uses(uses: dict[bytes, set[bytes]]) -> str:
-    out = Writer()
-    for credential, ranges in uses.items():
-        out.keys(credential)
-        out.numbers(len(ranges))
-        out.keys(*sorted(ranges))
-    return out.word()
-
-
-def _reuses(reuses: list[Reuse]) -> str:
-    out = Writer()
-    for reuse in reuses:
-        out.keys(reuse.user, reuse.session, reuse.address)
-        out.numbers(reuse.at_us)
-        out.text(reuse.example)
-    return out.word()

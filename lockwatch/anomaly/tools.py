@@ -17,6 +17,9 @@ _ATTACKER: Final = 0.9
 """Share of a tool's logins that are novel pairs which fail for good."""
 _LEAST_USUAL: Final = 0.03
 _MOST_USUAL: Final = 0.5
+_SHARE: Final = 0.12
+_STRENGTH: Final = 100.0
+"""What is thought beforehand of the usual share, and how many logins that is worth."""
 _LEAST: Final = 5
 """Different networks, and users."""
 _COMMON: Final = 0.35
@@ -24,6 +27,8 @@ _COMMON: Final = 0.35
 _ENOUGH: Final = 50
 """Logins in a week, before that is judged."""
 _WEEK: Final = 7 * 86_400.0
+LAG: Final = 7
+"""Steps of five minutes after which a failure will not be put right any more."""
 
 
 class Tool:
@@ -63,15 +68,23 @@ class Tools:
         self._cases = cases
         self.table: Table[Tool] = Table(4096, Tool)
         self._failed, self._succeeded = Fading(), Fading()
+        self._late: list[dict[bytes, int]] = [{} for _ in range(LAG)]
 
     def succeed(self, agent: bytes, at_us: int) -> None:
-        """Somebody logged in with it."""
-        self._succeeded.add(1, at_us, _WEEK)
+        """Somebody logged in with it. It counts against the failures of the same time, which are known half an hour later."""
         if agent != NO_KEY:
-            tool = self.table.touch(agent)
-            good = log((1 - _ATTACKER) / (1 - self._usual(at_us)))
-            tool.evidence.value = max(0.0, tool.evidence.add(good, at_us, self._rule.window))
-            tool.used.add(1, at_us, _WEEK)
+            self.table.touch(agent).used.add(1, at_us, _WEEK)
+        self._late[-1][agent] = self._late[-1].get(agent, 0) + 1
+
+    def step(self, at_us: int) -> None:
+        """Five minutes have passed."""
+        settled, self._late = self._late[0], [*self._late[1:], {}]
+        good = log((1 - _ATTACKER) / (1 - self._usual(at_us)))
+        for agent, count in settled.items():
+            self._succeeded.add(count, at_us, _WEEK)
+            if agent != NO_KEY:
+                evidence = self.table.touch(agent).evidence
+                evidence.value = max(0.0, evidence.add(good * count, at_us, self._rule.window))
 
     def is_common(self, agent: bytes, now_us: int) -> bool:
         """Whether so many people use it that it tells nobody apart."""
@@ -102,15 +115,18 @@ class Tools:
 
     def _usual(self, now_us: int) -> float:
         failed, succeeded = self._failed.read(now_us, _WEEK), self._succeeded.read(now_us, _WEEK)
-        return min(max(failed / (failed + succeeded + 1), _LEAST_USUAL), _MOST_USUAL)
+        share = (failed + _SHARE * _STRENGTH) / (failed + succeeded + _STRENGTH)
+        return min(max(share, _LEAST_USUAL), _MOST_USUAL)
 
     def dump(self) -> list[Any]:
         """Its state."""
         totals = [self._failed.value, self._failed.at_us, self._succeeded.value, self._succeeded.at_us]
-        return [totals, self.table.dump(Tool.dump, lambda tool: tool.used.value > 1 or tool.evidence.value > 0)]
+        late = [[*each.items()] for each in self._late]
+        return [totals, late, self.table.dump(Tool.dump, lambda tool: tool.used.value > 1 or tool.evidence.value > 0)]
 
     def load(self, state: list[Any]) -> None:
         """Take the state that `dump` gave."""
-        totals, table = state
+        totals, late, table = state
+        self._late = [dict(each) for each in late]
         self._failed, self._succeeded = Fading(*totals[:2]), Fading(*totals[2:])
         self.table.load(table, tool_of)

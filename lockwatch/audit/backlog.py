@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final, TypeAlias
 
-from lockwatch.audit.pack import note_of, packed, told_by, unpacked
+from lockwatch.audit.block import Block
+from lockwatch.audit.checkpoint import Head
+from lockwatch.audit.pack import Told, note_of, packed, told_by, unpacked
 from lockwatch.audit.row import Row
 from lockwatch.errors import LockwatchError
 from lockwatch.event import HTTP, WEBSOCKET
@@ -30,8 +32,9 @@ NEARLY_FULL: Final = 0.9
 """How much of the spool ordinary rows may use; the rest is for the others."""
 RETRY: Final = 1.0
 """Seconds between two attempts to write to a spool that failed."""
-Damage: TypeAlias = Callable[[str, int, int, int], None]
-"""Told of rows that are damaged: process, first and last number, how many."""
+Damage: TypeAlias = Callable[[Told], None]
+"""Told of rows that are damaged."""
+_NONE: Final = Block(0, [], b"")
 
 
 @dataclass(slots=True)
@@ -41,12 +44,14 @@ class Batch:
     Attributes:
         rows: None when they are in the spool alone.
         made: when, on the monotonic clock.
+        last: the last of them.
     """
 
-    rows: Sequence[Row] | None
+    rows: Block | None
     count: int
     made: float
     urgent: bool
+    last: Head | None = None
     stored: bool = False
 
 
@@ -61,11 +66,13 @@ class Backlog:
     Attributes:
         fault: why the spool cannot be used; empty when it can, or when none is wanted.
         rows: how many wait.
+        head: the last row that every reader has; None before the first.
     """
 
     def __init__(self, readers: Sequence[str], open_journal: Callable[[], Journal] | None, damaged: Damage) -> None:
         self.fault = ""
         self.rows = 0
+        self.head: Head | None = None
         self._readers = tuple(readers)
         self._open = open_journal
         self._damaged = damaged
@@ -105,7 +112,9 @@ class Backlog:
         """Keep rows, in memory for now."""
         self._last += 1
         urgent = any(row.kind not in ORDINARY for row in rows)
-        self._batches[self._last] = self._fresh[self._last] = Batch(rows, len(rows), monotonic(), urgent)
+        self._batches[self._last] = self._fresh[self._last] = Batch(
+            Block.of(rows), len(rows), monotonic(), urgent, Head(rows[-1].process, rows[-1].seq, rows[-1].chain)
+        )
         self.rows += len(rows)
         self._unspooled += len(rows)
 
@@ -134,13 +143,14 @@ class Backlog:
             self.fault = ""
         return True
 
-    def next(self, reader: str, most: int) -> tuple[list[Row], int]:
+    def next(self, reader: str, most: int) -> tuple[Block, int]:
         """The next rows for a reader, and the number to acknowledge them by; the number is 0 when there are none."""
-        n, rows = self._read[reader], list[Row]()
-        while (batch := self._batches.get(n + 1)) is not None and (not rows or len(rows) + batch.count <= most):
+        n, count, blocks = self._read[reader], 0, list[Block]()
+        while (batch := self._batches.get(n + 1)) is not None and (not count or count + batch.count <= most):
             n += 1
-            rows += batch.rows if batch.rows is not None else self._load(n)
-        return rows, n if n > self._read[reader] else 0
+            blocks.append(batch.rows if batch.rows is not None else self._load(n))
+            count += len(blocks[-1])
+        return Block.joined(blocks), n if n > self._read[reader] else 0
 
     def acknowledge(self, reader: str, n: int) -> None:
         """A reader has everything up to a number. What all have is forgotten."""
@@ -149,7 +159,9 @@ class Backlog:
         least = min(self._read.values())
         while (first := next(iter(self._batches), None)) is not None and first <= least:
             self._fresh.pop(first, None)
-            self._forget(self._batches.pop(first))
+            batch = self._batches.pop(first)
+            self.head = batch.last
+            self._forget(batch)
 
     def settle(self) -> None:
         """Delete from the spool what all readers have."""
@@ -209,16 +221,16 @@ class Backlog:
         assert self._journal is not None  # noqa: S101
         return self._journal
 
-    def _load(self, n: int) -> list[Row]:
+    def _load(self, n: int) -> Block:
         """Rows from the spool; those that are damaged are told."""
         try:
             record = self._opened().after(n - 1, 1)[0]
             if record.n == n and record.body is not None:
                 return unpacked(record.body)
-            self._damaged(*told_by(record.note))
+            self._damaged(told_by(record.note))
         except (SpoolError, IndexError, ValueError, KeyError, TypeError):
-            self._damaged("", 0, 0, self._batches[n].count)
-        return []
+            self._damaged(Told(count=self._batches[n].count))
+        return _NONE
 
     def _drop_cached(self) -> None:
         """Free the memory of the newest rows in the spool: the oldest are needed first."""

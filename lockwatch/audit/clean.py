@@ -60,6 +60,15 @@ def clean(name: str, value: object, flags: list[str]) -> str | None:
     return kept
 
 
+def whole(name: str, value: object, flags: list[str]) -> int | None:
+    """The number of one column, None for what it has no room for; that is added to `flags`."""
+    bits = 31 if name == "status_code" else 63
+    if value is None or (isinstance(value, int) and -(2**bits) <= value < 2**bits):
+        return value
+    flags.append(f"cleaned:{name}")
+    return None
+
+
 def digest(text: str) -> str:
     """SHA-256 of a whole text, in hexadecimal; of what was cut off too."""
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

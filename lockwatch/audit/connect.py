@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.audit.address import Address
@@ -27,6 +28,17 @@ def needed(module: str) -> Any:
         if (error.name or "").startswith("lockwatch"):
             raise
         raise ConfigurationError(f"the audit log needs {error.name}: {EXTRA}") from error
+
+
+def check_installed(dialect: str) -> None:
+    """Whether the extra is there, without importing it: that takes seconds. Raises: ConfigurationError."""
+    for module in ("sqlmodel", "alembic", "asyncpg" if dialect == "postgresql" else "aiosqlite"):
+        try:
+            there = find_spec(module) is not None
+        except ModuleNotFoundError:
+            there = False
+        if not there:
+            raise ConfigurationError(f"the audit log needs {module}: {EXTRA}")
 
 
 class Database:

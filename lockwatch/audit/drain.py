@@ -7,9 +7,9 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, NamedTuple
 
+from lockwatch.audit.block import Block
 from lockwatch.audit.orphans import NAME
 from lockwatch.audit.pack import unpacked
-from lockwatch.audit.row import Row
 from lockwatch.audit.sinks import Sink
 from lockwatch.spool.database import Database
 from lockwatch.spool.directory import Directory
@@ -17,7 +17,9 @@ from lockwatch.spool.journal import Journal
 
 PAGE: Final = 10_000
 """Rows that are delivered at once, about."""
-RECORDS: Final = 256
+BYTES: Final = 8 * 2**20
+"""Bytes, about, where rows are long."""
+RECORDS: Final = 32
 """Records that are read at once."""
 
 
@@ -63,42 +65,56 @@ async def _ship(journal: Journal, sink: Sink) -> AsyncIterator[Shipped]:
     mine = [name for name in names if _place(name) == _place(sink.name)] or [sink.name]
     done = Shipped(journal.database.claim.path.name, 0)
     at = min(journal.at(name) for name in mine)
-    page = _read(journal, at)
-    while page.last > at:
-        delivery = asyncio.ensure_future(sink.write(page.rows))
-        following = await asyncio.to_thread(_read, journal, page.last)
-        await delivery
-        at = page.last
-        done = done._replace(rows=done.rows + len(page.rows), damaged=done.damaged + page.damaged)
-        if not done.damaged:
-            journal.acknowledge(dict.fromkeys(mine, at), names or mine)
-        yield done
-        page = following
+    page = await asyncio.to_thread(_read, journal, at)
+    delivery = asyncio.ensure_future(_deliver(sink, page.rows))
+    try:
+        while page.last > at:  # reading and deleting are done while the sink has something to do
+            following = await asyncio.to_thread(_read, journal, page.last)
+            await delivery
+            sent, page = page, following
+            delivery = asyncio.ensure_future(_deliver(sink, page.rows))
+            at = sent.last
+            done = done._replace(rows=done.rows + len(sent.rows), damaged=done.damaged + sent.damaged)
+            if not done.damaged:
+                await asyncio.to_thread(journal.acknowledge, dict.fromkeys(mine, at), names or mine)
+            yield done
+    finally:
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
     others = tuple(name for name in names if name not in mine and journal.at(name) < at)
     yield done._replace(others=others, done=True)
 
 
+async def _deliver(sink: Sink, rows: Block) -> None:
+    if rows:
+        await sink.write(rows)
+
+
 class _Page(NamedTuple):
-    rows: list[Row]
+    rows: Block
     last: int
     damaged: int
 
 
 def _read(journal: Journal, after: int) -> _Page:
-    """Some records, about `PAGE` rows of them."""
-    rows: list[Row] = []
+    """Some records, about `PAGE` rows of them; they are sent as they were kept."""
+    blocks: list[Block] = []
     damaged, last = 0, after
-    while len(rows) < PAGE:
+    while sum(map(len, blocks)) < PAGE and sum(map(_size, blocks)) < BYTES:
         records = journal.after(last, RECORDS)
         for record in records:
             try:
-                rows += unpacked(record.body or b"")
+                blocks.append(unpacked(record.body or b""))
             except (ValueError, KeyError, TypeError):
                 damaged += 1
             last = record.n
         if len(records) < RECORDS:
             break
-    return _Page(rows, last, damaged)
+    return _Page(Block.joined(blocks), last, damaged)
+
+
+def _size(block: Block) -> int:
+    return len(block.body)
 
 
 def _place(name: str) -> str:

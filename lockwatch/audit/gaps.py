@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from lockwatch.audit.pack import Told
 from lockwatch.event import SYSTEM, Event
 
 GAP: Final = "gap"
@@ -45,10 +46,11 @@ class Losses:
         return [gap(now_us, reason, kinds) for reason, kinds in reasons.items()]
 
 
-def gap(now_us: int, reason: str, kinds: dict[str, int], rows: tuple[str, int, int] | None = None) -> Event:
-    """A gap: events of these kinds and counts are lost. `rows` are process and first and last number, where they had numbers."""
-    process, first, last = rows or ("", None, None)
-    details: dict[str, Any] = {"from_seq": first, "to_seq": last, "count": sum(kinds.values()), "reason": reason, "kinds": kinds}
-    if process:
-        details["process"] = process
+def gap(now_us: int, reason: str, kinds: dict[str, int], rows: Told | None = None) -> Event:
+    """A gap: events of these kinds and counts are lost. `rows` says which, where they had numbers, and the chain that goes on after
+    them: so that the row after them can be checked.
+    """
+    details: dict[str, Any] = {"from_seq": None, "to_seq": None, "count": sum(kinds.values()), "reason": reason, "kinds": kinds}
+    if rows is not None and rows.process:
+        details |= {"from_seq": rows.first, "to_seq": rows.last, "process": rows.process, "chain": rows.chain}
     return Event(time_us=now_us, kind=SYSTEM, action=GAP, outcome="failure", details=details)

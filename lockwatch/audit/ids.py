@@ -7,8 +7,8 @@ from typing import Final
 
 _TICKS: Final = 4096
 """Parts of a millisecond in an id."""
-_VERSION: Final = 0x7000
-_VARIANT: Final = 0x8000
+_FIXED: Final = 7 << 76 | 2 << 62
+"""Version and variant."""
 
 
 class Ids:
@@ -22,13 +22,11 @@ class Ids:
         self._bits = bits
         self._last = 0
 
-    def next(self, time_us: int) -> tuple[int, str]:
-        """The timestamp and the id of something that happened at `time_us`, or a moment after what happened before it."""
-        milliseconds, rest = divmod(time_us, 1000)
-        self._last = ticks = max(milliseconds * _TICKS + -(-rest * _TICKS // 1000), self._last + 1)
-        high, low = divmod(ticks, _TICKS)
-        node = self._bits(62)
-        return (
-            high * 1000 + low * 1000 // _TICKS,
-            f"{high >> 16:08x}-{high & 0xFFFF:04x}-{_VERSION | low:04x}-{_VARIANT | node >> 48:04x}-{node & 0xFFFFFFFFFFFF:012x}",
-        )
+    def next(self, time_us: int) -> tuple[int, str, bytes]:
+        """The timestamp and the id of something that happened at `time_us`, or a moment after what happened before it; the id as
+        text and as bytes.
+        """
+        self._last = ticks = max(-(-time_us * _TICKS // 1000), self._last + 1)
+        raw = (ticks >> 12 << 80 | (ticks & 0xFFF) << 64 | _FIXED | self._bits(62)).to_bytes(16, "big")
+        text = raw.hex()
+        return ticks * 1000 // _TICKS, f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}", raw

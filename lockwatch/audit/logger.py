@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from time import monotonic
@@ -14,6 +15,7 @@ from lockwatch.audit.entry import AuditLogEntry, event_of
 from lockwatch.audit.query import AuditQuery
 from lockwatch.audit.standalone import Recording, Standalone
 from lockwatch.config import LockWatchConfig
+from lockwatch.environment import read
 from lockwatch.errors import ConfigurationError, SinkError
 from lockwatch.limits.buckets import derive_key
 
@@ -33,7 +35,7 @@ class AuditLogger:
     ``lockwatch.audit`` is one, of the application; this makes another:
 
     Args:
-        database_url: where entries go and are found; a URL, or an `AsyncEngine`.
+        database_url: where entries go and are found; a URL, or an `AsyncEngine`. None takes that of ``LOCKWATCH_DATABASE_URL``.
         recording: what takes entries to the sinks, instead of one of its own.
         options: fields of `LockWatchConfig` that are about the audit log, and `secret_key`, which signs cursors.
 
@@ -49,7 +51,9 @@ class AuditLogger:
         **options: Any,
     ) -> None:
         given: dict[str, Any] = {"audit_database_url" if isinstance(database_url, str) else "audit": database_url}
-        self._config = config or LockWatchConfig(**given, **options)
+        if database_url is None and config is None:
+            given, _ = read(os.environ, ("audit_database_url",))
+        self._config = config or LockWatchConfig(**{**given, **options})
         if not self._config.has_audit:
             raise ConfigurationError("an audit log needs a database; a correct one is AuditLogger('sqlite+aiosqlite:///audit.db')")
         self._own = Standalone(self._config) if recording is None else None

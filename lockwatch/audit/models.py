@@ -17,7 +17,6 @@ from lockwatch.audit.entry import instant, microseconds
 TABLE: Final = "lockwatch_audit_log"
 PREFIX: Final = "lockwatch_audit_"
 """Every table of the audit log begins so, partitions included."""
-VERSION_TABLE: Final = "lockwatch_alembic_version"
 UNUSUAL: Final = "outcome <> 'success' OR rate_limit_hit OR anomaly_detected"
 """What the partial index holds."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final
 
 from lockwatch.audit.backlog import Damage
-from lockwatch.audit.pack import told_by, unpacked
-from lockwatch.audit.row import Row
+from lockwatch.audit.block import Block
+from lockwatch.audit.checkpoint import Head
+from lockwatch.audit.pack import Told, told_by, unpacked
 from lockwatch.spool.database import Database, is_damage
 from lockwatch.spool.directory import Claim, Directory, SpoolError
 from lockwatch.spool.journal import Journal, Record
@@ -30,6 +31,9 @@ class Orphan:
         readers: names of the sinks that have to have everything.
         damaged: told of what cannot be read.
 
+    Attributes:
+        head: the last row that was read whole; None before the first.
+
     Raises: SpoolError.
     """
 
@@ -38,6 +42,7 @@ class Orphan:
         self._readers = tuple(readers)
         self._damaged = damaged
         self._told: set[int] = set()
+        self.head: Head | None = None
         self._read = {name: self._journal.at(name) for name in readers}
         self._last = self._journal.last
 
@@ -46,13 +51,13 @@ class Orphan:
         """Whether every sink has everything."""
         return min(self._read.values(), default=self._last) >= self._last
 
-    def next(self, reader: str, most: int) -> tuple[list[Row], int]:
+    def next(self, reader: str, most: int) -> tuple[Block, int]:
         """The next rows for a reader, and the number to acknowledge them by, 0 for none."""
         records = self._journal.after(self._read[reader], RECORDS)
         if not records:
             self._read[reader] = self._last
-            return [], 0
-        return [row for record in records for row in self._rows(record)], records[-1].n
+            return Block.joined([]), 0
+        return Block.joined([self._rows(record) for record in records]), records[-1].n
 
     def acknowledge(self, reader: str, n: int) -> None:
         """A reader has everything up to a number."""
@@ -63,27 +68,38 @@ class Orphan:
         """Remove it when all is delivered, else leave it to the next."""
         self._journal.close()
 
-    def _rows(self, record: Record) -> list[Row]:
+    def _rows(self, record: Record) -> Block:
         try:
             if record.body is not None:
-                return unpacked(record.body)
+                found, told = unpacked(record.body), told_by(record.note)
+                self.head = Head(told.process, told.last, bytes.fromhex(told.chain)) if told.process else self.head
+                return found
         except (ValueError, KeyError, TypeError):
             pass
         if record.n not in self._told:
             self._told.add(record.n)
-            self._damaged(*told_by(record.note))
-        return []
+            self._damaged(told_by(record.note))
+        return Block.joined([])
 
 
 class Orphanage:
     """Looks for orphans of one namespace now and then, and has one at a time.
 
+    Args:
+        directory: of the spools; None for none.
+        readers: names of the sinks.
+        damaged: told of rows that are lost.
+        delivered: told of the last row of a spool that every sink has.
+
     Attributes:
         adopted: how many were found so far.
     """
 
-    def __init__(self, directory: Directory | None, readers: Sequence[str], damaged: Damage) -> None:
+    def __init__(
+        self, directory: Directory | None, readers: Sequence[str], damaged: Damage, delivered: Callable[[Head | None], None]
+    ) -> None:
         self.adopted = 0
+        self._delivered = delivered
         self._directory = directory
         self._readers = readers
         self._damaged = damaged
@@ -93,6 +109,7 @@ class Orphanage:
     def current(self) -> Orphan | None:
         """The orphan to deliver now."""
         if self._current is not None and self._current.done:
+            self._delivered(self._current.head)
             self._current.close()
             self._current, self._again = None, 0.0
         if self._current is None and self._directory is not None and monotonic() >= self._again:
@@ -124,7 +141,7 @@ class Orphanage:
             logger.error("lockwatch: the audit spool %s cannot be read (%s); it is kept as %s", claim.path.name, error, aside.name)
             claim.path.replace(aside)
             claim.remove()
-            self._damaged("", 0, 0, 1)
+            self._damaged(Told(count=1))
             return
         self.adopted += 1
         logger.warning("lockwatch: audit rows that a process left are delivered now: %s", claim.path.name)

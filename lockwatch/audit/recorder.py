@@ -13,10 +13,13 @@ from typing import Final
 
 from lockwatch import native
 from lockwatch.audit.backlog import Backlog
+from lockwatch.audit.checkpoint import Head
 from lockwatch.audit.floods import Floods
 from lockwatch.audit.gaps import Losses, gap
 from lockwatch.audit.health import AuditHealth
 from lockwatch.audit.orphans import NAME, Orphanage
+from lockwatch.audit.pack import Told
+from lockwatch.audit.sealing import Sealer
 from lockwatch.audit.sender import Sender
 from lockwatch.audit.settings import AuditSettings
 from lockwatch.audit.writer import Writer
@@ -24,7 +27,7 @@ from lockwatch.event import HTTP, SYSTEM, Event
 from lockwatch.spool.database import Database
 from lockwatch.spool.directory import Directory
 from lockwatch.spool.journal import Journal
-from lockwatch.stream import Stream
+from lockwatch.stream import Late, Stream
 from lockwatch.worker import shared
 
 logger = logging.getLogger("lockwatch")
@@ -38,7 +41,6 @@ REMEMBERED: Final = 60.0
 """Seconds for which a loss makes the health degraded."""
 NO_ROOM: Final = "no room"
 DAMAGED: Final = "damaged in the spool"
-UNSAVED: Final = "the process ended"
 
 
 class Recorder:
@@ -54,6 +56,7 @@ class Recorder:
         self._stream = stream
         self._late = 0.0 if settings.spools_first else LATE
         self._inherited: list[object] = []
+        stream.leaves_out = partial(_leaves_out, settings.exempt)
         self._begin()
         native.tell_of_forks(self)
 
@@ -65,7 +68,9 @@ class Recorder:
     async def consume(self, events: list[Event]) -> None:
         """Make rows of events."""
         native.at_home(self)
-        self._record([event for event in self._floods.merge(events) if self._is_wanted(event)])
+        exempt = self._settings.exempt
+        merged = self._floods.merge(events)
+        self._record([event for event in merged if not _leaves_out(exempt, event)] if exempt else merged)
 
     async def settle(self) -> None:
         """Spool what is new, have it delivered, tell of losses."""
@@ -73,6 +78,7 @@ class Recorder:
         self._backlog.store(0.0 if any(sender.fault for sender in self._senders) else self._late)
         self._backlog.settle()
         self._send()
+        self._seal()
         self._block()
 
     async def finish(self) -> None:
@@ -93,6 +99,8 @@ class Recorder:
         if running := [task for task in self._running.values() if not task.done()]:
             await asyncio.wait(running, timeout=PATIENCE)
         self._orphanage.close()
+        self._sealer.note(self._backlog.head)
+        await self._sealer.finish()
         if left := self._backlog.close():
             logger.error("lockwatch: %d audit rows are in memory alone, because there is no spool and no sink takes them", left)
         for sender in self._senders:
@@ -120,6 +128,7 @@ class Recorder:
         self.pid = os.getpid()
         self._losses, self._floods = Losses(), Floods()
         self._told = self._lost_at = 0.0
+        self._sealed: Head | None = None
         bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - unique, not secret
         self._writer = Writer(secrets.token_hex(8), settings.redactor, bits, settings.headers)
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -127,19 +136,14 @@ class Recorder:
         names = _unique([sink.name for sink in sinks])
         directory = settings.directory
         self._backlog = Backlog(names, None if directory is None else partial(self._open, directory), self._damaged)
-        self._orphanage = Orphanage(directory, names, self._damaged)
+        self._sealer = Sealer(settings.seals)
+        self._orphanage = Orphanage(directory, names, self._damaged, self._sealer.note)
         self._senders = [Sender(name, sink, self._backlog, self._orphanage) for name, sink in zip(names, sinks, strict=True)]
 
     def _open(self, directory: Directory) -> Journal:
         """Raises: SpoolError."""
         claim = directory.claim(NAME)
         return Journal(Database(claim, self._settings.spool_bytes, self._settings.synchronous))
-
-    def _is_wanted(self, event: Event) -> bool:
-        path, exempt = event.path, self._settings.exempt
-        if not exempt or event.kind != HTTP or path is None:
-            return True
-        return not any(path.startswith(p[:-1]) if p.endswith("*") else path == p for p in exempt)
 
     def _record(self, events: list[Event]) -> None:
         """Make rows of events; those there is no room for are lost before they have a number."""
@@ -166,13 +170,13 @@ class Recorder:
         self._losses.add(kind, reason, count)
         self._lost_at = time.monotonic()
 
-    def _damaged(self, process: str, first: int, last: int, count: int) -> None:
+    def _damaged(self, told: Told) -> None:
         """Rows that had a number are lost."""
+        count = max(told.count, 1)
         logger.error("lockwatch: %d audit rows are lost, because their place in the spool is damaged", count)
         self._losses.total += count
         self._lost_at = time.monotonic()
-        place = (process, first, last) if process else None
-        self._record([gap(time.time_ns() // 1000, DAMAGED, {"unknown": count}, place)])
+        self._record([gap(time.time_ns() // 1000, DAMAGED, {"unknown": count}, told)])
 
     def _send(self) -> None:
         for sender in self._senders:
@@ -182,6 +186,14 @@ class Recorder:
     def _start(self, sender: Sender) -> None:
         sender.busy = True
         self._running[sender.name] = shared().run(shared().attempt(f"audit rows to {sender.name}", sender.run))
+
+    def _seal(self) -> None:
+        """A checkpoint, when it is time for one."""
+        if self._backlog.head is not self._sealed:
+            self._sealed = self._backlog.head
+            self._sealer.note(self._sealed)
+        if self._sealer.due:
+            shared().run(shared().attempt("a checkpoint of the audit log", self._sealer.seal))
 
     def _block(self) -> None:
         """Say whether events can be kept."""
@@ -194,9 +206,18 @@ class Recorder:
         found += [f"audit rows wait: {sender.fault}" for sender in self._senders if sender.fault]
         if self._lost_at and time.monotonic() - self._lost_at < REMEMBERED:
             found.append(f"{self._losses.total} events left no audit row; gaps tell when")
+        found += [f"no checkpoint can be made: {self._sealer.fault}"] if self._sealer.fault else []
         if self._stream.blocked:
             found.append("requests are refused, because events cannot be kept")
         return tuple(found)
+
+
+def _leaves_out(exempt: tuple[str, ...], item: Event | Late) -> bool:
+    """Whether it is a request for one of these paths, or prefixes that end in ``*``."""
+    path = getattr(item, "path", None)
+    if not exempt or item.kind != HTTP or not isinstance(path, str):
+        return False
+    return any(path.startswith(p[:-1]) if p.endswith("*") else path == p for p in exempt)
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -74,13 +74,22 @@ class Redactor:
                 self._known[name] = found
         return found
 
+    @property
+    def hashes(self) -> bool:
+        """Whether people are stored as hashes."""
+        return self._hashing is not None
+
     def query(self, text: str) -> str:
         """A query string with the values of secrets, and what looks like a token, taken out."""
-        found = "&".join([self._pair(pair) for pair in text[:MOST_QUERY].split("&")])
+        looked = text[:MOST_QUERY]
+        harmless = _is_harmless(looked)
+        found = "&".join([self._pair(pair, harmless) for pair in looked.split("&")])
         return found if len(text) <= MOST_QUERY else found + CUT
 
     def value(self, text: str) -> str:
         """A text with what looks like a token taken out."""
+        if _is_harmless(text):
+            return text
         if "eyJ" in text:
             text = _RUN.sub(_without_token, text)
         return _CREDENTIALS.sub(REDACTED, text) if len(text) >= 12 else text
@@ -108,11 +117,19 @@ class Redactor:
             return text
         return "h:" + blake2b(text.encode("utf-8", "surrogatepass"), key=self._hashing, digest_size=16).hexdigest()
 
-    def _pair(self, pair: str) -> str:
+    def _pair(self, pair: str, harmless: bool) -> str:
         name, equals, value = pair.partition("=")
-        if equals and self.is_secret(_ESCAPED.sub(_unescaped, name)):
+        if equals and self.is_secret(_ESCAPED.sub(_unescaped, name) if "%" in name else name):
             return f"{name}={REDACTED}"
-        return name + equals + self.value(value)
+        return pair if harmless else name + equals + self.value(value)
+
+
+def _is_harmless(text: str) -> bool:
+    """Whether there is certainly no token in a text: the expressions take ten times as long to find none."""
+    if "eyJ" in text or not text.isascii():
+        return False
+    low = text.lower()
+    return "bearer" not in low and "basic" not in low
 
 
 def _without_token(run: re.Match[str]) -> str:

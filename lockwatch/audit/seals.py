@@ -34,14 +34,19 @@ class CheckpointFile:
         self._register = Register()
         self._read = 0
 
-    def seal(self, heads: Iterable[Head], time_us: int) -> str | None:
+    def seal(self, heads: Iterable[Head], time_us: int, behind: bool = False) -> str | None:
         """Add a checkpoint of these heads, and see it on the disk. Returns: its note; None when no head is new.
+
+        With `behind`, heads may be older than what somebody else has sealed of their chains; those are left out.
 
         Raises: EvidenceError, when a head contradicts one that is sealed, or the file is not as it was left; ConfigurationError,
         when it cannot be written.
         """
         with self._locked() as descriptor:
             self._catch_up(descriptor)
+            known = self._register.heads
+            if behind:
+                heads = [head for head in heads if head.process not in known or head.seq >= known[head.process].seq]
             checkpoint = self._register.next(self._signer.name, heads, max(time_us, self._register.time_us))
             if checkpoint is None:
                 return None
@@ -56,7 +61,7 @@ class CheckpointFile:
         if size < self._read:
             raise EvidenceError(f"{self._path} is shorter than it was: checkpoints were taken out of it")
         text = os.pread(descriptor, size - self._read, self._read)
-        deque(_followed(_text(text, self._path), self._signer.verifier, self._register), maxlen=0)
+        deque(_followed(_text(text, self._path), self._signer.verifier, self._register, every=False), maxlen=0)
         self._read = size
 
     @contextmanager
@@ -110,10 +115,12 @@ def generate_key(path: str | os.PathLike[str], origin: str = ORIGIN) -> Signer:
     return signer
 
 
-def _followed(text: str, key: VerifierKey, register: Register) -> Iterator[Checkpoint]:
-    for note in notes_in(text):
+def _followed(text: str, key: VerifierKey, register: Register, every: bool = True) -> Iterator[Checkpoint]:
+    """The checkpoints of a text, each signed; without `every`, that of the last one vouches for all heads before it."""
+    notes = list(notes_in(text))
+    for number, note in enumerate(notes, 1):
         checkpoint = checkpoint_of(note.text)
-        if not key.signed(note):
+        if (every or number == len(notes)) and not key.signed(note):
             raise EvidenceError(f"the checkpoint of size {checkpoint.size} is not signed with the key that was given")
         register.follow(checkpoint)
         yield checkpoint

@@ -6,8 +6,8 @@ import logging
 from typing import Final, Protocol
 
 from lockwatch.audit.backlog import Backlog
+from lockwatch.audit.block import Block
 from lockwatch.audit.orphans import Orphanage
-from lockwatch.audit.row import Row
 from lockwatch.audit.sinks import Sink
 from lockwatch.errors import LockwatchError, SinkError
 
@@ -19,7 +19,7 @@ ROWS: Final = 500
 class Source(Protocol):
     """Where rows come from."""
 
-    def next(self, reader: str, most: int) -> tuple[list[Row], int]:
+    def next(self, reader: str, most: int) -> tuple[Block, int]:
         """The next rows for a reader, and the number to acknowledge them by, 0 for none."""
         ...
 

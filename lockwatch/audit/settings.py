@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lockwatch.audit.redact import Redactor
+from lockwatch.audit.sealing import Seals, seals_of
 from lockwatch.audit.sinks import Sink, sink_of
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError
@@ -28,6 +29,7 @@ class AuditSettings:
         synchronous: ``normal`` or ``full``.
         spools_first: rows go into the spool before any sink has them, not only when none takes them at once.
         denies: requests are refused while events cannot be kept.
+        seals: how the log is sealed; None when it is not.
     """
 
     sinks: Callable[[], list[Sink]]
@@ -39,6 +41,7 @@ class AuditSettings:
     synchronous: str = "normal"
     spools_first: bool = False
     denies: bool = False
+    seals: Seals | None = None
 
 
 def audit_settings(config: LockWatchConfig, directory: Directory | None) -> AuditSettings:
@@ -60,6 +63,7 @@ def audit_settings(config: LockWatchConfig, directory: Directory | None) -> Audi
         config.audit_synchronous,
         config.on_audit_failure == "deny" or config.audit_synchronous == "full",
         config.on_audit_failure == "deny",
+        seals_of(config),
     )
 
 

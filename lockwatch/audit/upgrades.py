@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 HEAD: Final = "0001"
 """The newest revision."""
+VERSION_TABLE: Final = "lockwatch_alembic_version"
+"""Where the revision of the tables stands."""
 _ALEMBIC: Final = native.lock()
 """Alembic keeps what it is doing in its modules: one migration at a time in a process."""
 
@@ -35,6 +37,8 @@ async def upgrade(database: Database, revision: str = "head") -> None:
 
     Raises: ConfigurationError, alembic.util.CommandError for a revision there is not.
     """
+    if revision == "head" and await current(database) == HEAD:
+        return
     await _run(database, partial(_command, "upgrade", revision))
 
 
@@ -53,8 +57,12 @@ async def downgrade(database: Database, revision: str) -> None:
 
 async def current(database: Database) -> str | None:
     """The revision the tables are at; None when there are none."""
-    found: str | None = await _run(database, _revision)
-    return found
+    engine = database.engine()
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(_revision)
+    finally:
+        await engine.dispose()
 
 
 def script(database: Database, revision: str = "head") -> None:
@@ -62,13 +70,15 @@ def script(database: Database, revision: str = "head") -> None:
     needed("alembic.command").upgrade(configuration(database.address), revision, sql=True)
 
 
-async def _run(database: Database, work: Callable[[Connection], Any]) -> Any:
+async def _run(database: Database, work: Callable[[Connection], Any]) -> None:
+    for module in ("alembic.command", "lockwatch.audit.models"):  # nobody waits for a lock meanwhile
+        needed(module)
     engine = database.engine(writes=True)
     while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110 - another thread holds it, or a task of this loop
         await asyncio.sleep(0.01)
     try:
         async with engine.begin() as connection:
-            return await connection.run_sync(work)
+            await connection.run_sync(work)
     finally:
         _ALEMBIC.release()
         await engine.dispose()
@@ -79,8 +89,7 @@ def _command(name: str, revision: str, connection: Connection) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    from lockwatch.audit.models import VERSION_TABLE
-
-    context = needed("alembic.migration").MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    found: str | None = context.get_current_revision()
+    if not needed("sqlalchemy").inspect(connection).has_table(VERSION_TABLE):
+        return None
+    found: str | None = connection.exec_driver_sql(f"SELECT max(version_num) FROM {VERSION_TABLE}").scalar()  # noqa: S608
     return found

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
 
-from lockwatch.audit.chain import link
-from lockwatch.audit.clean import clean, digest, encoded, listed
+from lockwatch.audit.block import Block
+from lockwatch.audit.chain import linked
+from lockwatch.audit.clean import LIMITS, clean, digest, encoded, listed, whole
+from lockwatch.audit.encoding import LINK, TEXTS, in_columns, lengths, long, numbers, short
 from lockwatch.audit.ids import Ids
 from lockwatch.audit.redact import Redactor
-from lockwatch.audit.row import Row
+from lockwatch.audit.row import SCHEMA, Row
 from lockwatch.event import Event
 
-_PEOPLE = ("user_id", "actor", "session", "target", "ip", "peer_ip")
+_LIMITS: Final = tuple([lengths(LIMITS.get(name, 2048)) for name in TEXTS])
+_FLAGS, _DIGEST = map(TEXTS.index, ("flags", "endpoint_sha256"))
+_time: Final = attrgetter("time_us")
+_counts: Final = attrgetter("count", "status", "latency_us", "bytes_sent")
+Texts: TypeAlias = tuple[str | None, ...]
+Counts: TypeAlias = tuple[int, int | None, int | None, int | None]
 
 
 class Writer:
@@ -34,62 +44,94 @@ class Writer:
         self._ids = Ids(bits)
         self._chain = b""
 
-    def rows(self, events: Iterable[Event]) -> list[Row]:
+    def rows(self, events: Iterable[Event]) -> Block:
         """A row for each event, in the order they happened."""
-        return [self._row(event) for event in sorted(events, key=_time)]
+        rows: list[Row] = []
+        bodies: list[bytes] = []
+        for event in sorted(events, key=_time):
+            self._write(event, rows, bodies)
+        return Block(len(rows), rows, b"".join(bodies))
 
-    def _row(self, event: Event) -> Row:
+    def _write(self, event: Event, rows: list[Row], bodies: list[bytes]) -> None:
         flags: list[str] = []
-        redactor = self._redactor
-        person = redactor.person
-        timestamp, row_id = self._ids.next(event.time_us)
-        path, query = event.path, event.query
-        self.seq += 1
-        details = redactor.details(event.details) if event.details else event.details
-        if self._headers and event.headers and (kept := redactor.headers(event.headers, self._headers)):
-            details = {**details, "headers": kept}
-        row = Row(
-            timestamp,
-            row_id,
+        texts = self._texts(event, flags)
+        counts = _counts(event)
+        timestamp, row_id, raw = self._ids.next(event.time_us)
+        self.seq = seq = self.seq + 1
+        hit, anomaly = event.decision == "limited", bool(event.anomaly)
+        found = None if flags else short(texts, _LIMITS)
+        try:
+            fields = numbers(timestamp, raw, seq, SCHEMA, hit, anomaly, *counts)
+        except (struct.error, TypeError):
+            counts, found = _whole(counts, flags), None
+            fields = numbers(timestamp, raw, seq, SCHEMA, hit, anomaly, *counts)
+        if found is None:
+            texts = _cleaned(event, texts, flags)
+            found = long(texts)
+        fields += found
+        self._chain = chain = linked(self._chain, fields)
+        bodies += (fields, LINK, chain)
+        rows.append(Row._make(in_columns((timestamp, row_id, seq, SCHEMA, hit, anomaly, *counts, *texts, chain))))
+
+    def _texts(self, event: Event, flags: list[str]) -> Texts:
+        """The texts as `TEXTS` names them, redacted, not cleaned."""
+        redactor, path, query, ip = self._redactor, event.path, event.query, event.ip
+        user, actor, session, target, peer = event.user, event.actor, event.session, event.target, event.peer
+        if redactor.hashes:
+            user, actor, session, target, ip, peer = map(redactor.person, (user, actor, session, target, ip, peer))
+        details = self._details(event)
+        return (
             self.process,
-            self.seq,
-            event.kind,
-            clean("action", event.action, flags) or "",
-            clean("outcome", event.outcome, flags) or "",
-            clean("user_id", person(event.user), flags),
-            clean("actor", person(event.actor), flags),
-            clean("session", person(event.session), flags),
-            clean("target", person(event.target), flags),
-            clean("tenant", event.tenant, flags),
-            clean("ip", person(event.ip), flags),
-            event.ip_source if event.ip is not None else None,
-            clean("peer_ip", person(event.peer), flags),
-            clean("method", event.method, flags),
-            clean("route", event.route, flags),
-            clean("endpoint", None if path is None else redactor.value(path), flags),
+            event.kind or "",
+            event.action or "",
+            event.outcome or "",
+            user,
+            ip,
+            None if ip is None else event.ip_source,
+            peer,
+            event.method,
+            event.route,
+            None if path is None else redactor.value(path),
+            None if query is None else redactor.query(query),
+            event.user_agent,
+            event.request_id,
+            event.decision,
+            actor,
+            session,
+            target,
+            event.tenant,
+            event.trace_id,
+            event.campaign,
             None,
-            clean("query", None if query is None else redactor.query(query), flags),
-            event.status,
-            event.latency_us,
-            event.bytes_sent,
-            clean("user_agent", event.user_agent, flags),
-            clean("request_id", event.request_id, flags),
-            clean("trace_id", event.trace_id, flags),
-            clean("decision", event.decision, flags),
-            event.decision == "limited",
-            event.anomaly,
-            clean("campaign_id", event.campaign, flags),
             listed((*event.reasons, *event.policies)) if event.reasons or event.policies else None,
             None,
-            encoded(details, flags),
-            event.count,
+            encoded(details, flags) if details else None,
         )
-        if flags:
-            whole = digest(path) if path is not None and any(flag.endswith(":endpoint") for flag in flags) else None
-            row = row._replace(flags=listed(flags), endpoint_sha256=whole)
-        self._chain = chain = link(self._chain, row)
-        return Row(*row[:-1], chain)  # a third of the time of _replace
+
+    def _details(self, event: Event) -> Mapping[str, Any]:
+        details = self._redactor.details(event.details) if event.details else event.details
+        if self._headers and event.headers and (kept := self._redactor.headers(event.headers, self._headers)):
+            return {**details, "headers": kept}
+        return details
 
 
-def _time(event: Event) -> int:
-    return event.time_us
+def _cleaned(event: Event, texts: Texts, flags: list[str]) -> Texts:
+    """Texts that every database takes; what was done to them is told in one of them."""
+    found = [clean(name, text, flags) if name in LIMITS else text for name, text in zip(TEXTS, texts, strict=True)]
+    if flags:
+        found[_FLAGS] = listed(flags)
+    if event.path is not None and any(flag.endswith(":endpoint") for flag in flags):
+        found[_DIGEST] = digest(event.path)
+    return tuple(found)
+
+
+def _whole(counts: Counts, flags: list[str]) -> Counts:
+    """Numbers that every database takes."""
+    count, status, latency, sent = counts
+    times = whole("count", count, flags)
+    return (
+        1 if times is None else times,
+        whole("status_code", status, flags),
+        whole("latency_us", latency, flags),
+        whole("bytes_sent", sent, flags),
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import sqlite3
 import sys
 import time
@@ -22,6 +21,7 @@ import click
 from lockwatch.alerts.dispatch import Alerts
 from lockwatch.alerts.record import DEAD, DELIVERED, WAITING, Delivery
 from lockwatch.commands.application import OPTION, overview_of
+from lockwatch.commands.group import group
 from lockwatch.commands.report import table
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
@@ -35,7 +35,7 @@ _STATES: Final = {
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@group()
 def alerts() -> None:
     """Look at alerts, send them again, and try whether they arrive."""
 
@@ -96,7 +96,6 @@ def test(app: str | None, as_json: bool) -> None:
 @contextmanager
 def _desk(app: str | None) -> Iterator[Alerts]:
     """The alerts of an application. Raises: Unusable."""
-    logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
     found = overview_of(app).engine.alerts
     if found is None:
         raise Unusable(

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, redirect_stdout
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from lockwatch.commands.trouble import Unusable
+from lockwatch.commands import remembered
+from lockwatch.commands.trouble import Misconfigured, Unusable, installing
+from lockwatch.diagnosis.serving import MIDDLEWARES, layers
+from lockwatch.errors import ConfigurationError
 from lockwatch.overview import Overview
 
 EXAMPLE = "--app main:app"
 GIVEN = "lockwatch.application"
 """Where a context of click has a function that returns the application, if it has one."""
+_OURS = str(Path(__file__).parent.parent)
+"""Where lockwatch itself is: what the user has to look at is elsewhere."""
+_QUIET = logging.NullHandler()
+"""What a command has to say, it says itself."""
+_CORRECT = "a correct one is main:app, or main:create_app()"
 
 
-OPTION = click.option("--app", metavar="MODULE:ATTRIBUTE", help="The application, like main:app or main:create_app().")
+OPTION = click.option(
+    "--app",
+    metavar="MODULE:ATTRIBUTE",
+    shell_complete=remembered.applications,
+    help="The application, like main:app or main:create_app().",
+)
+ARGUMENT = click.argument("place", metavar="[APP]", required=False, shell_complete=remembered.applications)
+"""The same, where a command is about nothing else."""
 
 
 class Place(NamedTuple):
@@ -39,31 +57,61 @@ class Place(NamedTuple):
         called = attribute.endswith("()")
         attribute = attribute.removesuffix("()")
         if not colon or not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
-            raise Unusable(f"--app {text!r} is not module:attribute; a correct one is {EXAMPLE}, or main:create_app()")
+            raise Unusable(f"{text[:100]!r} is not module:attribute; {_meant(text)}")
         return cls(module, attribute, called)
 
 
-def overview_of(text: str | None) -> Overview:
-    """The limits of the application at ``module:attribute``, imported as if from the current directory; without a text, of the one
-    that Flask has found. Raises: Unusable.
+class Found(NamedTuple):
+    """An application a command is about.
+
+    Attributes:
+        name: as it was named.
+        application: the object there.
+        lockwatch: its `LockWatch`; None where it has none.
     """
+
+    name: str
+    application: Any
+    lockwatch: Any
+
+    def overview(self) -> Overview:
+        """Its routes. Raises: ConfigurationError, where a route asks for what the settings do not have."""
+        with getattr(self.application, "app_context", nullcontext)():  # of a Flask application
+            overview: Overview = self.lockwatch.overview()
+        remembered.keep(self.name, overview)
+        return overview
+
+
+def found_at(text: str | None) -> Found:
+    """The application at ``module:attribute``, imported as if from the current directory; without a text, the one that Flask has
+    found. Raises: Unusable.
+    """
+    logging.getLogger("lockwatch").addHandler(_QUIET)
     application = _given() if text is None else application_at(text)
-    lockwatch = _lockwatch(application)
-    if lockwatch is None:
+    return Found(text or "", application, _lockwatch(application))
+
+
+def overview_of(text: str | None) -> Overview:
+    """The limits of an application that has a `LockWatch`. Raises: Unusable."""
+    found = found_at(text)
+    if found.lockwatch is None and (own := [name for name in layers(found.application) if name in MIDDLEWARES]):
+        raise Unusable(f"{text or 'this'} has {own[0]}, which limits all requests alike and knows no routes; use LockWatch(app)")
+    if found.lockwatch is None:
         raise Unusable(
-            f"{text or 'this'} is a {type(application).__name__} without lockwatch; name an application that was given to "
+            f"{text or 'this'} is a {type(found.application).__name__} without lockwatch; name an application that was given to "
             f"LockWatch(app), like {EXAMPLE}"
         )
-    context = getattr(application, "app_context", nullcontext)  # of a Flask application
-    with context():
-        overview: Overview = lockwatch.overview()
-    return overview
+    try:
+        return found.overview()
+    except ConfigurationError as error:
+        raise Unusable(str(error)) from None
 
 
 def application_at(text: str) -> Any:
     """The application at ``module:attribute``, imported as if from the current directory. Raises: Unusable."""
     place = Place.of(text)
-    return _made(_attribute(_module(place.module), place), place)
+    with redirect_stdout(sys.stderr):  # what the application prints is no part of an answer
+        return _made(_attribute(_module(place.module), place), place)
 
 
 def _given() -> Any:
@@ -79,10 +127,10 @@ def _module(name: str) -> Any:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise Unusable(f"there is no module {name!r} in {os.getcwd()} or on the path; a correct one is {EXAMPLE}") from None
-        raise Unusable(_failure(f"importing {name}", error)) from None
+            raise Unusable(f"there is no module {name!r} in {os.getcwd()} or on the path; {_meant(name)}") from None
+        raise _failure(f"importing {name}", error) from None
     except (Exception, SystemExit) as error:
-        raise Unusable(_failure(f"importing {name}", error)) from None
+        raise _failure(f"importing {name}", error) from None
 
 
 def _attribute(module: Any, place: Place) -> Any:
@@ -90,7 +138,7 @@ def _attribute(module: Any, place: Place) -> Any:
     for name in place.attribute.split("."):
         if not hasattr(found, name):
             near = get_close_matches(name, [n for n in dir(found) if not n.startswith("_")], n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else f"; {_meant(place.module)}"
             raise Unusable(f"{place.module} has no {place.attribute!r}{hint}")
         found = getattr(found, name)
     return found
@@ -111,7 +159,7 @@ def _guarded(factory: Callable[[], Any], place: Place) -> Any:
     try:
         return factory()
     except (Exception, SystemExit) as error:
-        raise Unusable(_failure(f"calling {place.module}:{place.attribute}()", error)) from None
+        raise _failure(f"calling {place.module}:{place.attribute}()", error) from None
 
 
 def _lockwatch(application: Any) -> Any:
@@ -124,8 +172,38 @@ def _lockwatch(application: Any) -> Any:
     return getattr(getattr(application, "state", None), "lockwatch", None)
 
 
-def _failure(doing: str, error: BaseException) -> str:
+def _meant(text: str) -> str:
+    """What a correct name looks like; the very one that was meant, where a file of Python says so. It is read, not run."""
+    module = text.partition(":")[0].removesuffix(".py").replace("/", ".").strip(".")
+    file = Path(*module.split(".")) if module else Path("main")
+    for path in (file.with_suffix(".py"), file / "__init__.py"):
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            continue
+        if named := [name for statement in tree.body for name in _applications(statement)]:
+            return f"did you mean {module or 'main'}:{named[0]}?"
+    return _CORRECT
+
+
+def _applications(statement: ast.stmt) -> Iterator[str]:
+    """The names under which a statement of a module makes an application."""
+    if isinstance(statement, ast.FunctionDef) and statement.name in ("create_app", "make_app"):
+        yield f"{statement.name}()"
+    value = getattr(statement, "value", None)
+    if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(value, ast.Call):
+        made = getattr(value.func, "attr", getattr(value.func, "id", ""))
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        named = [target.id for target in targets if isinstance(target, ast.Name)]
+        yield from [name for name in named if made in ("FastAPI", "Flask") or name in ("app", "application")]
+
+
+def _failure(doing: str, error: BaseException) -> Unusable:
     """What went wrong in the user's own code, and where."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    where = f" ({os.path.relpath(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""
-    return f"{doing} failed{where}: {type(error).__name__}: {error}"
+    theirs = [frame for frame in frames if not frame.filename.startswith(_OURS)] or frames
+    where = f"{os.path.relpath(theirs[-1].filename)}, line {theirs[-1].lineno}" if theirs else ""
+    said = f"{doing} failed{f' ({where})' if where else ''}: {type(error).__name__}: {error}"
+    if isinstance(error, ModuleNotFoundError) and (line := installing(error.name or "")):
+        said += f"; {line}"
+    return Misconfigured(said, where or doing, str(error)) if isinstance(error, ConfigurationError) else Unusable(said)

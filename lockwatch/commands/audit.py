@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Final
 
-import click
+from lockwatch.commands.group import Home, group
 
-from lockwatch.audit.connect import EXTRA
-from lockwatch.commands.trouble import Unusable
-
-_LATE: Final = {
-    "checkpoint": "lockwatch.commands.evidence",
-    "drain": "lockwatch.commands.audit_drain",
-    "export": "lockwatch.commands.audit_export",
-    "prune": "lockwatch.commands.audit_prune",
-    "query": "lockwatch.commands.audit_query",
-    "score": "lockwatch.commands.audit_score",
-    "stats": "lockwatch.commands.audit_prune",
-    "tail": "lockwatch.commands.audit_query",
-    "verify": "lockwatch.commands.evidence",
-    "who": "lockwatch.commands.audit_who",
+_HOMES: Final = {
+    "checkpoint": Home("lockwatch.commands.evidence", "Seal how far the log has come, and print the signed checkpoint."),
+    "drain": Home("lockwatch.commands.audit_drain", "Deliver what dead processes left in their spools."),
+    "export": Home("lockwatch.commands.audit_export", "Write out rows, oldest first."),
+    "prune": Home("lockwatch.commands.audit_prune", "Forget what is old."),
+    "query": Home("lockwatch.commands.audit_query", "Search the audit log, newest first."),
+    "score": Home("lockwatch.commands.audit_score", "Show the hours of addresses that were least like all others."),
+    "stats": Home("lockwatch.commands.audit_prune", "Tell how large the log is, from when to when."),
+    "tail": Home("lockwatch.commands.audit_query", "Print the newest rows, oldest first, and what comes after them."),
+    "verify": Home("lockwatch.commands.evidence", "Check that the audit log is what was written."),
+    "who": Home("lockwatch.commands.audit_who", "Tell what an address or a user did."),
 }
 
 
-class Late(click.Group):
-    """A group whose commands are imported when they are asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands."""
-        return sorted(_LATE)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command by its name."""
-        if cmd_name not in _LATE:
-            return None
-        try:
-            found: click.Command = getattr(import_module(_LATE[cmd_name]), cmd_name)
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("lockwatch"):
-                raise
-            raise Unusable(f"lockwatch audit {cmd_name} needs {error.name}: {EXTRA}") from None
-        return found
-
-
-@click.group(cls=Late)
+@group(homes=_HOMES)
 def audit() -> None:
     """Search, export, check and prune the audit log."""

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import click
 
@@ -15,6 +15,7 @@ from lockwatch.audit.drain import drain as ship
 from lockwatch.audit.sinks import sink_of
 from lockwatch.commands.database import database, given_url, run
 from lockwatch.commands.plain import plain, size
+from lockwatch.commands.printed import JSON, print_json
 from lockwatch.commands.trouble import Unusable
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import LockwatchError
@@ -28,7 +29,8 @@ T = TypeVar("T")
 @click.option("--spool-dir", metavar="DIRECTORY", help="Where the application spools, if it says so itself.")
 @click.option("--namespace", default=LockWatchConfig().namespace, show_default=True, help="The application's.")
 @click.option("--dry-run", is_flag=True, help="Only say what there is.")
-def drain(url: str | None, spool_dir: str | None, namespace: str, dry_run: bool) -> None:
+@JSON
+def drain(url: str | None, spool_dir: str | None, namespace: str, dry_run: bool, as_json: bool) -> None:
     """Deliver what dead processes left in their spools, faster than an application would beside its requests.
 
     Run it as the user the application runs as. Spools of processes that live are theirs. Rows that are in the database already are
@@ -36,13 +38,33 @@ def drain(url: str | None, spool_dir: str | None, namespace: str, dry_run: bool)
     """
     place = Path(spool_dir).expanduser() if spool_dir else default_place()
     directory = Directory(place, namespace)
-    for name, held in _polite(lambda: list(waiting(directory))):
+    spools = _polite(lambda: list(waiting(directory)))
+    for name, held in () if as_json else spools:
         click.echo(f"{name}: {size(held)}")
-    if not dry_run:
-        run(_drain(directory, given_url(url)))
+    done = None if dry_run else run(_drain(directory, given_url(url)))
+    if as_json:
+        rows, damaged, took = done or Drained(0, 0, 0.0)
+        told = [{"name": name, "bytes": held} for name, held in spools]
+        print_json({"dry_run": dry_run, "spools": told, "rows": rows, "damaged": damaged, "seconds": round(took, 3)})
+    elif done is not None:
+        rate = f", {done.rows / done.seconds:,.0f} a second." if done.rows else "."
+        click.echo(f"{done.rows} rows delivered in {done.seconds:.1f} s{rate}")
+    if done is not None and done.damaged:
+        click.echo(
+            f"{done.damaged} records are damaged; the application declares them as a gap when it adopts their spool.", err=True
+        )
+        sys.exit(1)
 
 
-async def _drain(directory: Directory, url: str) -> None:
+class Drained(NamedTuple):
+    """What became of spools."""
+
+    rows: int
+    damaged: int
+    seconds: float
+
+
+async def _drain(directory: Directory, url: str) -> Drained:
     sink = sink_of(url)
     began, total, damaged, last = time.monotonic(), 0, 0, Shipped("", 0)
     try:
@@ -53,11 +75,7 @@ async def _drain(directory: Directory, url: str) -> None:
                 _told(last)
     finally:
         await sink.aclose()
-    took = time.monotonic() - began
-    click.echo(f"{total} rows delivered in {took:.1f} s" + (f", {total / took:,.0f} a second." if total else "."))
-    if damaged:
-        click.echo(f"{damaged} records are damaged; the application declares them as a gap when it adopts their spool.", err=True)
-        sys.exit(1)
+    return Drained(total, damaged, time.monotonic() - began)
 
 
 def _told(shipped: Shipped) -> None:

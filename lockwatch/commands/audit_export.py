@@ -20,6 +20,7 @@ from lockwatch.audit.reading import Reader
 from lockwatch.audit.row import Row
 from lockwatch.commands.audit_filters import filters, query_of
 from lockwatch.commands.database import database, database_of, run
+from lockwatch.commands.printed import print_json
 from lockwatch.commands.trouble import Unusable
 
 PAGE: Final = 5000
@@ -43,13 +44,18 @@ class Progress(NamedTuple):
 @click.option("--resume", is_flag=True, help="Go on with FILE where it ended, also after a crash. FILE.cursor says where.")
 @click.option("--cursor", metavar="TEXT", help="Begin after the row it is of. Without FILE, standard error tells the last.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-def export(url: str | None, form: str, path: str | None, resume: bool, cursor: str | None, quiet: bool, **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="With --output, print how far it came as JSON.")
+def export(
+    url: str | None, form: str, path: str | None, resume: bool, cursor: str | None, quiet: bool, as_json: bool, **options: Any
+) -> None:
     """Write out rows, oldest first.
 
     Without --until the last minute is left out, because its rows may still be on their way: the next export begins there.
     """
     if resume and path is None:
         raise Unusable("--resume needs --output FILE")
+    if as_json and path is None:
+        raise Unusable("--json tells how far it came, and needs --output FILE; the rows are JSON lines with --format jsonl")
     options["to_time"] = options["to_time"] or "1m"
     question = query_of(options, cursor=cursor)
     asked = _digest(question, form)
@@ -62,6 +68,9 @@ def export(url: str | None, form: str, path: str | None, resume: bool, cursor: s
     finally:
         if path is not None:
             stream.close()
+    if as_json:
+        print_json({"file": path, "format": form, "rows": done.rows, "cursor": done.cursor or None})
+        return
     click.echo(f"{done.rows} rows{'' if path is None else f' in {path}'}", err=True)
     if path is None and done.cursor:
         click.echo(f"Go on with: --cursor {done.cursor}", err=True)

@@ -17,6 +17,7 @@ from lockwatch.audit.retention import Pruned, Sign, outlook, unsigned
 from lockwatch.audit.retention import prune as forget
 from lockwatch.commands.database import database, database_of, run
 from lockwatch.commands.plain import moment_of, size
+from lockwatch.commands.printed import JSON, print_json
 from lockwatch.commands.report import table
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
@@ -30,8 +31,16 @@ from lockwatch.errors import LockwatchError
 @click.option("--origin", default=seals.ORIGIN, show_default=True, metavar="NAME", help="Name of this log, in every signature.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@JSON
 def prune(
-    url: str | None, keep: str | None, before: str | None, key_path: str | None, origin: str, dry_run: bool, yes: bool
+    url: str | None,
+    keep: str | None,
+    before: str | None,
+    key_path: str | None,
+    origin: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Forget what is old. Run it as the owner of the tables, from a scheduler.
 
@@ -40,26 +49,32 @@ def prune(
     """
     if (keep is None) == (before is None):
         raise Unusable("give one of --keep 90d and --before 2026-08-01")
+    if as_json and not (yes or dry_run):
+        raise Unusable("nobody can be asked with --json; add --yes or --dry-run")
     edge = moment_of(keep or before or "", datetime.now(UTC))
     if edge > datetime.now(UTC):
         raise Unusable(f"{keep or before} is in the future")
     sign = _signing(key_path, origin)
     place = database_of(url)
     going = run(outlook(place, microseconds(edge)))
-    for part in going:
+    for part in () if as_json else going:
         click.echo(_line(part))
-    if dry_run:
-        return
-    if not yes:
+    if not (yes or dry_run):
         click.confirm(f"{place.shown}: forget what is older than {edge:%Y-%m-%d %H:%M:%S %Z}?", abort=True)
-    run(_forget(place, microseconds(edge), sign))
+    rows, freed = (0, 0) if dry_run else run(_forget(place, microseconds(edge), sign))
+    if as_json:
+        told = [part._asdict() for part in going]
+        print_json({"before": edge.isoformat(), "dry_run": dry_run, "parts": told, "forgotten": rows, "freed": freed})
+    elif not dry_run:
+        click.echo(f"{rows} rows forgotten, {size(freed)} freed.")
 
 
-async def _forget(place: Database, edge: int, sign: Sign) -> None:
+async def _forget(place: Database, edge: int, sign: Sign) -> tuple[int, int]:
+    """Forget what is older; how many rows went, and how many bytes."""
     rows = freed = 0
     async for part in forget(place, edge, sign):
         rows, freed = rows + part.rows, freed + part.bytes
-    click.echo(f"{rows} rows forgotten, {size(freed)} freed.")
+    return rows, freed
 
 
 def _signing(key_path: str | None, origin: str) -> Sign:

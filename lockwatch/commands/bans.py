@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from lockwatch.anomaly.bans import Bans
 from lockwatch.client import trust
 from lockwatch.commands import report
 from lockwatch.commands.application import OPTION, overview_of
+from lockwatch.commands.group import group
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError, StoreError
 from lockwatch.link import Link
@@ -39,7 +39,6 @@ class Desk:
     """
 
     def __init__(self, app: str | None) -> None:
-        logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
         engine = overview_of(app).engine
         if engine.bans is None:
             raise Unusable("nobody is banned in this application; set bans=True, or anomaly, like LockWatch(app, bans=True)")
@@ -69,7 +68,7 @@ def _asks(command: F) -> F:
 _BY: Final = click.option("--by", metavar="NAME", help="Who decides, for the audit log; your login name by default.")
 
 
-@click.group()
+@group()
 def bans() -> None:
     """See who is banned, ban somebody, let somebody in again.
 

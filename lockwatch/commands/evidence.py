@@ -16,6 +16,7 @@ from lockwatch.audit.findings import Finding, Gap
 from lockwatch.audit.note import Note, VerifierKey
 from lockwatch.audit.verify import Verification
 from lockwatch.commands.database import database, database_of, run
+from lockwatch.commands.printed import JSON, print_json
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import EvidenceError, LockwatchError
 
@@ -55,14 +56,19 @@ def verify(source: str | None, checkpoints: str | None, key: str | None, excerpt
 @click.option("--file", "path", metavar="FILE", help="Where checkpoints are added.")
 @click.option("--origin", default=seals.ORIGIN, show_default=True, metavar="NAME", help="Name of this log, in every checkpoint.")
 @click.option("--generate-key", is_flag=True, help="Make the key, and FILE.pub to check with; seal nothing.")
-def checkpoint(url: str | None, key_path: str, path: str | None, origin: str, generate_key: bool) -> None:
+@JSON
+def checkpoint(url: str | None, key_path: str, path: str | None, origin: str, generate_key: bool, as_json: bool) -> None:
     """Seal how far the log has come, and print the signed checkpoint.
 
     Run it on a schedule, with a FILE that the users of the database cannot write, and send what it prints elsewhere too. When the
     log contradicts an earlier checkpoint, nothing is sealed and the exit status is 1.
     """
     if generate_key:
-        click.echo(str(_trouble(lambda: seals.generate_key(key_path, origin)).verifier))
+        public = str(_trouble(lambda: seals.generate_key(key_path, origin)).verifier)
+        if as_json:
+            print_json({"public_key": public})
+        else:
+            click.echo(public)
         return
     if path is None:
         raise Unusable("checkpoint needs --file, where checkpoints are added: --file checkpoints.txt, for example")
@@ -74,7 +80,9 @@ def checkpoint(url: str | None, key_path: str, path: str | None, origin: str, ge
         raise click.ClickException(str(error)) from None
     except LockwatchError as error:
         raise Unusable(str(error)) from None
-    if note is None:
+    if as_json:
+        print_json({"file": path, "checkpoint": None if note is None else str(note)})
+    elif note is None:
         click.echo("no row is younger than the last checkpoint", err=True)
     else:
         click.echo(note, nl=False)

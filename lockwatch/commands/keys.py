@@ -12,6 +12,8 @@ from typing import Final
 
 import click
 
+from lockwatch.commands.group import group
+from lockwatch.commands.printed import JSON, print_json
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError, UnsafeStep
 from lockwatch.tokens import keyfile, rotation
@@ -26,7 +28,7 @@ _COMPROMISED: Final = click.option(
 )
 
 
-@click.group()
+@group()
 def keys() -> None:
     """Make and replace the keys that tokens are signed with.
 
@@ -39,7 +41,8 @@ def keys() -> None:
 @click.option("--algorithm", type=click.Choice(["RS256", "ES256"]), default="RS256", show_default=True)
 @click.option("--bits", type=click.IntRange(2048, 8192), default=2048, show_default=True, help="Size of an RSA key.")
 @click.option("--token-ttl", type=click.IntRange(1), metavar="SECONDS", help="How long a token lives at most, if above a day.")
-def generate(path: str, algorithm: str, bits: int, token_ttl: int | None) -> None:
+@JSON
+def generate(path: str, algorithm: str, bits: int, token_ttl: int | None, as_json: bool) -> None:
     """Make a key. The first one signs at once, later ones after `rotate`."""
 
     def step(file: KeyFile, now: float) -> KeyFile:
@@ -48,42 +51,41 @@ def generate(path: str, algorithm: str, bits: int, token_ttl: int | None) -> Non
         pem = keyfile.new_pem(algorithm, bits)
         return rotation.added(file, key_of_pem(pem, engine_named("python-jose")).kid, algorithm, pem, now)
 
-    _tell(_changed(path, step, new=True))
+    _tell(_changed(path, step, new=True), as_json)
 
 
 @keys.command(name="list")
 @_FILE
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@JSON
 def list_(path: str, as_json: bool) -> None:
     """Print the keys, without their private parts."""
     with _trouble():
         file = keyfile.read_file(keyfile.file_at(path))
-    if as_json:
-        shown = [{"kid": e.kid, "algorithm": e.algorithm, "state": e.state, "since": e.since} for e in file.entries]
-        click.echo(json.dumps(shown, indent=2))
-    else:
-        _tell(file)
+    _tell(file, as_json)
 
 
 @keys.command()
 @_FILE
 @_COMPROMISED
-def rotate(path: str, compromised: bool) -> None:
+@JSON
+def rotate(path: str, compromised: bool, as_json: bool) -> None:
     """Sign with the next key from now on; the current one goes on verifying."""
-    _tell(_changed(path, lambda file, now: rotation.rotated(file, now, compromised=compromised)))
+    _tell(_changed(path, lambda file, now: rotation.rotated(file, now, compromised=compromised)), as_json)
 
 
 @keys.command(context_settings={"ignore_unknown_options": True})  # one kid in 64 begins with a dash
 @_FILE
 @click.argument("kid")
 @_COMPROMISED
-def retire(path: str, kid: str, compromised: bool) -> None:
+@JSON
+def retire(path: str, kid: str, compromised: bool, as_json: bool) -> None:
     """Forget a key that no token alive was signed with."""
-    _tell(_changed(path, lambda file, now: rotation.retired(file, kid, now, compromised=compromised)))
+    _tell(_changed(path, lambda file, now: rotation.retired(file, kid, now, compromised=compromised)), as_json)
 
 
 @keys.command()
 @_FILE
+@click.option("--json", is_flag=True, expose_value=False, help="As always: a key set is JSON.")
 def jwks(path: str) -> None:
     """Print the public keys as a JSON Web Key Set."""
     with _trouble():
@@ -113,7 +115,10 @@ def _trouble() -> Iterator[None]:
         raise Unusable(str(error)) from None
 
 
-def _tell(file: KeyFile) -> None:
+def _tell(file: KeyFile, as_json: bool) -> None:
+    if as_json:
+        print_json([{"kid": e.kid, "algorithm": e.algorithm, "state": e.state, "since": e.since} for e in file.entries])
+        return
     for entry in file.entries:
         click.echo(f"{entry.kid}  {entry.algorithm}  {entry.state:<8}  since {_day(entry.since)}{_outlook(file, entry)}")
 

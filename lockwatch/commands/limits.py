@@ -6,7 +6,6 @@ The keys of buckets are computed from what the application declares, so the appl
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any, TypeVar
 
 import click
 
-from lockwatch.commands import report
+from lockwatch.commands import remembered, report
 from lockwatch.commands.application import OPTION, overview_of
+from lockwatch.commands.group import group
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError, StoreError
 from lockwatch.flow import Flow, run
@@ -42,7 +42,6 @@ class Desk:
     """
 
     def __init__(self, app: str | None, subjects: Sequence[str], route: str | None, tenant: str | None) -> None:
-        logging.getLogger("lockwatch").addHandler(logging.NullHandler())  # what a command has to say, it says itself
         self.overview = overview_of(app)
         self.route = route
         self._tenant = tenant
@@ -94,14 +93,14 @@ def _asks(command: F) -> F:
     return command
 
 
-@click.group()
+@group()
 def limits() -> None:
     """Look at the buckets of a subject, forget them, explain a refusal."""
 
 
 @limits.command()
 @_asks
-@click.option("--route", metavar="ROUTE", help="One route only, like 'GET /items/{id}'.")
+@click.option("--route", metavar="ROUTE", shell_complete=remembered.routes, help="One route only, like 'GET /items/{id}'.")
 @click.option("--all", "everything", is_flag=True, help="Also the buckets in which nothing counts.")
 def show(app: str | None, subjects: Sequence[str], route: str | None, tenant: str | None, everything: bool, as_json: bool) -> None:
     """Show what a subject has used of every limit that counts it."""
@@ -129,7 +128,7 @@ def show(app: str | None, subjects: Sequence[str], route: str | None, tenant: st
 
 @limits.command()
 @_asks
-@click.option("--route", metavar="ROUTE", help="One route only, like 'GET /items/{id}'.")
+@click.option("--route", metavar="ROUTE", shell_complete=remembered.routes, help="One route only, like 'GET /items/{id}'.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(app: str | None, subjects: Sequence[str], route: str | None, tenant: str | None, yes: bool, as_json: bool) -> None:
     """Forget what a subject has used, its open reservations included. All processes hear of it within a second."""
@@ -150,7 +149,9 @@ def reset(app: str | None, subjects: Sequence[str], route: str | None, tenant: s
 
 @limits.command()
 @_asks
-@click.option("--route", required=True, metavar="ROUTE", help="Method and template, like 'POST /login'.")
+@click.option(
+    "--route", required=True, metavar="ROUTE", shell_complete=remembered.routes, help="Method and template, like 'POST /login'."
+)
 def explain(app: str | None, subjects: Sequence[str], route: str, tenant: str | None, as_json: bool) -> None:
     """Explain what a request would get now: every policy in its order, where it was declared, what is left of it."""
     desk = Desk(app, subjects, route, tenant)

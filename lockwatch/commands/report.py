@@ -7,8 +7,7 @@ from dataclasses import asdict
 from math import ceil
 from typing import Any
 
-from lockwatch.limits.explanation import Explained, Explanation, KeyParts
-from lockwatch.limits.grammar import Limit
+from lockwatch.limits.explanation import Explained, Explanation, KeyParts, limit_data, spelled
 from lockwatch.limits.survey import Usage
 from lockwatch.subjects import shown
 
@@ -28,11 +27,6 @@ def usage_table(usages: Sequence[Usage]) -> list[str]:
 def usage_data(usage: Usage) -> dict[str, Any]:
     """A bucket as plain data."""
     return asdict(usage) | {"subject": shown(usage.subject), "limit": limit_data(usage.limit), "routes": list(usage.routes)}
-
-
-def limit_data(limit: Limit) -> dict[str, Any]:
-    """A limit as plain data."""
-    return {"amount": limit.amount, "window": limit.window or None, "burst": limit.burst, "concurrent": limit.concurrent}
 
 
 def explanation_lines(told: Explanation) -> Iterator[str]:
@@ -92,11 +86,6 @@ def duration(seconds: float) -> str:
             parts.append(f"{left // size} {unit}")
             left %= size
     return " ".join(parts) or "0 s"
-
-
-def spelled(limit: Limit) -> str:
-    """``100 per minute``."""
-    return limit.slug.replace("-", " ")
 
 
 def _row(usage: Usage) -> tuple[str, ...]:

@@ -54,12 +54,14 @@ from lockwatch.errors.base import (
     UnsafeStep,
 )
 from lockwatch.errors.refusals import (
+    OUTAGES,
     AuditUnavailable,
     Banned,
     RateLimited,
     RequestRefused,
     StepUpRequired,
     StoreUnavailable,
+    outage,
     refusal,
 )
 from lockwatch.errors.tokens import (
@@ -78,6 +80,7 @@ from lockwatch.errors.tokens import (
 )
 
 __all__ = [
+    "OUTAGES",
     "TOKEN_FAULTS",
     "AuditUnavailable",
     "AuditUnreachable",
@@ -110,5 +113,6 @@ __all__ = [
     "StoreUnavailable",
     "TokenError",
     "UnsafeStep",
+    "outage",
     "refusal",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from lockwatch.errors.base import LockwatchError
+from lockwatch.errors.base import AuditUnreachable, LockwatchError, SinkError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,3 +117,12 @@ class StepUpRequired(RequestRefused):
 def refusal(decisions: Sequence[Decision]) -> RequestRefused:
     """The error that stands for refusing decisions: 503 when one refuses because the store is down, else 429."""
     return StoreUnavailable(decisions) if any(d.unavailable for d in decisions) else RateLimited(decisions)
+
+
+OUTAGES: Final = (StoreError, SinkError, AuditUnreachable)
+"""What an endpoint may meet that asks the store or the audit log itself."""
+
+
+def outage(error: Exception) -> RequestRefused:
+    """The refusal that stands for one of `OUTAGES` in an endpoint: 503, which says nothing of where the store is."""
+    return StoreUnavailable(()) if isinstance(error, StoreError) else AuditUnavailable()

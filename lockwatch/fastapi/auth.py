@@ -1,7 +1,7 @@
 """`JWTAuth`: the token a route requires."""
 
 from inspect import Parameter, Signature
-from typing import Any, Final
+from typing import Final
 
 from fastapi.openapi.models import APIKey, HTTPBearer
 from fastapi.openapi.models import SecurityBase as SecurityBaseModel
@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from lockwatch.errors import ConfigurationError
 from lockwatch.fastapi.checkpoint import Checkpoint
+from lockwatch.fastapi.mistakes import unwrapped
 from lockwatch.fastapi.refusal import ensure_handled
 from lockwatch.fastapi.visit import Visit
 from lockwatch.tokens.access_cookie import ACCESS
@@ -33,13 +34,17 @@ class JWTAuth(Requirement, SecurityBase):
     arguments are those of `Requirement`.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def _complete(self) -> None:
         self.model: SecurityBaseModel = HTTPBearer(bearerFormat="JWT")
         self.scheme_name = SCHEME
         if self.locations == ("cookie",):
             self.model, self.scheme_name = APIKey.model_validate({"in": "cookie", "name": ACCESS}), f"{SCHEME}Cookie"
         self.__signature__ = Signature(_PARAMETERS)
+
+    @property
+    def dependency(self) -> None:
+        """What FastAPI asks of `Depends(...)`, and finds here where that was left out. Raises: ConfigurationError."""
+        raise unwrapped("JWTAuth")
 
     async def __call__(self, connection: HTTPConnection, security_scopes: SecurityScopes) -> Claims | None:
         """What the token says, checked already or now. Raises: TokenError, ConfigurationError."""

@@ -1,7 +1,7 @@
 """`RateLimit`: what a route declares."""
 
 from inspect import Parameter, Signature
-from typing import Any
+from typing import Any, Unpack
 
 from starlette.requests import HTTPConnection
 
@@ -9,9 +9,10 @@ from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine
 from lockwatch.fastapi.guard import Guard
 from lockwatch.fastapi.late import check_late
+from lockwatch.fastapi.mistakes import unwrapped
 from lockwatch.fastapi.refusal import ensure_handled
 from lockwatch.fastapi.visit import Visit
-from lockwatch.limits.declaration import Declaration
+from lockwatch.limits.declaration import Declaration, Options
 
 _alone: list[Guard] = []
 _CONNECTION = Parameter("connection", Parameter.POSITIONAL_OR_KEYWORD, annotation=HTTPConnection)
@@ -32,6 +33,11 @@ class RateLimit(Declaration):
             parameters.append(Parameter("subject", Parameter.POSITIONAL_OR_KEYWORD, default=self.key))
         self.__signature__ = Signature(parameters)
 
+    @property
+    def dependency(self) -> Any:
+        """What FastAPI asks of `Depends(...)`, and finds here where that was left out. Raises: ConfigurationError."""
+        raise unwrapped("RateLimit")
+
     async def __call__(self, connection: HTTPConnection, subject: Any = None) -> None:
         """Do nothing when this limit was checked, else check it. Raises: RateLimited, StoreUnavailable."""
         visit = connection.scope.get("lockwatch")
@@ -45,7 +51,7 @@ class RateLimit(Declaration):
         await check_late(visit.guard, visit, self, connection, subject)
 
 
-def rate_limit(limits: Any, **options: Any) -> RateLimit:
+def rate_limit(limits: Any, **options: Unpack[Options]) -> RateLimit:
     """The same as `RateLimit(limits, ...)`, for those who like functions as dependencies."""
     return RateLimit(limits, **options)
 

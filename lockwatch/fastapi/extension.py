@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
+from weakref import WeakSet
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
@@ -12,18 +13,19 @@ from starlette.types import ASGIApp
 from lockwatch.by_hand import charges_of, mark, overriding
 from lockwatch.config import LockWatchConfig
 from lockwatch.engine import Engine
-from lockwatch.errors import ConfigurationError, RequestRefused, TokenError
+from lockwatch.errors import OUTAGES, ConfigurationError, RequestRefused, TokenError
 from lockwatch.event import ADMIN
 from lockwatch.fastapi.checkpoint import make_guard
 from lockwatch.fastapi.dependency import RateLimit
 from lockwatch.fastapi.guard import Entrance, Guard, Threshold
+from lockwatch.fastapi.mistakes import UNFINISHED
 from lockwatch.fastapi.openapi import document
 from lockwatch.fastapi.operating import Operated
 from lockwatch.fastapi.plan import EXEMPT, MARK
 from lockwatch.fastapi.refusal import handle
 from lockwatch.health import Health
 from lockwatch.limits.decision import Decision, tightest
-from lockwatch.limits.declaration import Limits
+from lockwatch.limits.declaration import Limits, Options
 from lockwatch.limits.policy import Charge
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,11 +47,17 @@ class LockWatch(Operated):
         self.config = _merge(config, options)
         self.engine = Engine(self.config)
         self.guards: list[Guard] = []
+        self.marked: WeakSet[Any] = WeakSet()  # by `limit`; `lockwatch doctor` looks which of them no route has
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Any) -> None:
         """Install into an application, before its first request. Raises: ConfigurationError."""
+        if not hasattr(app, "build_middleware_stack"):
+            raise ConfigurationError(
+                f"LockWatch protects an application of FastAPI or Starlette, not {type(app).__name__}; "
+                "for one of Flask: from lockwatch_flask import LockWatch"
+            )
         if getattr(app.state, "lockwatch", None) is not None:
             raise ConfigurationError("this application has a LockWatch already; create one per application")
         if getattr(app, "middleware_stack", None) is not None:
@@ -61,21 +69,24 @@ class LockWatch(Operated):
             # Last of the list is innermost, whatever is added later: refusals then pass through the application's CORS.
             app.user_middleware.append(Middleware(Threshold, guard=guard))
         _wrap_stack(app, guard)
-        _join_lifespan(app, self.engine)
-        app.exception_handlers.setdefault(RequestRefused, handle)
+        _join_lifespan(app, guard)
+        for error in (RequestRefused, *OUTAGES):
+            app.exception_handlers.setdefault(error, handle)
         if self.engine.identity is not None:
             app.exception_handlers.setdefault(TokenError, handle)
         if hasattr(app, "openapi"):
             document(app, guard)
 
-    def limit(self, limits: Any, **options: Any) -> Callable[[F], F]:
+    def limit(self, limits: Any, **options: Unpack[Options]) -> Callable[[F], F]:
         """Limit an endpoint: ``@lockwatch.limit("10/min")``, above or below the route decorator. Options as for `RateLimit`."""
         declaration = RateLimit(limits, **options)
 
         def limited(endpoint: F) -> F:
             mark(endpoint, MARK, (declaration, *getattr(endpoint, MARK, ())))
+            self.marked.add(endpoint)
             return endpoint
 
+        mark(limited, UNFINISHED, True)
         return limited
 
     def shared_limit(self, limits: Any, shared: str, **options: Any) -> Callable[[F], F]:
@@ -145,11 +156,12 @@ def _wrap_stack(app: Any, guard: Guard) -> None:
     app.build_middleware_stack = build_inside
 
 
-def _join_lifespan(app: Any, engine: Engine) -> None:
-    inner = app.router.lifespan_context
+def _join_lifespan(app: Any, guard: Guard) -> None:
+    inner, engine = app.router.lifespan_context, guard.engine
 
     @asynccontextmanager
     async def both(application: Any) -> AsyncIterator[Any]:
+        guard.place_gates()
         await engine.open()
         try:
             async with inner(application) as state:

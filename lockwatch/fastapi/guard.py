@@ -7,7 +7,7 @@ met by the `RateLimit` dependency, and get their gate then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lockwatch import guard
 from lockwatch.engine import Engine
 from lockwatch.errors import AuditUnavailable, RequestRefused
+from lockwatch.fastapi import mistakes
 from lockwatch.fastapi.banned import turn_away
 from lockwatch.fastapi.body import Reading, fields_of
 from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
@@ -24,7 +25,8 @@ from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.shortcut import Shortcut, entry_of
 from lockwatch.fastapi.visit import STARTS, Visit, visit_in
 from lockwatch.fastapi.witness import Witness
-from lockwatch.guard import Refused, method_named
+from lockwatch.flow import run_async
+from lockwatch.guard import METHODS, Refused, method_named
 from lockwatch.keys import BodyKey
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import EXEMPT, UNMATCHED, Plan, Step, make_plan
@@ -71,7 +73,13 @@ class Guard(guard.Guard):
     async def check(self, visit: Visit, plan: Plan) -> Refused | None:
         """Decide what `plan` says before the body is read, and record it on the visit; the refusal, when there is one."""
         plan = self.applying(visit, plan)
-        return await self.engine.link.pursue(self.checking, visit, plan) if plan.steps or plan.access else None
+        if not plan.steps and not plan.access:
+            return None
+        link = self.engine.link
+        if plan.access or link.named is None or link.store is None:
+            return await link.pursue(self.checking, visit, plan)
+        deciding = self.admission.deciding(plan, visit, link.named)
+        return visit.record(await run_async(deciding, link.store, link.memory))
 
     async def check_body(self, visit: Visit, plan: Plan, scope: Scope, reading: Reading) -> RequestRefused | None:
         """Decide what `plan` says with the body; a refusal gives back what was charged before it."""
@@ -108,6 +116,7 @@ class Guard(guard.Guard):
         self._tables = tuple(tables(routes))
         self.by_host = any(isinstance(route, Host) for table in self._tables for route in table)
         for seen in walk(routes, owner=self.app):
+            mistakes.check(seen)
             if not self._guards(seen.holder.app):
                 # A route object that cannot be changed keeps its app: its limits are met by their dependency, or on the way out.
                 with suppress(AttributeError):
@@ -139,40 +148,55 @@ class Gate:
         self._plans: dict[tuple[str, str, bool], Plan] = {}
         spare(seen.dependant)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check the plan, then run the route. Where it is not this gate that decides, the route's own dependencies do."""
-        visit = scope.get("lockwatch")
-        if type(visit) is not Visit or visit.guard is not self.guard or (visit.plan is not None and not visit.plan.exempt):
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Check the plan, then run the route. Where it is not this gate that decides, the route's own dependencies do.
+
+        No coroutine: where nothing is to be waited for, the route's own is the next.
+        """
+        visit, guard = scope.get("lockwatch"), self.guard
+        if type(visit) is not Visit or visit.guard is not guard or (visit.plan is not None and not visit.plan.exempt):
             restore(self._seen.dependant)
-        elif visit.plan is None and not is_preflight(scope):
+        elif visit.plan is None and (scope.get("method") != "OPTIONS" or not is_preflight(scope)):
             plan = self._plan(scope, visit.prefix)
-            doorkeeper = self.guard.doorkeeper
-            refused: Refused | None = None if doorkeeper is None else doorkeeper.user_turned_away(visit)
-            refused = refused or await self.guard.check(visit, plan)
-            if refused is None and plan.later and plan.reads and visit.follows(plan):
-                reading = Reading(receive, plan.reads)
-                receive = reading.replay
-                refused = await self.guard.check_body(visit, plan, scope, reading)
+            buckets = guard.engine.link.named
+            if not plan.plain or not guard.swift or guard.doorkeeper is not None or buckets is None:
+                return self._check(visit, plan, scope, receive, send)
+            refused = guard.check_at_once(visit, plan, buckets)
             if refused is not None:
-                if not self.guard.by_host:
-                    self.guard.shortcut.learn(visit.entry, plan)
-                await self.guard.refuse(refused, scope, receive, send)
-                return
-            if plan.access and scope["type"] == "websocket":
-                await self.guard.attend(visit, self.app, scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+                return self._refuse(refused, visit, plan, scope, receive, send)
+        return self.app(scope, receive, send)
+
+    async def _check(self, visit: Visit, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
+        doorkeeper = self.guard.doorkeeper
+        refused: Refused | None = None if doorkeeper is None else doorkeeper.user_turned_away(visit)
+        refused = refused or await self.guard.check(visit, plan)
+        if refused is None and plan.later and plan.reads and visit.follows(plan):
+            reading = Reading(receive, plan.reads)
+            receive = reading.replay
+            refused = await self.guard.check_body(visit, plan, scope, reading)
+        if refused is not None:
+            await self._refuse(refused, visit, plan, scope, receive, send)
+        elif plan.access and scope["type"] == "websocket":
+            await self.guard.attend(visit, self.app, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _refuse(self, refused: Refused, visit: Visit, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.guard.by_host:
+            self.guard.shortcut.learn(visit.entry, plan)
+        await self.guard.refuse(refused, scope, receive, send)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.app, name)
 
     def _plan(self, scope: Scope, prefix: str) -> Plan:
-        if getattr(self._seen.overrides, "dependency_overrides", None):
-            restore(self._seen.dependant)
-            return self.guard.plan(self._seen, scope, prefix, self._seen.overrides.dependency_overrides)
+        seen, guard = self._seen, self.guard
+        if getattr(seen.overrides, "dependency_overrides", None):
+            restore(seen.dependant)
+            return guard.plan(seen, scope, prefix, seen.overrides.dependency_overrides)
         method = scope.get("method", "WEBSOCKET")
-        key = (method_named(method), prefix, self.guard.exempts and self.guard.is_exempt(scope))
-        return self._plans.get(key) or self._plans.setdefault(key, self.guard.plan(self._seen, scope, prefix, {}))
+        key = (method if method in METHODS else "OTHER", prefix, guard.exempts and guard.is_exempt(scope))
+        return self._plans.get(key) or self._plans.setdefault(key, guard.plan(seen, scope, prefix, {}))
 
 
 class Passage:
@@ -205,7 +229,7 @@ class Threshold:
         self.app = app
         self.guard = guard
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass on."""
         visit = scope.get("lockwatch")
         if type(visit) is Visit:
@@ -214,7 +238,7 @@ class Threshold:
                 if name == b"origin":
                     send = Doorman(self.guard, visit, scope, receive, send, announces=False).deliver
                     break
-        await self.app(scope, receive, send)
+        return self.app(scope, receive, send)
 
 
 class Entrance:
@@ -229,6 +253,19 @@ class Entrance:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        guard, admission = self.guard, self.guard.admission
+        if guard.doorkeeper is not None or guard.engine.stream is not None or admission.denied.known or admission.mode == "off":
+            await self._attend(scope, receive, send)
+            return
+        visit = Visit(guard, scope)
+        guard.place_gates()
+        try:
+            await self.app(scope, receive, Doorman(guard, visit, scope, receive, send).deliver)
+        finally:
+            visit.end()
+
+    async def _attend(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A visit where somebody may be banned or known for an offence, or where somebody wants to hear of it."""
         guard = self.guard
         offended = bool(guard.admission.denied.known) and scope["type"] == "http"
         visit = None if guard.doorkeeper is None else Visit(guard, scope)
@@ -291,36 +328,38 @@ class Doorman:
         self.announces = announces
         self.replaced = False
 
-    async def deliver(self, message: Message) -> None:
-        """Send a message of the application's."""
+    def deliver(self, message: Message) -> Awaitable[None]:
+        """Send a message of the application's. No coroutine: what the server makes of it is awaited."""
         visit, kind = self.visit, message["type"]
+        if self.replaced:
+            return _nothing()
         if kind in STARTS or kind == "websocket.close":
             if visit.plan is None and (self.guard.general or seen_in(self.scope, "") is not None):
-                await self._charge()
-            if kind in STARTS and not self.replaced:
-                self._start(message)
+                return self._charge(message)
+            if kind in STARTS:
+                visit.start(message, self.announces)
         elif visit.receipts and kind == "http.response.body" and not message.get("more_body"):
             visit.conclude(ended=True)
-        if not self.replaced:
-            await self.send(message)
+        return self.send(message)
 
-    def _start(self, message: Message) -> None:
-        self.visit.start(message)
-        if self.announces:
-            self.visit.announce(message)
+    async def _charge(self, message: Message) -> None:
+        """Charge a response that comes from no route, and send it, or a refusal in its place."""
+        if not is_preflight(self.scope):
+            refused = await self.guard.check(self.visit, self.guard.plan_ungated(self.scope, self.visit))
+            if refused is not None:
+                await self.guard.refuse(refused, self.scope, self.receive, self._send)
+                self.replaced = True
+                return
+        await self._send(message)
 
-    async def _charge(self) -> None:
-        if is_preflight(self.scope):
-            return
-        refused = await self.guard.check(self.visit, self.guard.plan_ungated(self.scope, self.visit))
-        if refused is not None:
-            await self.guard.refuse(refused, self.scope, self.receive, self._send_refusal)
-            self.replaced = True
-
-    async def _send_refusal(self, message: Message) -> None:
+    async def _send(self, message: Message) -> None:
         if message["type"] in STARTS:
-            self._start(message)
+            self.visit.start(message, self.announces)
         await self.send(message)
+
+
+async def _nothing() -> None:
+    """What a refusal has taken the place of goes nowhere."""
 
 
 def method_in(scope: Scope) -> str:

@@ -81,8 +81,7 @@ class LockWatchMiddleware:
     async def _serve(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
         async def deliver(message: Message) -> None:
             if message["type"] in STARTS:
-                visit.start(message)
-                visit.announce(message)
+                visit.start(message, announces=True)
             await send(message)
 
         doorkeeper = self.guard.doorkeeper

@@ -28,6 +28,8 @@ except ImportError:  # FastAPI before 0.137.2: the list of routes is flat
 
 MARK = "__lockwatch_limits__"
 EXEMPT = "__lockwatch_exempt__"
+BELOW = "/{path}"
+"""What the template of a mount ends in that is one route."""
 Overrides = Mapping[Any, Any]
 
 
@@ -68,16 +70,16 @@ def walk(routes: Iterable[BaseRoute], prefix: str = "", owner: Any = None) -> It
 
 def _walk_mount(mount: Any, prefix: str, owner: Any) -> Iterator[Seen]:
     path = str(getattr(mount, "path", None) or getattr(mount, "host", ""))
-    inside = _innermost(mount.app)
+    inside = innermost(mount.app)
     routes = routes_of(inside)
     if routes is None:
-        yield Seen(mount, prefix, f"{path}/{{path}}", overrides=owner)
+        yield Seen(mount, prefix, f"{path}{BELOW}", overrides=owner)
         return
     yield Seen(mount, prefix, path, passage=True)
     yield from walk(routes, prefix + path, inside if hasattr(inside, "dependency_overrides") else owner)
 
 
-def _innermost(app: Any) -> Any:
+def innermost(app: Any) -> Any:
     """The application with routes inside middlewares, else what is inside them all."""
     while not hasattr(app, "routes") and hasattr(app, "app"):
         app = app.app
@@ -100,7 +102,7 @@ def tables(routes: list[BaseRoute]) -> Iterator[list[BaseRoute]]:
     yield routes
     for route in routes:
         if isinstance(route, (Mount, Host)):
-            inner = routes_of(_innermost(route.app))
+            inner = routes_of(innermost(route.app))
         else:
             inner = getattr(getattr(route, "original_router", None), "routes", None)
         if inner is not None:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 
-from lockwatch.errors import RequestRefused, TokenError
+from lockwatch.errors import OUTAGES, RequestRefused, TokenError, outage
 from lockwatch.headers import RawHeaders, problem
 
 POLICY_VIOLATION = 1008
@@ -72,20 +72,21 @@ async def answer(
 
 
 async def handle(connection: HTTPConnection, refused: Exception) -> Any:
-    """The exception handler for refusals raised where no gate answers them."""
+    """The exception handler for refusals raised where no gate answers them, and for outages that an endpoint meets."""
+    refused = outage(refused) if isinstance(refused, OUTAGES) else refused
     visit = connection.scope.get("lockwatch")
     entered = visit is not None and visit.guard.app is not None
     if visit is not None:
         visit.refusal = getattr(refused, "code", "")
-    return Refusal(refused, "off" if entered else "both")  # type: ignore[arg-type]  # registered for RequestRefused alone
+    return Refusal(refused, "off" if entered else "both")  # type: ignore[arg-type]  # registered for these alone
 
 
 def ensure_handled(scope: Scope) -> None:
     """Make the application that is running answer refusals, where it has no handler for them."""
     registered = scope.get("starlette.exception_handlers")
     if registered:
-        registered[0].setdefault(RequestRefused, handle)
-        registered[0].setdefault(TokenError, handle)
+        for error in (RequestRefused, TokenError, *OUTAGES):
+            registered[0].setdefault(error, handle)
 
 
 def _is_async(handler: Any) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from starlette.routing import WebSocketRoute
+from starlette.routing import Host, Mount, WebSocketRoute
 
 from lockwatch.fastapi.guard import Guard
-from lockwatch.fastapi.plan import MARK, Seen, branches, walk
+from lockwatch.fastapi.plan import BELOW, MARK, Seen, branches, innermost, walk
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import UNMATCHED
 from lockwatch.limits.survey import Route
@@ -25,10 +25,19 @@ def routes_of(guard: Guard) -> Iterator[Route]:
             origins, overrides = _origins(guard, seen), getattr(seen.overrides, "dependency_overrides", {})
             for method in methods_of(seen):
                 plan = guard.plan(seen, _scope(method, seen.path), seen.prefix, overrides)
-                yield Route(method, seen.prefix + seen.path, plan, origins)
+                yield Route(method, seen.prefix + seen.path, plan, origins, seen.endpoint)
     if guard.general:
         for method in _ANY:
             yield Route(method, UNMATCHED, guard.plan(None, _scope(method, "/"), "", {}), _general(guard))
+
+
+def mounted(guard: Guard) -> Iterator[tuple[str, Any]]:
+    """The `LockWatch` of each application inside that has its own, with the template of its mount."""
+    for seen in walk(guard.app.router.routes, owner=guard.app):
+        if isinstance(seen.holder, Mount | Host) and not seen.passage:
+            own = getattr(getattr(innermost(seen.holder.app), "state", None), "lockwatch", None)
+            if own is not None:
+                yield seen.prefix + seen.path.removesuffix(BELOW), own
 
 
 def methods_of(seen: Seen) -> tuple[str, ...]:

@@ -46,13 +46,17 @@ class Visit(visit.Visit):
         scope["lockwatch"] = self
         scope.setdefault("state", {})["lockwatch"] = self
 
-    def start(self, message: Message) -> None:
-        """A response starts."""
+    def start(self, message: Message, announces: bool) -> None:
+        """A response starts, with the quota headers of what was decided where it `announces` that."""
         self.started(message.get("status", _ACCEPTED))
+        if announces and self.decisions:
+            self._announce(message)
 
     def end(self) -> None:
         """Conclude, and let go of the scope."""
-        super().end()
+        if self.receipts:
+            self.conclude(ended=True)
+        self._gone = True
         self._scope = _ENDED
 
     async def settle(self, actual: int) -> None:
@@ -91,15 +95,14 @@ class Visit(visit.Visit):
         """All headers of that lower-case name."""
         return [value.decode("latin-1") for key, value in self._scope["headers"] if key == name]
 
-    def announce(self, message: Message) -> None:
+    def _announce(self, message: Message) -> None:
         """Put the quota headers on the start of a response."""
-        if self.decisions:
-            added = quota_headers(self.decisions, self.guard.engine.config.headers, self.guard.engine.clock.time())
-            if self.outer:  # an application mounted in another, each with a LockWatch: the inner one speaks first
-                said = {name for name, _ in message.get("headers", ())}
-                added = [header for header in added if header[0] not in said]
-            # A new list: the one in the message may belong to a Response object that is sent again.
-            message["headers"] = [*message.get("headers", ()), *added]
+        added = quota_headers(self.decisions, self.guard.engine.config.headers, self.guard.engine.clock.time())
+        if self.outer:  # an application mounted in another, each with a LockWatch: the inner one speaks first
+            said = {name for name, _ in message.get("headers", ())}
+            added = [header for header in added if header[0] not in said]
+        # A new list: the one in the message may belong to a Response object that is sent again.
+        message["headers"] = [*message.get("headers", ()), *added]
 
     def _peer(self) -> tuple[str | None, Headers, bool]:
         host, port = self._scope.get("client") or (None, None)

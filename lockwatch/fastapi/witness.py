@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic_ns, time_ns
 from typing import Any, Final
 
@@ -77,7 +77,7 @@ class Witness:
             self._complete, self._by, self._status = True, "client", message.get("code", _ABNORMAL)
         return message
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """A message to the client."""
         kind = message["type"]
         if kind == "http.response.body":
@@ -87,7 +87,7 @@ class Witness:
             self._status = message["status"]
         else:
             self._note(kind, message)
-        await self._send(message)
+        return self._send(message)
 
     def tell(self) -> None:
         """The request is over."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypedDict
 
 from lockwatch.errors import ConfigurationError
-from lockwatch.keys import Key, by_ip, is_late
+from lockwatch.keys import Key, by_claim, by_form, by_ip, by_json, is_late
 from lockwatch.limits.decision import Decision
 from lockwatch.limits.grammar import Limit, parse
 from lockwatch.limits.policy import Counts, Role, algorithm_for, check_on_store_error, is_failure
@@ -16,6 +16,25 @@ DynamicLimits: TypeAlias = "Callable[[Any], Limits | Awaitable[Limits]]"
 TieredLimits: TypeAlias = "Mapping[str, Limits]"
 EVERYONE: Final = "*"
 """The tier of those who have none, or one that is not listed."""
+
+_NAMED: Final = {"by_claim": "plan", "by_json": "email", "by_form": "username"}
+
+
+class Options(TypedDict, total=False):
+    """What a `Declaration` takes besides its limits: for editors and type checkers, which see it behind ``**options``."""
+
+    key: Key | Any
+    name: str | None
+    algorithm: str
+    cost: int | Callable[[Any], Any]
+    count: str | Counts
+    methods: Iterable[str] | None
+    exempt_when: Callable[[Any], Any] | None
+    shared: str | None
+    shadow: bool
+    on_store_error: str | None
+    tier: str | Callable[[Any], Any] | None
+    on_breach: Callable[[Any, Decision], Any] | None
 
 
 def read_limits(value: Any) -> tuple[Limit, ...]:
@@ -106,6 +125,9 @@ class Declaration:
             fits = callable(value) or (option == "key" and is_late(value)) or (value is None and option != "key")
             if not fits:
                 raise ConfigurationError(f"{option}={value!r} is not callable; it takes the request, e.g. key=by_ip")
+        if self.key in (by_claim, by_json, by_form):
+            name = self.key.__name__
+            raise ConfigurationError(f"key={name} does not say which; a correct one is key={name}({_NAMED[name]!r})")
         for option in ("name", "shared"):
             value = getattr(self, option)
             if value is not None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lockwatch.limits.declaration import Declaration
+from lockwatch.limits.grammar import Limit
 from lockwatch.limits.survey import Counted, Route, Usage
 
 
@@ -126,6 +127,16 @@ def notes_about(row: Counted) -> Iterator[str]:
     if d.late:
         yield "decided when the body has been read"
     yield f"when the store fails: {policy.on_store_error}"
+
+
+def limit_data(limit: Limit) -> dict[str, Any]:
+    """A limit as plain data."""
+    return {"amount": limit.amount, "window": limit.window or None, "burst": limit.burst, "concurrent": limit.concurrent}
+
+
+def spelled(limit: Limit) -> str:
+    """``100 per minute``."""
+    return limit.slug.replace("-", " ")
 
 
 def name_of(function: object) -> str:

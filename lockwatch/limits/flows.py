@@ -22,6 +22,10 @@ _EPOCH_LIFETIME_MS: Final = 86_400_000
 RETRY_WHEN_DENIED: Final = 1.0
 """Seconds a client is told to wait when the store is down and the policy says deny."""
 _SECOND: Final = 1e-6
+_EACH: Final = 6
+"""Numbers of a reply for each charge."""
+_new: Final[Any] = tuple.__new__
+"""Makes a named tuple without the call of a function that only sorts arguments."""
 
 
 class Outcome(NamedTuple):
@@ -171,6 +175,8 @@ def _settlement(items: Sequence[tuple[Receipt, int]], local: bool) -> Call:
 
 def outcome(charges: Sequence[Charge], reply: Reply, terms: Terms, workers: int = 0) -> Outcome:
     """What a reply to `call` says about `charges`."""
+    if len(reply) == _EACH and not reply[-1]:  # what most requests are: one charge that leaves nothing behind
+        return Outcome(charges, (_decision(charges[0], reply, terms, workers > 0),))
     numbers = iter(reply)  # six for each charge
     decisions: list[Decision] = []
     receipts: tuple[Receipt, ...] = ()
@@ -180,23 +186,32 @@ def outcome(charges: Sequence[Charge], reply: Reply, terms: Terms, workers: int 
         policy, _, cost = charge
         if number:
             receipts += (Receipt(charge, number, policy.mode | terms.flags, _numbers(policy, workers), workers > 0, cost),)
-        decisions.append(
-            Decision(
-                verdict == 1,
-                policy.name,
-                policy.limit,
-                remaining,
-                retry and (None if retry == NEVER else retry * _SECOND),
-                reset_after * _SECOND,
-                cost,
-                policy.shadow or terms.observe,
-                workers > 0,
-                terms.id,
-                next_after * _SECOND,
-                verdict == FIRM,
-            )
-        )
+        said = (verdict, remaining, retry, reset_after, next_after, number)
+        decisions.append(_decision(charge, said, terms, workers > 0))
     return Outcome(charges, tuple(decisions), receipts)
+
+
+def _decision(charge: Charge, said: Sequence[int], terms: Terms, local: bool) -> Decision:
+    policy, _, cost = charge
+    verdict, remaining, retry, reset_after, next_after, _ = said
+    made: Decision = _new(
+        Decision,
+        (
+            verdict == 1,
+            policy.name,
+            policy.limit,
+            remaining,
+            retry and (None if retry == NEVER else retry * _SECOND),
+            reset_after * _SECOND,
+            cost,
+            policy.shadow or terms.observe,
+            local,
+            terms.id,
+            next_after * _SECOND,
+            verdict == FIRM,
+        ),
+    )
+    return made
 
 
 def _admit_apart(charges: Sequence[Charge], terms: Terms) -> Flow[Outcome]:

@@ -75,6 +75,8 @@ class Limit:
     """The window in whole microseconds, the unit of every store."""
     parameters: bytes = field(init=False, repr=False, compare=False)
     """Quota and window as parameters of a RateLimit-Policy item."""
+    digits: bytes = field(init=False, repr=False, compare=False)
+    """The amount as headers say it."""
 
     def __post_init__(self) -> None:
         _require(
@@ -99,6 +101,7 @@ class Limit:
         object.__setattr__(self, "window_us", round(self.window * MICROSECOND))
         window = ';qu="concurrent-requests"' if self.concurrent else f";w={ceil(self.window)}"
         object.__setattr__(self, "parameters", f";q={self.amount}{window}".encode())
+        object.__setattr__(self, "digits", b"%d" % self.amount)
 
     @property
     def spelled_window(self) -> str:

@@ -51,6 +51,7 @@ class Plan:
         fixed: every policy and its cost when nothing has to ask the request: fixed limits and costs, counted by address.
         exempt: overrules every declaration of a limit.
         access: the tokens the route requires, with what it demands of them.
+        plain: nothing but the store has to be asked, and nobody is told: all of it is `fixed`.
     """
 
     steps: tuple[Step, ...]
@@ -61,6 +62,11 @@ class Plan:
     access: tuple[Any, ...] = ()
     later: tuple[Step, ...] = ()
     prepared: dict[str, Prepared] = field(default_factory=dict, repr=False, compare=False)
+    plain: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        asks = self.fixed is None or self.access or self.later or self.exempt
+        object.__setattr__(self, "plain", not asks and not any(policy.on_breach for policy, _ in self.fixed or ()))
 
     def prepare(self, subject: str, buckets: Buckets) -> Prepared:
         """What `fixed` charges `subject`. Raises: TypeError, when something has to ask the request."""
@@ -227,17 +233,24 @@ def _charged(plan: Plan, asked: Sequence[Asked], visit: Visit, buckets: Buckets,
 
 
 def _dynamic(plan: Plan, asked: Asked) -> list[Policy]:
-    """The policies of limits decided per request; their buckets are their own, whatever the rest of the plan does."""
+    """The policies of limits decided per request; their buckets are their own, whatever the rest of the plan does. One that is
+    shared is that of fixed limits of the same window, unless these are in the plan, too.
+    """
     d = asked.step.declaration
     steps = [*plan.steps, *plan.later]
     others = [step.declaration for step in steps[: steps.index(asked.step)]]
     before = sum(not other.limits and other.shared == d.shared for other in others)
-    names = unique_names([f"{identity(limit, d.name)}~d{before}" for limit in asked.limits], mark="~")
+    mark = f"~d{before}" if before or d.shared is None or any(_fixed_beside(d, step.declaration) for step in steps) else ""
+    names = unique_names([f"{identity(limit, d.name)}{mark}" for limit in asked.limits], mark="~")
     return [
         policy
         for limit, name in zip(asked.limits, names, strict=True)
         for policy in _policies(d, limit, name, plan.scope, plan.on_store_error)
     ]
+
+
+def _fixed_beside(d: Declaration, other: Declaration) -> bool:
+    return bool(other.limits) and other.shared == d.shared
 
 
 def possible(plan: Plan, step: Step) -> list[tuple[str, Policy]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from lockwatch.flow import Flow
 from lockwatch.limits import flows
@@ -35,12 +35,14 @@ class Route:
         template: its path template, with the mounts it was reached through.
         plan: what it declares.
         origins: where each declaration stands, as far as that is known.
+        endpoint: its function; None where it has none.
     """
 
     method: str
     template: str
     plan: Plan
     origins: Mapping[Declaration, str]
+    endpoint: Any = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:

@@ -44,19 +44,26 @@ class Database:
         self._most = most
         try:
             self.connection = sqlite3.connect(claim.path, isolation_level=None, check_same_thread=False, timeout=1.0)
-            for pragma in (
-                "auto_vacuum=INCREMENTAL",
-                "journal_mode=WAL",
-                f"synchronous={synchronous}",
-                f"max_page_count={max(16, most // PAGE)}",
-                f"journal_size_limit={BALLAST}",
-                "temp_store=MEMORY",
-            ):
-                self.connection.execute(f"PRAGMA {pragma}").fetchall()
-            self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.Error as error:
             raise _error(claim.path, error) from None
+        try:
+            self._prepare(synchronous)
+        except sqlite3.Error as error:
+            self.connection.close()
+            raise _error(claim.path, error) from None
         self.trim_ballast()
+
+    def _prepare(self, synchronous: str) -> None:
+        for pragma in (
+            "auto_vacuum=INCREMENTAL",
+            "journal_mode=WAL",
+            f"synchronous={synchronous}",
+            f"max_page_count={max(16, self._most // PAGE)}",
+            f"journal_size_limit={BALLAST}",
+            "temp_store=MEMORY",
+        ):
+            self.connection.execute(f"PRAGMA {pragma}").fetchall()
+        self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

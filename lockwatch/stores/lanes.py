@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,6 +17,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Reply
 from lockwatch.stores import wire
+from lockwatch.stores.line import Answered, Line, line_of
 
 Report: TypeAlias = Callable[[StoreError | None], None] | None
 Took: TypeAlias = Callable[[float], None] | None
@@ -45,35 +46,88 @@ class Item(NamedTuple):
 
 
 class Lane:
-    """One connection, used by one batch at a time."""
+    """One connection, used by one batch at a time.
+
+    Attributes:
+        items: the batch under way; empty when there is none.
+        task: what carries it, where more than sending and reading one answer is needed.
+        began: when it left.
+    """
+
+    brief = True
+    """Whether a batch is one question and one answer on a connection that stays what it is."""
 
     def __init__(self, connection: Any) -> None:
         self.items: list[Item] = []
         self.task: asyncio.Task[list[Reply | StoreError]] | None = None
         self.began = 0.0
+        self.answered: Answered = _unheard
         self._connection: Any = connection
+        self._line: Line | None = None
         self._clean = True
 
-    async def exchange(self, calls: list[Call]) -> list[Reply | StoreError]:
-        """Send calls and read their replies. Raises: StoreError."""
+    def send(self, calls: list[Call]) -> bool:
+        """Send calls without waiting, `answered` will hear; False, where they have to be exchanged."""
+        line = self._line
+        if line is None or not self._clean or not line.open or calls[0].wait:
+            return False
         try:
-            reader = getattr(self._connection, "_reader", None)
-            if not self._clean or (reader is not None and reader.at_eof()):
-                await self.close()  # what is still to come would answer the wrong calls; or the server has hung up
+            command = wire.command(calls)
+        except ValueError:
+            return False  # whoever waits for them is told why
+        self._clean = False
+        line.ask(command, self.answered)
+        return True
+
+    def read(self, text: bytes) -> list[Reply | StoreError]:
+        """The replies in what was answered. Raises: StoreError."""
+        replies = wire.replies(text, len(self.items))
+        self._clean = True
+        return replies
+
+    def abandon(self) -> None:
+        """Nobody waits for the batch under way; what is still to come would answer the wrong calls."""
+        if self.task is not None:
+            self.task.cancel()
+        if self._line is not None:
+            self._line.forget()
+
+    async def exchange(self, calls: list[Call], sent: bool = False) -> list[Reply | StoreError]:
+        """Send calls, unless they were sent, and read their replies. Raises: StoreError."""
+        try:
+            if not sent:
+                await self._renew()
             self._clean = False
-            replies = await self._ask(calls)
+            replies = await (self._read(calls) if sent else self._ask(calls))
             if calls[0].wait and not isinstance(replies[0], StoreError):
                 replies = [wire.confirmed(replies[0], await self._replicas(calls[0].wait))]
             self._clean = True
         except (RedisError, OSError, asyncio.IncompleteReadError) as error:
             raise wire.failure(error, "the store") from error
+        self._straighten()
         return replies
+
+    async def _renew(self) -> None:
+        """Hang up where something may still come that would answer the wrong calls, or where the server has hung up."""
+        reader = getattr(self._connection, "_reader", None)
+        strayed = self._line is not None and self._line.strayed
+        if not self._clean or strayed or (reader is not None and reader.at_eof()):
+            await self.close()
+
+    def _straighten(self) -> None:
+        """Everything that came was asked for; the next batch may take the short way."""
+        if self.brief:
+            self._line = line_of(self._connection, self._line)
 
     async def _ask(self, calls: list[Call]) -> list[Reply | StoreError]:
         connection = self._connection
         if not connection.is_connected:
             await connection.connect()
         await connection.send_packed_command([wire.command(calls)], check_health=False)
+        return await self._read(calls)
+
+    async def _read(self, calls: list[Call]) -> list[Reply | StoreError]:
+        connection = self._connection
         try:
             text = await connection.read_response(disable_decoding=True)
         except NoScriptError:
@@ -91,6 +145,7 @@ class Lane:
 
     async def close(self, wait: bool = False) -> None:
         """Hang up; `wait` sees a TLS connection to its end, for as long as connecting may take."""
+        self._line = None
         await self._connection.disconnect(nowait=not wait)
 
 
@@ -110,13 +165,15 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._expected = 0.0
         self._lost = 0.0
+        for lane in lanes:
+            lane.answered = partial(self._answered, lane)
         # A loop that ends closes its async generators: the one moment to close connections however the loop was run.
         self.keeper = self._keep()
 
     @property
     def idle(self) -> bool:
         """Whether nothing is waiting or under way."""
-        return not self._waiting and all(lane.task is None for lane in self._lanes)
+        return not self._waiting and not any(lane.items for lane in self._lanes)
 
     def submit(self, call: Call) -> asyncio.Future[Reply]:
         """Queue a call for the end of this tick of the loop."""
@@ -145,13 +202,29 @@ class Batcher:
     def _dispatch(self) -> None:
         self._scheduled = False
         for lane in self._lanes:
-            if lane.task is None:
+            if not lane.items:
                 lane.items = self._next()
                 if not lane.items:
                     return
                 lane.began = self._loop.time()
-                lane.task = self._loop.create_task(lane.exchange([item.call for item in lane.items]))
-                lane.task.add_done_callback(partial(self._landed, lane))
+                calls = [item.call for item in lane.items]
+                if not lane.send(calls):
+                    self._carry(lane, lane.exchange(calls))
+
+    def _carry(self, lane: Lane, exchange: Coroutine[Any, Any, list[Reply | StoreError]]) -> None:
+        lane.task = self._loop.create_task(exchange)
+        lane.task.add_done_callback(partial(self._landed, lane))
+
+    def _answered(self, lane: Lane, text: bytes | None) -> None:
+        """A batch that was sent without waiting is answered."""
+        if text is None:
+            self._carry(lane, lane.exchange([item.call for item in lane.items], sent=True))
+            return
+        try:
+            self._arrive(lane, lane.read(text))
+        except StoreError as error:
+            self._tell([error])
+            self._lose(lane, error)
 
     def _next(self) -> list[Item]:
         """The calls of the next batch; those whose callers have left are forgotten."""
@@ -164,21 +237,35 @@ class Batcher:
 
     def _landed(self, lane: Lane, task: asyncio.Task[list[Reply | StoreError]]) -> None:
         """A batch is back, or lost."""
-        items, lane.items, lane.task = lane.items, [], None
-        if self._took is not None:
-            self._took(self._loop.time() - lane.began)
+        lane.task = None
         error = StoreTimeout(_SILENT) if task.cancelled() else task.exception()
         if error is None:
-            replies = task.result()
-            for item, reply in zip(items, replies, strict=True):
-                _answer(item, reply)
-            self._tell([reply for reply in replies if isinstance(reply, StoreError)])
-        else:
-            _fail(items, error)
-            if isinstance(error, StoreError) and not task.cancelled():  # who cancelled it has told
-                self._tell([error])
+            self._arrive(lane, task.result())
+            return
+        if isinstance(error, StoreError) and not task.cancelled():  # who cancelled it has told
+            self._tell([error])
+        self._lose(lane, error)
+
+    def _arrive(self, lane: Lane, replies: list[Reply | StoreError]) -> None:
+        """Tell everybody their replies."""
+        items = self._free(lane)
+        for item, reply in zip(items, replies, strict=True):
+            _answer(item, reply)
+        self._tell([reply for reply in replies if isinstance(reply, StoreError)])
         if self._waiting:
             self._dispatch()
+
+    def _lose(self, lane: Lane, error: BaseException) -> None:
+        """Tell everybody that there is no reply."""
+        _fail(self._free(lane), error)
+        if self._waiting:
+            self._dispatch()
+
+    def _free(self, lane: Lane) -> list[Item]:
+        items, lane.items = lane.items, []
+        if self._took is not None:
+            self._took(self._loop.time() - lane.began)
+        return items
 
     def _tell(self, failures: list[StoreError]) -> None:
         """Report a batch: one failure of each kind, or that there was none."""
@@ -192,11 +279,13 @@ class Batcher:
         clock = now - self._lost
         while self._waiting and self._waiting[0].due <= clock:
             self._give_up([self._waiting.popleft()], "every connection to the store is busy past the deadline")
-        under_way = [lane for lane in self._lanes if lane.task is not None]
+        under_way = [lane for lane in self._lanes if lane.items]
         for lane in under_way:
             self._give_up([item for item in lane.items if item.due <= clock], _SILENT)
-            if lane.items[-1].due <= clock and lane.task is not None:
-                lane.task.cancel()
+            if lane.items[-1].due <= clock:
+                lane.abandon()
+                if lane.task is None:
+                    self._lose(lane, StoreTimeout(_SILENT))
         self._timer = None
         if self._waiting or under_way:
             self._wait(now)
@@ -220,10 +309,14 @@ class Batcher:
         self._waiting.clear()
         _fail(waiting, StoreError("the store was closed"))
         tasks = [lane.task for lane in self._lanes if lane.task is not None]
-        for task in tasks:
-            task.cancel()
+        for lane in self._lanes:
+            lane.abandon()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*[lane.close(wait=True) for lane in self._lanes])
+
+
+def _unheard(_: bytes | None) -> None:
+    """Of a lane that belongs to no batcher yet."""
 
 
 def _answer(item: Item, reply: Reply | StoreError) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
+from time import monotonic
 from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Following, Reply
-from lockwatch.stores import wire
+from lockwatch.stores import exchange, wire
 from lockwatch.stores.connect import Address, sync_pool
 
 
@@ -24,12 +24,14 @@ class Pool:
         self._deadline = deadline
         self._pool = sync_pool(address, deadline)
         self._size = connections
+        self._plain = address.kind in ("Connection", "UnixDomainSocketConnection")
         self._lock = threading.Lock()
         self._fill()
 
     def call(self, call: Call) -> Reply:
         """Run one script. Raises: StoreError, StoreTimeout."""
-        idle, connection = self._take()
+        idle = self._idle if self._pid == os.getpid() else self._own()
+        connection = idle.take(self._deadline) or self._pool.make_connection()
         try:
             reply = self._exchange(connection, call)
             if call.wait and not isinstance(reply, StoreError):
@@ -44,7 +46,7 @@ class Pool:
             connection.disconnect()  # an unread reply must never answer the next caller
             raise
         finally:
-            idle.put(connection)
+            idle.give(connection)
         if isinstance(reply, StoreError):
             raise reply
         return reply
@@ -52,39 +54,92 @@ class Pool:
     def close(self) -> None:
         """Close the idle connections."""
         idle, self._pid = self._idle, 0
-        while not idle.empty():
-            connection = idle.get_nowait()
-            if connection is not None:
-                connection.disconnect()
+        for connection in idle.emptied():
+            connection.disconnect()
 
     def _fill(self) -> None:
-        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
-        for _ in range(self._size):
-            self._idle.put(None)
+        self._idle = Idle(self._size, str(self.address))
         self._pid = os.getpid()
 
-    def _take(self) -> tuple[queue.LifoQueue[Any], Any]:
-        if self._pid != os.getpid():  # after a fork (or a close): the parent's sockets are not ours
-            with self._lock:
-                if self._pid != os.getpid():
-                    self._fill()
-        idle = self._idle
-        try:
-            return idle, idle.get(timeout=self._deadline) or self._pool.make_connection()
-        except queue.Empty:
-            raise StoreTimeout(f"all {self._size} connections to {self.address} are busy past the deadline") from None
+    def _own(self) -> Idle:
+        """The connections of this process, after a fork or a close: the parent's sockets are not ours."""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._fill()
+            return self._idle
 
     def _exchange(self, connection: Any, call: Call) -> Reply | StoreError:
-        if hung_up(connection):
+        if self._hung_up(connection):
             connection.disconnect()
         calls = (*call.ahead, call) if isinstance(call, Following) else (call,)
-        connection.send_packed_command([wire.command(calls)])
         try:
-            text = connection.read_response(disable_decoding=True)
+            text = self._ask(connection, wire.command(calls) if len(calls) > 1 else wire.command_of(call))
         except NoScriptError:
-            connection.send_packed_command([wire.command(calls, whole=True)])
-            text = connection.read_response(disable_decoding=True)
+            text = self._ask(connection, wire.command(calls, whole=True))
         return wire.replies(text, len(calls))[-1]
+
+    def _ask(self, connection: Any, command: bytes) -> object:
+        if self._plain:
+            return exchange.ask(connection, command)
+        connection.send_packed_command([command])
+        return connection.read_response(disable_decoding=True)
+
+    def _hung_up(self, connection: Any) -> bool:
+        return exchange.hung_up(connection) if self._plain else hung_up(connection)
+
+
+class Idle:
+    """The connections of a pool that nobody uses; the one used last goes first.
+
+    Args:
+        size: how many there may be. None stands for one that was not made yet.
+        where: they lead.
+    """
+
+    def __init__(self, size: int, where: str) -> None:
+        self._size = size
+        self._where = where
+        self._free: list[Any] = [None] * size
+        self._waiting = 0
+        self._given = threading.Condition()
+
+    def take(self, patience: float) -> Any:
+        """One of them. Raises: StoreTimeout, when none was given back for so many seconds."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._await(monotonic() + patience)
+
+    def give(self, connection: Any) -> None:
+        """Give one back."""
+        self._free.append(connection)
+        if self._waiting:
+            with self._given:
+                self._given.notify()
+
+    def emptied(self) -> list[Any]:
+        """Those that were made, which are then nobody's."""
+        found = []
+        while self._free:
+            found.append(self._free.pop())
+        return [connection for connection in found if connection is not None]
+
+    def _await(self, due: float) -> Any:
+        with self._given:
+            self._waiting += 1  # before the next look: who gives one back looks after that
+            try:
+                while True:
+                    try:
+                        return self._free.pop()  # unless somebody came who did not have to wait
+                    except IndexError:
+                        self._wait(due - monotonic())
+            finally:
+                self._waiting -= 1
+
+    def _wait(self, patience: float) -> None:
+        if patience <= 0:
+            raise StoreTimeout(f"all {self._size} connections to {self._where} are busy past the deadline") from None
+        self._given.wait(patience)
 
 
 def _replicas(connection: Any, milliseconds: int) -> int:

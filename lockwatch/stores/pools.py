@@ -12,7 +12,7 @@ from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Following, Reply
 from lockwatch.stores.address import Address, Node, SentinelAddress
 from lockwatch.stores.cluster import HOPS, Asking, Cluster, Redirect, groups_of, packed, replies, slot_of
-from lockwatch.stores.pool import Pool, hung_up
+from lockwatch.stores.pool import Pool
 from lockwatch.stores.sentinel import Master, check_role, is_no_master, turn
 
 
@@ -29,7 +29,7 @@ class MasterPool(Pool):
             if self._master.uncertain:
                 self._master.ask(self._deadline)
             node = self._master.known()
-            if turn(connection, node) or hung_up(connection):
+            if turn(connection, node) or self._hung_up(connection):
                 connection.disconnect()
             if getattr(connection, "_sock", None) is None:
                 connection.send_command("ROLE")
@@ -51,7 +51,7 @@ class NodePool(Pool):
         self._node = node
 
     def _exchange(self, connection: Any, call: Call) -> Reply | StoreError:
-        if hung_up(connection):
+        if self._hung_up(connection):
             connection.disconnect()
         groups = groups_of([call])
         answer = self._answer(connection, packed(groups), groups[0].asking)

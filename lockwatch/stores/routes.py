@@ -22,15 +22,17 @@ from lockwatch.stores.sentinel import Master, check_role, is_no_master, turn
 class MasterLane(Lane):
     """A connection to whoever is the master."""
 
+    brief = False  # somebody else may be the master by now
+
     def __init__(self, connection: Any, master: Master, deadline: float) -> None:
         super().__init__(connection)
         self._master = master
         self._deadline = deadline
 
-    async def exchange(self, calls: list[Call]) -> list[Reply | StoreError]:
+    async def exchange(self, calls: list[Call], sent: bool = False) -> list[Reply | StoreError]:
         """Send calls to the master and read their replies. Raises: StoreError."""
         try:
-            found = await super().exchange(calls)
+            found = await super().exchange(calls, sent)
         except BaseException:  # cancelled, that is silent past the deadline, is as good as lost
             self._master.doubt()
             raise
@@ -55,6 +57,8 @@ class MasterLane(Lane):
 
 class NodeLane(Lane):
     """A connection to a node of a cluster: one script for each slot of a batch, sent together and answered in order."""
+
+    brief = False
 
     def __init__(self, connection: Any, node: Node) -> None:
         super().__init__(connection)

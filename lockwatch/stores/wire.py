@@ -87,6 +87,16 @@ def _worded(call: Call) -> bytes:
     return _text(f"{call.script} {len(call.keys)} {' '.join([str(int(a)) for a in call.args])} {words}".encode())
 
 
+def command_of(call: Call) -> bytes:
+    """`command` for one call alone, remembered: a check of one subject is the same call each time."""
+    return command((call,)) if call.words else _single(call.script, call.keys, call.args)
+
+
+@lru_cache(maxsize=4096)
+def _single(script: str, keys: tuple[str, ...], args: tuple[int, ...]) -> bytes:
+    return command((Call(script, keys, args),))
+
+
 def command(calls: Sequence[Call], whole: bool = False) -> bytes:
     """The RESP bytes that run `calls` as one script; `whole` sends its source too (after NOSCRIPT)."""
     keys = [_text(key.encode("utf-8", "surrogatepass")) for call in calls for key in call.keys]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar, dataclass, field, replace
 from os import PathLike
 from typing import Final, TypeAlias
 
+from lockwatch.environment import read
 from lockwatch.errors import ConfigurationError
 
 Secret: TypeAlias = "str | bytes | Callable[[], str | bytes]"  # noqa: S105
 DAY: Final = 86_400
 ALGORITHMS: Final = ("RS256", "ES256", "HS256")
 """What lockwatch signs with."""
+KEYS: Final = ("rsa_private_key_pem", "rsa_private_key_path", "jwt_secret")
+"""Settings that say what with; at most one is given."""
 _MAKE_SECRET: Final = 'make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'  # noqa: S105
 
 _RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -90,8 +93,19 @@ class JWTConfig:
             return ()
         return tuple(self.jwt_secret) if isinstance(self.jwt_secret, tuple | list) else (self.jwt_secret,)
 
+    def or_environment(self, environ: Mapping[str, str]) -> JWTConfig:
+        """These settings; without a key, with the secret of the environment, if there is one. Raises: ConfigurationError."""
+        if self._given or self.algorithm not in (None, "HS256"):
+            return self
+        found, _ = read(environ, ("jwt_secret",), ("jwt_secret",))
+        return replace(self, **found)
+
+    @property
+    def _given(self) -> list[str]:
+        return [name for name in KEYS if getattr(self, name) is not None]
+
     def _check_keys(self) -> None:
-        given = [n for n in ("rsa_private_key_pem", "rsa_private_key_path", "jwt_secret") if getattr(self, n) is not None]
+        given = self._given
         if len(given) > 1:
             raise ConfigurationError(
                 f"{' and '.join(given)} are given, but tokens are signed with one of them; leave the others out"

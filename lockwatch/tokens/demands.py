@@ -36,7 +36,7 @@ class Demands:
         login = claims.auth_time
         if login is None or (self.max_age is not None and now - login > self.max_age + leeway):
             raise StaleLogin(self.max_age or 0)
-        if self.fresh and (claims.issued_at is None or claims.issued_at > login):
+        if self.fresh and (claims.issued_at is None or claims.issued_at > login or claims.get("fresh") is False):
             raise StaleLogin(self.max_age or 0)
 
 

@@ -44,7 +44,8 @@ class JWTRotationManager:
     Args:
         redis_client: a redis-py client of either colour, or a URL; its address and credentials are used. None keeps sessions in
             this process.
-        config: how tokens are signed and how long they live.
+        config: how tokens are signed and how long they live. Without a key in it, ``LOCKWATCH_JWT_SECRET`` or ``JWT_SECRET`` of the
+            environment is the secret.
         secret_key: one or several (newest first) of at least 16 characters, from which refresh tokens are signed and sessions are
             sealed. Without it, the signing key serves; sessions then end when that key is retired.
         namespace: separates applications that share a store.
@@ -82,6 +83,8 @@ class JWTRotationManager:
         spool: Spool | None = None,
     ) -> None:
         self.config = config or JWTConfig()
+        if stores is None:
+            self.config = self.config.or_environment(os.environ)
         self._stores: Either = Stores(redis_client, store_timeout) if stores is None else stores
         self._load, self._on_event, self._timeout = load_claims, on_event, store_timeout
         policy, names = session_policy(self.config, max_sessions, when_full), Names(namespace, self._stores.split)

@@ -110,7 +110,10 @@ class Issuing:
         if claims is None:
             raise RefreshRefused("revoked")
         login = rotation.grant
-        grant = Grant(login.subject, {**login.claims, **custom_claims(claims)}, login.auth_time)
+        kept = {**login.claims, **custom_claims(claims)}
+        if int(now) <= login.auth_time:  # within a second, the times of both tokens are the same
+            kept["fresh"] = False
+        grant = Grant(login.subject, kept, login.auth_time)
         signed = self._signed(rotation.session, grant, now, random)
         return _pair(signed, rotation.refresh_token, now + rotation.expires_in)
 

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypedDict
 
 from lockwatch.errors import ConfigurationError, TokenError
 from lockwatch.tokens.claims import Claims
 from lockwatch.tokens.demands import Demands, demands
 
 LOCATIONS: Final = ("header", "cookie", "subprotocol")
+
+
+class Options(TypedDict, total=False):
+    """What a `Requirement` takes: for editors and type checkers, which see it behind ``**options``."""
+
+    scopes: str | Iterable[str]
+    roles: str | Iterable[str]
+    optional: bool
+    fresh: bool | None
+    max_age: float | str | None
+    locations: str | Iterable[str]
+    refresh: bool
+    issuer: str | Iterable[str] | None
+    audience: str | Iterable[str] | None
+    on_store_error: str
 
 
 class Requirement:
@@ -55,6 +70,10 @@ class Requirement:
             raise ConfigurationError("refresh=True asks for a refresh token, which has no scopes, roles, login time or audience")
         if on_store_error not in ("deny", "allow"):
             raise ConfigurationError(f"on_store_error={on_store_error!r} is not one of 'deny', 'allow'")
+        self._complete()
+
+    def _complete(self) -> None:
+        """Add what an edge needs."""
 
     def demanded(self, scopes: Iterable[str]) -> Demands:
         """What is demanded of its claims where the route names more scopes."""

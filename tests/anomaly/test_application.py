@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio
 from fastapi import FastAPI, HTTPException, Request
 
 from lockwatch import AnomalyConfig, LockWatch
+from lockwatch.anomaly.exchange import keys_of
 from lockwatch.event import Event
 from tests.alerts.receivers import Receiver, answers, receiver
 from tests.alerts.test_signing import OLD
@@ -154,7 +156,7 @@ async def test_an_application_that_watches_asks_the_store_nothing_on_its_request
 
 
 CHILD = """
-import asyncio, os, signal, sys, time
+import asyncio, sys
 from fastapi import FastAPI
 from lockwatch import AnomalyConfig, LockWatch
 from tests.edges.asgi import http
@@ -167,14 +169,11 @@ lockwatch = LockWatch(
 )
 
 async def main():
-    if role == "victim":  # it judges, and is killed as soon as a campaign is published
-        tell = lockwatch.engine.watcher._tell_of
-        lockwatch.engine.watcher._tell_of = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    if role == "victim":
         for i in range(40):
             await http(app, "GET", f"/wp-{i}.php", peer="203.0.113.7")
     else:
         await http(app, "GET", "/", peer="198.51.100.4")
-    print("ready", flush=True)
     await asyncio.sleep(60)
 
 asyncio.run(main())
@@ -182,25 +181,34 @@ asyncio.run(main())
 
 
 async def test_a_killed_judge_loses_no_alert_and_the_next_process_goes_on(redis_server: str, tmp_path: Path) -> None:
-    async with receiver(answers()) as hook:
+    """Killed from outside, as soon as the store has its campaign. Its receiver is down for as long as it lives."""
+    down = True
+
+    async def behave(found: Receiver, writer: asyncio.StreamWriter) -> None:
+        await answers(503 if down else 204)(found, writer)
+
+    news = keys_of("lockwatch")[4]
+    async with receiver(behave) as hook, redis.asyncio.from_url(redis_server) as client:
 
         def start(role: str) -> subprocess.Popen[bytes]:
             words = [sys.executable, "-c", textwrap.dedent(CHILD), redis_server, hook.url(), OLD, str(tmp_path), role]
-            environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-            return subprocess.Popen(words, stdout=subprocess.PIPE, env=environ)
+            return subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
 
-        victim = start("victim")
-        assert await asyncio.to_thread(victim.wait, 60) == -signal.SIGKILL
-        assert hook.received == []
-        heir = start("heir")
+        victim, heir = start("victim"), None
         try:
+            ends = time.monotonic() + 60
+            while not await client.exists(news):
+                assert time.monotonic() < ends
+            victim.send_signal(signal.SIGKILL)
+            assert await asyncio.to_thread(victim.wait, 20) == -signal.SIGKILL
+            down = False
+            hook.received.clear()
+            heir = start("heir")
             await until(lambda: told(hook, "lockwatch.attack.detected"), 60)
-            await asyncio.sleep(1)
-            (attack,) = told(hook, "lockwatch.attack.detected")
-            assert attack["rule"] == "scan.address"
+            assert {attack["rule"] for attack in told(hook, "lockwatch.attack.detected")} == {"scan.address"}
+            assert len(set(hook.ids)) == 1
         finally:
-            heir.kill()
-            heir.wait()
             for process in (victim, heir):
-                assert process.stdout is not None
-                process.stdout.close()
+                if process is not None:
+                    process.kill()
+                    process.wait()

@@ -19,6 +19,7 @@ from lockwatch.anomaly.challenge import acquainted, known_key
 from lockwatch.anomaly.exchange import keys_of
 from lockwatch.anomaly.logins import Logins
 from lockwatch.anomaly.packing import word_of
+from lockwatch.anomaly.tally_words import encode
 from lockwatch.anomaly.watcher import Watcher
 from lockwatch.client import Client, trust
 from lockwatch.config import LockWatchConfig
@@ -282,7 +283,7 @@ async def test_a_flood_of_addresses_stays_within_bounds() -> None:
                 for i in range(64)
             ]
         )
-    _, words = process.watcher._tally.encode()
+    _, words = encode(process.watcher._tally)
     assert sum(map(len, words)) < 500_000
     await process.watcher.flush()
     assert process.watcher.lost >= 20_000

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lockwatch.audit.block import Block
 from lockwatch.audit.chain import START, encoding, link
+from lockwatch.audit.encoding import ORDER, Unencodable, named
 from lockwatch.audit.row import COLUMNS, Row
+from tests.audit.rows import FULL
 
 NUMBERS = ("timestamp", "seq", "count", "schema_v")
-MAYBE = ("status_code", "latency_us", "bytes_sent")
+MAYBE = ("latency_us", "bytes_sent")
 FLAGS = ("rate_limit_hit", "anomaly_detected")
 BOUND = ("id", "process", "kind", "action", "outcome")
 whole = st.integers(-(2**63), 2**63 - 1)
 words = st.text(max_size=12) | st.sampled_from(["", "0", "None", "-1", "\n", " 1"])
 
 
+CHOICES: dict[str, st.SearchStrategy[Any]] = (
+    dict.fromkeys(COLUMNS, st.none() | words)
+    | dict.fromkeys(NUMBERS, whole)
+    | dict.fromkeys(MAYBE, st.none() | whole)
+    | dict.fromkeys(FLAGS, st.booleans())
+    | dict.fromkeys(BOUND, words)
+    | {
+        "status_code": st.none() | st.integers(-(2**31), 2**31 - 1) | whole,
+        "id": st.uuids().map(str) | words,
+        "chain": st.binary(max_size=32),
+    }
+)
+
+
 def values(name: str) -> st.SearchStrategy[Any]:
-    if name in NUMBERS:
-        return whole
-    if name in MAYBE:
-        return st.none() | whole
-    if name in FLAGS:
-        return st.booleans()
-    if name == "chain":
-        return st.binary(max_size=32)
-    return words if name in BOUND else st.none() | words
+    return CHOICES[name]
 
 
 rows = st.builds(Row, **{name: values(name) for name in COLUMNS})
@@ -77,10 +87,52 @@ def test_a_row_from_sqlite_has_the_encoding_it_was_written_with(row: Row) -> Non
 
 
 def test_the_encoding_is_what_the_documentation_says() -> None:
-    row = Row(1_795_512_600_000_001, "i", "pp", 3, "http", "request", "success", user_id="\u00e4", query="", rate_limit_hit=True)
-    head, _, rest = encoding(row).partition(b"\n")
-    assert head == b"lockwatch-row-1 1795512600000001 3 1 0 1 1 None None None"
-    lengths = [int.from_bytes(rest[i : i + 4], "big", signed=True) for i in range(0, 104, 4)]
-    assert lengths[:6] == [1, 2, 4, 7, 7, 1]
-    assert sorted(lengths[6:]) == [-1] * 19 + [0]
-    assert rest[104:] == "ipphttprequestsuccess\u00e4".encode()
+    row = Row(
+        1_795_512_600_000_001,
+        "01a20ce4-1560-7000-8002-9aaaaaaaa814",
+        "00000000000000aa",
+        3,
+        "http",
+        "request",
+        "success",
+        user_id="\u00e4",
+        query="",
+        status_code=200,
+        rate_limit_hit=True,
+        details="{}",
+    )
+    numbers = [
+        (1_795_512_600_000_001 - 946_684_800_000_000).to_bytes(8, "big"),
+        bytes.fromhex("01a20ce41560700080029aaaaaaaa814"),
+        (3).to_bytes(8, "big"),
+        (1).to_bytes(4, "big"),
+        b"\x01",
+        b"\x00",
+        (1).to_bytes(8, "big"),
+        (200).to_bytes(4, "big"),
+        None,
+        None,
+    ]
+    texts = [b"00000000000000aa", b"http", b"request", b"success", "\u00e4".encode(), *[None] * 6, b"", *[None] * 12, b"{}"]
+    fields = [b"\xff\xff\xff\xff" if f is None else len(f).to_bytes(4, "big") + f for f in (*numbers, *texts)]
+    assert encoding(row) == b"\x00\x24" + b"".join(fields)
+
+
+@given(rows)
+def test_a_row_is_read_from_the_bytes_postgres_takes(row: Row) -> None:
+    try:
+        body = Block.of([row, row]).body
+    except Unencodable:
+        assert encoding(row).startswith(b"?")
+    else:
+        assert list(Block(2, None, body)) == [row, row]
+        assert named(body, ORDER) == [row, row]
+
+
+@given(st.data())
+def test_a_row_that_ends_too_early_is_no_row(data: st.DataObject) -> None:
+    body = Block.of([FULL]).body
+    cut = body[: data.draw(st.integers(1, len(body) - 1))]
+    for read in (lambda: list(Block(1, None, cut)), lambda: named(cut, ORDER)):
+        with pytest.raises(ValueError):  # noqa: PT011 - a UnicodeDecodeError too
+            read()

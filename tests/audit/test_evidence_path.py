@@ -9,10 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lockwatch.audit.block import Block
+from lockwatch.audit.chain import link
 from lockwatch.audit.formats import json_line, row_of
 from lockwatch.audit.pack import packed, unpacked
 from lockwatch.audit.redact import Redactor
-from lockwatch.audit.row import Row
 from lockwatch.audit.writer import Writer
 from lockwatch.event import APP, Event
 from tests.audit.rows import NOW
@@ -35,7 +36,9 @@ events = st.builds(
     path=optional,
     query=optional,
     user_agent=optional,
-    latency_us=st.none() | st.integers(0, 2**62),
+    status=st.none() | st.integers(),
+    latency_us=st.none() | st.integers(),
+    count=st.integers(),
     anomaly=st.booleans(),
     decision=st.none() | st.just("limited"),
     reasons=st.lists(texts, max_size=3).map(tuple),
@@ -43,7 +46,7 @@ events = st.builds(
 )
 
 
-def written(seen: list[Event]) -> list[Row]:
+def written(seen: list[Event]) -> Block:
     return Writer("00000000000000aa", Redactor((), None), random.Random(1).getrandbits).rows(seen)
 
 
@@ -73,13 +76,23 @@ def odd() -> list[Event]:
 @settings(max_examples=50)
 @given(st.lists(events, min_size=1, max_size=5))
 def test_no_row_changes_on_its_way_through_spool_and_export(seen: list[Event]) -> None:
-    rows = written(seen)
-    assert unpacked(packed(rows)) == rows
+    block = written(seen)
+    rows = block[:]
+    assert block.body == Block.of(rows).body
+    assert list(unpacked(packed(block))) == rows
     assert [row_of(json_line(row)) for row in rows] == rows
 
 
+@settings(max_examples=50)
+@given(st.lists(events, min_size=1, max_size=5))
+def test_the_chain_of_a_row_is_that_of_its_encoding(seen: list[Event]) -> None:
+    chain = b""
+    for row in written(seen):
+        assert row.chain == (chain := link(chain, row))
+
+
 def test_what_was_written_is_what_is_checked(audit_url: str, tmp_path: Path) -> None:
-    rows = written(odd())
+    rows = written(odd())[:]
     store(audit_url, rows)
     result = command("verify", audit_url, "--json")
     assert (findings(result), summary(result)["rows"]) == ([], 24)

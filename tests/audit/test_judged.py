@@ -45,7 +45,7 @@ def attempts() -> list[Row]:
 
 def test_the_rules_over_the_audit_log_name_the_address_and_requests(audit_url: str) -> None:
     fill(audit_url, attempts())
-    done = CliRunner().invoke(main, ["replay", "--since", "2026-11-24", "--database", audit_url, "--json"])
+    done = CliRunner().invoke(main, ["replay", "--since", "2026-11-24", "--database", audit_url, "--full"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     (campaign,) = found["campaigns"]

@@ -81,6 +81,29 @@ def test_tables_come_and_go(url: str) -> None:
     assert tables(url) >= TABLES
 
 
+def test_tables_that_are_there_are_used_without_alembic(url: str) -> None:
+    """Importing it takes a second or more, of which the first rows would have to wait."""
+    asyncio.run(upgrades.upgrade(Database.of(url)))
+    script = f"""
+import asyncio, sys
+from lockwatch.audit import upgrades
+from lockwatch.audit.connect import Database
+from lockwatch.audit.sinks import sink_of
+from tests.audit.rows import rows
+async def main():
+    sink = sink_of({url!r})
+    await sink.write(rows(2))
+    await sink.aclose()
+    await upgrades.upgrade(Database.of({url!r}))
+    assert await upgrades.current(Database.of({url!r})) == upgrades.HEAD
+asyncio.run(main())
+print([name for name in sys.modules if name.partition(".")[0] in ("alembic", "sqlmodel")])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert execute(url, "SELECT count(*) FROM lockwatch_audit_log") == [(2,)]
+
+
 def test_the_tables_are_those_of_the_models(url: str) -> None:
     database = Database.of(url)
     asyncio.run(upgrades.upgrade(database))
@@ -144,19 +167,24 @@ def test_alembic_works_from_a_checkout(audit_url: str) -> None:
 
 
 APPLICATION_ENV = """
-import os
+import asyncio, os
 from alembic import context
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 metadata = sa.MetaData()
 sa.Table("orders", metadata, sa.Column("id", sa.Integer, primary_key=True))
-engine = sa.create_engine(os.environ["APP_URL"])
 def theirs(name, kind, parents):
     return kind != "table" or not name.startswith("lockwatch_")
-with engine.connect() as connection:
+def migrate(connection):
     context.configure(connection=connection, target_metadata=metadata, include_name=theirs)
     with context.begin_transaction():
         context.run_migrations()
-engine.dispose()
+async def main():
+    engine = create_async_engine(os.environ["APP_URL"])
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
+asyncio.run(main())
 """
 APPLICATION_REVISION = """
 from alembic import op
@@ -167,8 +195,8 @@ def downgrade(): op.drop_table("orders")
 """
 
 
-def test_an_application_has_migrations_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both in one database, with revisions of the same name; neither sees the tables of the other."""
+def test_an_application_has_migrations_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Both in one database, with revisions of the same name; neither sees the tables of the other, nor partitions."""
     scripts = tmp_path / "application"
     (scripts / "versions").mkdir(parents=True)
     (scripts / "env.py").write_text(APPLICATION_ENV)
@@ -176,14 +204,19 @@ def test_an_application_has_migrations_of_its_own(tmp_path: Path, monkeypatch: p
     theirs = Config()
     theirs.set_main_option("script_location", str(scripts))
     theirs.set_main_option("path_separator", "os")
-    url = f"sqlite+aiosqlite:///{tmp_path}/app.db"
-    monkeypatch.setenv("APP_URL", f"sqlite:///{tmp_path}/app.db")
+    monkeypatch.setenv("APP_URL", url.replace("postgresql://", "postgresql+asyncpg://"))
     database = Database.of(url)
     command.upgrade(theirs, "head")
     asyncio.run(upgrades.upgrade(database))
+    if database.dialect == "postgresql":
+        execute(url, "SELECT lockwatch_audit_partition(now())")
     command.check(theirs)
     command.check(upgrades.configuration(database.address))
-    assert tables(url) == TABLES | {"orders", "alembic_version", "lockwatch_alembic_version"}
+    assert {name for name in tables(url) if not name[-1].isdigit()} == TABLES | {
+        "orders",
+        "alembic_version",
+        "lockwatch_alembic_version",
+    }
     asyncio.run(upgrades.downgrade(database, "base"))
     assert tables(url) == {"orders", "alembic_version", "lockwatch_alembic_version"}
     asyncio.run(upgrades.upgrade(database))

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -21,10 +22,14 @@ from lockwatch import ConfigurationError, LockWatch, RateLimit
 from lockwatch.audit.backlog import UNSPOOLED
 from lockwatch.audit.chain import link
 from lockwatch.audit.entry import AuditLogEntry
+from lockwatch.audit.recorder import Recorder
+from lockwatch.audit.redact import Redactor
 from lockwatch.audit.row import Row
+from lockwatch.audit.settings import AuditSettings
 from lockwatch.event import ADMIN, APP, HTTP, SYSTEM, Event
 from lockwatch.spool.directory import Directory
-from lockwatch.stream import FULL
+from lockwatch.stream import FULL, Stream
+from tests.audit.tampering import by_time, command, export, findings, summary
 from tests.edges.asgi import http
 
 SECRET = "0123456789abcdef"
@@ -334,6 +339,19 @@ async def test_a_queue_that_overflows_is_a_gap() -> None:
     await lockwatch.aclose()
 
 
+async def test_a_queue_that_overflows_does_not_count_what_leaves_no_row_anyway() -> None:
+    sink = Sink()
+    stream = Stream(capacity={HTTP: 4, APP: 1, SYSTEM: 4})
+    recorder = Recorder(AuditSettings(lambda: [sink], Redactor(), exempt=("/healthz", "/static/*")), stream)
+    for path in ("/p/1", "/static/x", "/healthz", "/p/2", "/healthz", "/static/y", "/p/3", "/healthz/no", "/p/4"):
+        stream.post(Event(time_us=1_000_000_000_000_000, kind=HTTP, action="request", path=path))
+    for _ in range(3):
+        stream.post(Event(time_us=1_000_000_000_000_000, kind=APP, action="paid", path="/healthz"))
+    assert stream.dropped == {(HTTP, FULL): 3, (APP, FULL): 2}
+    await recorder.consume(stream.drain(100))
+    assert recorder.health().written == 3
+
+
 async def test_a_full_spool_keeps_what_matters_and_recovers(tmp_path: Path) -> None:
     sink = Sink(down=True)
     _, lockwatch = make(tmp_path, sink, audit_spool_megabytes=1)
@@ -363,28 +381,61 @@ async def test_a_full_spool_keeps_what_matters_and_recovers(tmp_path: Path) -> N
 
 
 async def test_damage_in_the_spool_is_a_gap_with_the_numbers_that_are_missing(tmp_path: Path) -> None:
-    sink = Sink(down=True)
-    app, lockwatch = make(tmp_path, sink)
-    for n in range(10):
-        await http(app, "GET", f"/p/{n}")
-        await lockwatch.engine.flush()
-    await lockwatch.aclose()
-    import sqlite3
+    lost, again = await damaged(tmp_path, "n = (SELECT max(n) FROM records)")
+    assert [(gap["from_seq"], gap["to_seq"], gap["count"], gap["process"]) for gap in again.gaps] == [(10, 10, 1, lost)]
 
-    (path,) = Directory(tmp_path, "lockwatch").path.glob("audit.*.db")
+
+async def test_a_gap_tells_the_chain_so_that_the_row_after_it_is_checked(tmp_path: Path) -> None:
+    """Of ten records, each of a row, the fourth and fifth are damaged; of the sixth, the row after, every bit is proved."""
+    _, again = await damaged(tmp_path / "spools", "n IN (4, 5)")
+    assert [(gap["from_seq"], gap["to_seq"]) for gap in again.gaps] == [(4, 4), (5, 5)]
+    result = await asyncio.to_thread(command, "verify", export(tmp_path / "log.jsonl", by_time(again.rows)), "--json")
+    assert (findings(result), summary(result)["uncheckable"]) == ([], 0)
+    place = next(i for i, row in enumerate(again.rows) if row.seq == 6)
+    changed = [*again.rows[:place], again.rows[place]._replace(user_agent="another"), *again.rows[place + 1 :]]
+    result = await asyncio.to_thread(command, "verify", export(tmp_path / "changed.jsonl", by_time(changed)), "--json")
+    found = findings(result)
+    assert ("edited", 6) in [(kind, first) for kind, _, first, _ in found]
+
+
+async def test_a_note_that_is_damaged_too_tells_nothing_wrong(tmp_path: Path) -> None:
+    _, again = await damaged(tmp_path / "spools", "n = 4", note="replace(note, ' 4 ', ' 5 ')")
+    assert [(gap["from_seq"], gap["count"], "chain" in gap) for gap in again.gaps] == [(None, 1, False)]
+
+
+async def damaged(place: Path, where: str, note: str = "note") -> tuple[str, Sink]:
+    """Ten rows in ten records that a process left, some of them damaged then: that process, and who delivers them."""
+    _, lockwatch = make(place, Sink(down=True))
+    stream, recorder = lockwatch.engine.stream, lockwatch.engine.recorder
+    assert stream is not None
+    assert recorder is not None
+    for n in range(1, 11):
+        stream.post(Event(time_us=1_000_000_000_000_000 + n, kind=HTTP, action="request", path=f"/p/{n}"))
+        async with asyncio.timeout(20):
+            while (health := recorder.health()).written < n or health.in_memory:
+                await lockwatch.engine.flush()
+    await lockwatch.aclose()
+    (path,) = Directory(place, "lockwatch").path.glob("audit.*.db")
     with sqlite3.connect(path) as file:
-        file.execute("UPDATE records SET body = x'00' WHERE n = (SELECT max(n) FROM records)")
+        (told,) = file.execute("SELECT note FROM records WHERE n = 1").fetchone()
+        file.execute(f"UPDATE records SET body = x'00', note = {note} WHERE {where}")
     file.close()
     again = Sink()
-    app, lockwatch = make(tmp_path, again)
+    app, lockwatch = make(place, again)
     await http(app, "GET", "/p/new")
     async with asyncio.timeout(20):
-        while not again.gaps:
+        while not any(row.process == told[:16] and row.seq >= 9 for row in again.rows) or not again.gaps:
             await asyncio.sleep(0.01)
-    (gap,) = again.gaps
-    assert (gap["from_seq"], gap["to_seq"], gap["count"]) == (10, 10, 1)
-    assert gap["process"] == again.rows[1].process or gap["process"] in {row.process for row in again.rows}
+        while not recorder_is_done(lockwatch):
+            await asyncio.sleep(0.01)
     await lockwatch.aclose()
+    return told[:16], again
+
+
+def recorder_is_done(lockwatch: LockWatch) -> bool:
+    """Whether everything it knows of has arrived, orphans included."""
+    health = lockwatch.health().audit
+    return health is not None and not health.pending and health.adopted == 1
 
 
 async def test_a_spool_that_cannot_be_written_is_memory_alone_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -440,6 +491,7 @@ from fastapi import FastAPI
 from lockwatch import LockWatch
 from lockwatch.errors import SinkError
 from tests.audit.test_recorder import Sink, make
+from tests.audit.tampering import by_time, command, export, findings, summary
 from tests.edges.asgi import http
 
 async def main():

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.benchmarks import checks, throughput
+from tests.benchmarks import checks, flask_variants, throughput, variants
 from tests.benchmarks.table import Report
 
 
@@ -16,8 +16,9 @@ def main(arguments: list[str]) -> int:
     if options.markdown is not None:
         options.markdown = options.markdown.resolve()
         arguments = [*arguments, "--markdown", str(options.markdown)]
-    if options.command == "requests":
-        chosen = tuple(options.only)
+    if options.command in ("requests", "flask"):
+        listed = variants.ALL if options.command == "requests" else flask_variants.ALL
+        chosen = variants.chosen(tuple(options.only), listed)
         return _tell(throughput.run(options.rounds, options.seconds, chosen, options.python, options.patience), options.markdown)
     if options.command == "tokens":
         from tests.benchmarks import tokens
@@ -30,7 +31,7 @@ def main(arguments: list[str]) -> int:
     if options.command == "audit":
         from tests.benchmarks import audit
 
-        return _tell(audit.run(options.rows), options.markdown)
+        return _tell(audit.run(*((50_000, 100_000, 3) if options.quick else (options.rows,))), options.markdown)
     if options.here:
         return _tell(checks.run(options.rounds, options.checks), options.markdown)
     return checks.run_elsewhere(arguments, options.python)
@@ -50,11 +51,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     check.add_argument("--rounds", type=int, default=15)
     check.add_argument("--checks", type=int, default=4000, help="per contender and round")
     check.add_argument("--here", action="store_true", help="in this process and environment, with what it has")
-    requests = commands.add_parser("requests", help="requests per second of one route")
-    requests.add_argument("--rounds", type=int, default=5)
-    requests.add_argument("--seconds", type=int, default=3, help="per variant and round")
-    requests.add_argument("--only", action="append", default=[], metavar="WORD", help="variants whose names contain WORD")
-    requests.add_argument("--patience", type=float, default=10, help="seconds to wait for a quiet machine, per sample")
+    requests = commands.add_parser("requests", help="requests per second of one route of FastAPI")
+    flask = commands.add_parser("flask", help="requests per second of one route of Flask")
+    for served in (requests, flask):
+        served.add_argument("--rounds", type=int, default=5)
+        served.add_argument("--seconds", type=int, default=3, help="per variant and round")
+        served.add_argument("--only", action="append", default=[], metavar="WORD", help="variants whose names contain WORD")
+        served.add_argument("--patience", type=float, default=10, help="seconds to wait for a quiet machine, per sample")
     token = commands.add_parser("tokens", help="what verifying and signing a token costs")
     token.add_argument("--rounds", type=int, default=15)
     token.add_argument("--checks", type=int, default=4000, help="per contender and round")
@@ -63,9 +66,10 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     session.add_argument("--checks", type=int, default=1000, help="per contender and round")
     log = commands.add_parser("audit", help="a large audit log on PostgreSQL: writing, asking, forgetting")
     log.add_argument("--rows", type=int, default=1_000_000)
-    for command in (check, requests):
+    log.add_argument("--quick", action="store_true", help="fewer rows and rounds: two minutes")
+    for command in (check, requests, flask):
         command.add_argument("--python", default=sys.executable, help="the interpreter to measure")
-    for command in (check, requests, token, session, log):
+    for command in (check, requests, flask, token, session, log):
         command.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     return parser.parse_args(arguments)
 

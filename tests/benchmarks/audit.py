@@ -6,12 +6,9 @@ import asyncio
 import platform
 import random
 import re
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
@@ -21,16 +18,13 @@ from sqlalchemy.dialects import postgresql
 from lockwatch.audit import upgrades
 from lockwatch.audit.connect import Database
 from lockwatch.audit.entry import microseconds
-from lockwatch.audit.orphans import NAME
-from lockwatch.audit.pack import note_of, packed
 from lockwatch.audit.query import AuditQuery
 from lockwatch.audit.reading import Reader, statement
 from lockwatch.audit.retention import prune
 from lockwatch.audit.row import COLUMNS, Row
 from lockwatch.audit.sinks.postgres import PostgresSink
-from lockwatch.spool.database import Database as Spool
-from lockwatch.spool.directory import Directory
-from lockwatch.spool.journal import Journal
+from tests.benchmarks import audit_cost
+from tests.benchmarks.audit_cost import AGENT
 from tests.benchmarks.machine import ROOT, description
 from tests.benchmarks.table import Report, Table
 from tests.servers import start_postgres
@@ -44,10 +38,6 @@ MONTHS: Final = 10
 FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
 USERS: Final = 100_000
 BATCHES: Final = (500, 5000, 20_000)
-DRAINED: Final = 500_000
-RECORD: Final = 64
-"""Rows in a record of a spool, as the recorder writes them."""
-_AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 _FILL: Final = f"""
 INSERT INTO lockwatch_audit_log (timestamp, id, process, seq, kind, action, outcome, user_id, ip, ip_source, peer_ip, method, route,
     endpoint, status_code, latency_us, bytes_sent, user_agent, request_id, decision, rate_limit_hit, anomaly_detected,
@@ -56,27 +46,33 @@ SELECT to_timestamp(us / 1e6),
     (lpad(to_hex(us / 1000), 12, '0') || '7' || lpad(to_hex(us % 1000 * 4096 / 1000), 3, '0') || '8' || left(h, 15))::uuid,
     '00000000000000aa', $1 + i, 'http', 'request', CASE WHEN i % 50 = 0 THEN 'refused' ELSE 'success' END,
     'user:' || floor({USERS} * random() * random())::int, '10.' || i % 250 || '.' || (i / 250) % 250 || '.7', 'peer', '10.0.0.1',
-    'GET', '/items/{{id}}', '/items/' || i, CASE WHEN i % 50 = 0 THEN 429 ELSE 200 END, 1234, 512, '{_AGENT}', left(h, 16),
+    'GET', '/items/{{id}}', '/items/' || i, CASE WHEN i % 50 = 0 THEN 429 ELSE 200 END, 1234, 512, '{AGENT}', left(h, 16),
     'allowed', i % 50 = 0, i % 1000 = 0, 1, 1, decode(h || h, 'hex')
 FROM (SELECT i, $2::bigint + i * $3::bigint AS us, md5(i::text) AS h FROM generate_series(0, $4::bigint - 1) AS i) AS made
 """
 
 
-def run(rows: int) -> Report:
-    """Fill a database with so many rows, over ten months, and measure."""
+def run(rows: int, drains: int = 500_000, rounds: int = 5) -> Report:
+    """Fill a database with so many rows, over ten months, and measure; so many are drained, and what an event costs is measured
+    in so many rounds.
+    """
     server = start_postgres(options=SETTINGS)
     try:
-        return asyncio.run(_measured(f"postgresql://postgres@127.0.0.1:{server.port}/postgres", rows, server.origin))
+        url = f"postgresql://postgres@127.0.0.1:{server.port}/postgres"
+        asyncio.run(upgrades.upgrade(Database.of(url)))
+        spent = audit_cost.costs(url, rounds)
+        measured = asyncio.run(_measured(url, rows, server.origin, server.popen.pid, drains, min(rounds, 3)))
+        return Report(measured.facts, (spent, *measured.tables))
     finally:
         server.stop()
 
 
-async def _measured(url: str, rows: int, origin: str) -> Report:
+async def _measured(url: str, rows: int, origin: str, server: int, drains: int, rounds: int) -> Report:
     database = Database.of(url)
-    await upgrades.upgrade(database)
     connection = await asyncpg.connect(url)
-    written = await _write(database, connection)
-    drained = await _drain(url, connection)
+    await connection.execute("TRUNCATE lockwatch_audit_log")
+    written = await _write(database, connection, server)
+    drained = await audit_cost.drained(url, connection, server, [_row(i) for i in range(drains)], rounds)
     took = await _fill(connection, rows)
     version = await connection.fetchval("SHOW server_version")
     size, heap = await connection.fetchrow(_SIZES)
@@ -92,7 +88,7 @@ async def _measured(url: str, rows: int, origin: str) -> Report:
     return Report(tuple(facts), (written, drained, asked, forgotten))
 
 
-async def _write(database: Database, connection: Any) -> Table:
+async def _write(database: Database, connection: Any, server: int) -> Table:
     """Rows per second through the sink, over one connection."""
     batch = [_row(i) for i in range(100_000)]
     found = []
@@ -100,40 +96,24 @@ async def _write(database: Database, connection: Any) -> Table:
         sink = PostgresSink(database)
         await sink.write(batch[:1])
         await connection.execute("TRUNCATE lockwatch_audit_log")
-        began, busy = time.perf_counter(), time.process_time()
+        began, busy, other = time.perf_counter(), time.process_time(), audit_cost.processor_time(server)
         for start in range(0, len(batch), size):
             await sink.write(batch[start : start + size])
         took, busy = time.perf_counter() - began, time.process_time() - busy
+        other = audit_cost.processor_time(server) - other
         await sink.aclose()
-        found.append((f"{size:,} rows a batch", f"{len(batch) / took:,.0f}", f"{busy / len(batch) * 1e6:.1f}"))
+        found.append(
+            (
+                f"{size:,} rows a batch",
+                f"{len(batch) / took:,.0f}",
+                f"{busy / len(batch) * 1e6:.1f}",
+                f"{other / len(batch) * 1e6:.1f}",
+            )
+        )
     await connection.execute("TRUNCATE lockwatch_audit_log")
-    return Table("Rows into Postgres, by COPY, one connection", ("batches", "rows/s", "our CPU, us/row"), tuple(found))
-
-
-async def _drain(url: str, connection: Any) -> Table:
-    """Rows per second from the spools of dead processes, by the command: its start and the deleting included."""
-    made = [_row(i) for i in range(DRAINED)]
-    found = []
-    with tempfile.TemporaryDirectory() as place:
-        for _ in range(3):
-            await asyncio.to_thread(_spool, Path(place), made)
-            began = time.perf_counter()
-            command = [sys.executable, "-m", "lockwatch.cli", "audit", "drain", "--database", url, "--spool-dir", place]
-            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
-            assert await process.wait() == 0
-            found.append(time.perf_counter() - began)
-            assert await connection.fetchval("SELECT count(*) FROM lockwatch_audit_log") == DRAINED
-            await connection.execute("TRUNCATE lockwatch_audit_log")
-    rates = (f"{DRAINED / median(found):,.0f}", f"{DRAINED / min(found):,.0f}")
-    return Table("`lockwatch audit drain` into Postgres", ("rows", "rows/s", "best of three"), ((f"{DRAINED:,}", *rates),))
-
-
-def _spool(place: Path, made: list[Row]) -> None:
-    """A spool that nobody has open."""
-    journal = Journal(Spool(Directory(place, "lockwatch").claim(NAME), most=2**31))
-    records = [made[i : i + RECORD] for i in range(0, len(made), RECORD)]
-    journal.append([(n, note_of(rows), packed(rows)) for n, rows in enumerate(records, 1)], {})
-    journal.close()
+    return Table(
+        "Rows into Postgres, by COPY, one connection", ("batches", "rows/s", "our CPU, us/row", "the server's"), tuple(found)
+    )
 
 
 async def _fill(connection: Any, rows: int) -> float:
@@ -188,7 +168,7 @@ async def _plan(connection: Any, query: AuditQuery) -> str:
     run_ones = [line for line in lines if "never executed" not in line]
     scans = [found[0] for line in run_ones if (found := re.search(r"(Index|Index Only|Bitmap Heap|Seq) Scan[^(]*", line))]
     names = {re.sub(r".* using lockwatch_audit_log_\d+_\d+_(\w+?)(_idx)? on .*", r"\1", scan.strip()) for scan in scans}
-    names = {"empty partitions" if name.startswith("Seq") else name for name in names}
+    names = {"empty partitions" if name.startswith("Seq") else "bitmap" if " on " in name else name for name in names}
     took = next(line for line in lines if line.startswith("Execution Time")).split(":")[1].strip()
     return f"{len(scans)} x {' and '.join(sorted(names))}, {took}"
 
@@ -232,7 +212,7 @@ def _row(i: int) -> Row:
         "status_code": 200,
         "latency_us": 1234,
         "bytes_sent": 512,
-        "user_agent": _AGENT,
+        "user_agent": AGENT,
         "request_id": f"{i:016x}",
         "decision": "allowed",
         "rate_limit_hit": i % 50 == 0,

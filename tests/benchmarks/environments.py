@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 _WEB: Final = ("fastapi", "uvicorn", "uvloop", "httptools", "redis>=5.0.1,<9")
+_WSGI: Final = ("flask>=3.1,<4", "gunicorn>=23", "redis>=5.0.1,<9")
+_AUDIT: Final = ("sqlmodel[asyncio]>=0.0.22", "asyncpg>=0.29", "aiosqlite>=0.20", "alembic>=1.16")
 WANTED: Final[dict[str, tuple[str, ...]]] = {
     # What this repository depends on, and the libraries `checks` compares it with in one process.
     "ours": (
@@ -29,16 +31,25 @@ WANTED: Final[dict[str, tuple[str, ...]]] = {
     "fastapi-limiter": (*_WEB, "fastapi-limiter>=0.2,<0.3"),
     "fastapi-guard": (*_WEB, "fastapi-guard"),
     "lockwatch-0.1": (*_WEB, "lockwatch==0.1.0"),
+    "flask": (*_WSGI, "python-jose[cryptography]>=3.5,<4", "httpx>=0.27", "click>=8.2", *_AUDIT),
+    "flask-limiter": (*_WSGI, "flask-limiter>=4.1,<5"),
+    "flask-lockwatch-0.1": (*_WSGI, "lockwatch==0.1.0"),
 }
+_BASES: Final = {
+    "ours": ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "redis", "pydantic"),
+    "flask": ("flask", "werkzeug", "gunicorn", "redis"),
+}
+"""Environments that others are held to, and in what."""
 _VERSION: Final = "import importlib.metadata as m, json; print(json.dumps({d.name.lower(): d.version for d in m.distributions()}))"
 
 
 def python_of(name: str, interpreter: str = sys.executable) -> Path:
     """The interpreter of the environment `name` of the benchmarks.
 
-    Every environment is held to the versions of ``ours``, so that all variants run on one FastAPI and one server.
+    Every environment is held to the versions of ``ours`` or ``flask``, so that all variants run on one framework and one server.
     """
-    return environment(name, WANTED[name], interpreter, tuple if name == "ours" else lambda: _held(interpreter))
+    base = "flask" if name.startswith("flask") else "ours"
+    return environment(name, WANTED[name], interpreter, tuple if name in _BASES else lambda: _held(base, interpreter))
 
 
 def environment(
@@ -66,11 +77,9 @@ def versions(python: Path) -> dict[str, str]:
     return found
 
 
-def _held(interpreter: str) -> tuple[str, ...]:
-    held = versions(python_of("ours", interpreter))
-    return tuple(
-        [f"{name}=={held[name]}" for name in ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "redis", "pydantic")]
-    )
+def _held(base: str, interpreter: str) -> tuple[str, ...]:
+    held = versions(python_of(base, interpreter))
+    return tuple([f"{name}=={held[name]}" for name in _BASES[base]])
 
 
 @contextmanager

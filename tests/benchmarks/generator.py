@@ -35,9 +35,10 @@ class _Connection(asyncio.Protocol):
         self._transport.write(self._request)  # type: ignore[attr-defined]
 
 
-async def run(port: int, path: str, seconds: float, connections: int) -> dict[str, float]:
+async def run(port: int, path: str, seconds: float, connections: int, headers: list[str]) -> dict[str, float]:
     """Answers by status, and how long it took."""
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    lines = "".join([f"{line}\r\n" for line in (f"Host: 127.0.0.1:{port}", *headers)])
+    request = f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode()
     counts: dict[str, int] = {}
     loop = asyncio.get_running_loop()
     made = [await loop.create_connection(lambda: _Connection(request, counts), "127.0.0.1", port) for _ in range(connections)]
@@ -51,4 +52,4 @@ async def run(port: int, path: str, seconds: float, connections: int) -> dict[st
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(run(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])))))
+    print(json.dumps(asyncio.run(run(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), sys.argv[5:]))))

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,13 +39,14 @@ def generator_name() -> str:
     return "wrk -t1" if shutil.which("wrk") else "tests.benchmarks.generator"
 
 
-def press(port: int, path: str, seconds: int, cores: frozenset[int]) -> Outcome:
-    """Keep `CONNECTIONS` connections busy for some seconds."""
+def press(port: int, path: str, seconds: int, cores: frozenset[int], headers: Sequence[str] = ()) -> Outcome:
+    """Keep `CONNECTIONS` connections busy for some seconds; `headers` are lines like ``Name: value``."""
     url = f"http://127.0.0.1:{port}{path}"
     if wrk := shutil.which("wrk"):
-        return _read_wrk(_output([wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url], cores))
+        lines = [part for line in headers for part in ("-H", line)]
+        return _read_wrk(_output([wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *lines, url], cores))
     script = str(Path(__file__).with_name("generator.py"))
-    found = json.loads(_output([sys.executable, script, str(port), path, str(seconds), str(CONNECTIONS)], cores))
+    found = json.loads(_output([sys.executable, script, str(port), path, str(seconds), str(CONNECTIONS), *headers], cores))
     return Outcome(found["total"], found["total"] - found["fine"], found["seconds"])
 
 

@@ -51,7 +51,7 @@ def cpu_seconds(pid: int) -> float:
 def copy_of_tree() -> Path:
     """A copy of the sources, so that every round of a run measures the same ones."""
     target = Path(tempfile.mkdtemp(prefix="lockwatch-bench-"))
-    for package in ("lockwatch", "tests"):
+    for package in ("lockwatch", "lockwatch_flask", "tests"):
         shutil.copytree(ROOT / package, target / package, ignore=shutil.ignore_patterns("__pycache__"))
     (target / "COMMIT").write_text(_commit())
     return target

@@ -1,4 +1,4 @@
-"""One uvicorn per variant: started, proven to count, measured, stopped."""
+"""One server per variant: started, proven to count, measured, stopped."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from tests.benchmarks.machine import Cores, pin
 from tests.benchmarks.variants import Variant
 from tests.servers import free_port
 
-_FLAGS: Final = ("--loop", "uvloop", "--http", "httptools", "--workers", "1", "--no-access-log", "--log-level", "warning")
+_UVICORN: Final = ("--loop", "uvloop", "--http", "httptools", "--workers", "1", "--no-access-log", "--log-level", "warning")
+_GUNICORN: Final = ("-k", "gthread", "-w", "1", "--threads", "4", "--keep-alive", "75", "--log-level", "warning")
 _START: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where servers run: the copied sources, the interpreter, the URL of Redis, the cores."""
+    """Where servers run: the copied sources, the interpreter, the URL of Redis, the cores, the URL of PostgreSQL."""
 
     tree: Path
     interpreter: str
     redis: str
     cores: Cores
+    postgres: str = ""
 
 
 class Server:
@@ -42,10 +44,9 @@ class Server:
     def __init__(self, variant: Variant, place: Place, limit: str | None = None) -> None:
         self.variant = variant
         self.port = free_port()
-        python = environments.python_of(variant.environment, place.interpreter)
-        command = [python, "-m", "uvicorn", f"{variant.app}:app", "--app-dir", place.tree / "tests/benchmarks/apps"]
+        self.headers: tuple[str, ...] = ()
         self._process = subprocess.Popen(
-            [*map(str, command), *_FLAGS, "--port", str(self.port)],
+            [str(environments.python_of(variant.environment, place.interpreter)), "-m", *_command(variant, self.port)],
             env=_environment(variant, place, limit or variant.limit),
             cwd=place.tree / "tests/benchmarks/apps",
         )
@@ -53,11 +54,16 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The process that serves."""
-        return self._process.pid
+        """The process that serves: of a server that forks, its worker."""
+        if not self.variant.forks:
+            return self._process.pid
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return int(children.read_text().split()[0]) if children.exists() else self._process.pid
 
     def __enter__(self) -> Server:
         self._await_answer()
+        if self.variant.everything:
+            self.headers = (f"Authorization: Bearer {self._read('/token')}",)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,12 +76,19 @@ class Server:
 
     def get(self) -> tuple[int, Mapping[str, str]]:
         """One request: its status and headers (names in lower case)."""
+        status, headers, _ = self._ask(self.variant.path)
+        return status, headers
+
+    def _read(self, path: str) -> str:
+        return self._ask(path)[2].decode()
+
+    def _ask(self, path: str) -> tuple[int, Mapping[str, str], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", self.variant.path)
+            connection.request("GET", path, headers=dict([line.split(": ", 1) for line in self.headers]))
             response = connection.getresponse()
-            response.read()
-            return response.status, {name.lower(): value for name, value in response.getheaders()}
+            body = response.read()
+            return response.status, {name.lower(): value for name, value in response.getheaders()}, body
         finally:
             connection.close()
 
@@ -100,8 +113,17 @@ def prove(variant: Variant, place: Place) -> None:
         raise RuntimeError(f"{variant.name}: two a minute refused nothing ({statuses}): it would be measured doing nothing")
 
 
+def _command(variant: Variant, port: int) -> list[str]:
+    application = f"{variant.app}:app"
+    if variant.forks:
+        return ["gunicorn", *_GUNICORN, "-b", f"127.0.0.1:{port}", application]
+    return ["uvicorn", application, *_UVICORN, "--port", str(port)]
+
+
 def _environment(variant: Variant, place: Place, limit: str) -> dict[str, str]:
-    ours = {"PYTHONPATH": str(place.tree)} if variant.environment == "ours" else {}
+    ours = {"PYTHONPATH": str(place.tree)} if variant.environment in ("ours", "flask") else {}
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")}
     bench = {"BENCH_LIMIT": limit, "BENCH_PLACE": variant.place, "BENCH_REDIS": place.redis if variant.redis else ""}
-    return {**kept, **ours, **bench}
+    log = place.tree / f"audit-{variant.place}.db"
+    audit = {"postgres": place.postgres, "sqlite": f"sqlite+aiosqlite:///{log}"}.get(variant.place, "")
+    return {**kept, **ours, **bench, "BENCH_AUDIT": audit, "BENCH_SPOOL": str(place.tree / f"spool-{variant.place}")}

@@ -1,4 +1,4 @@
-"""``requests``: requests per second of one FastAPI route under each limiter, in interleaved rounds."""
+"""``requests`` and ``flask``: requests per second of one route under each limiter, in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from tests.benchmarks.machine import copy_of_tree, cores, cpu_seconds, descripti
 from tests.benchmarks.neighbours import busy_seconds, least_disturbed
 from tests.benchmarks.server import Place, Server, prove
 from tests.benchmarks.table import Report, Table, middle, spread
-from tests.benchmarks.variants import Variant, chosen
-from tests.servers import Proc, start_redis
+from tests.benchmarks.variants import Variant
+from tests.servers import Proc, start_postgres, start_redis
 
 _COLUMNS: Final = ("variant", "requests/s", "of bare", "middle half", "server us/request", "by CPU time", "server busy")
-_SHOWN: Final = ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "redis", "pydantic")
+_SHOWN: Final = {
+    "ours": ("fastapi", "starlette", "uvicorn", "uvloop", "httptools", "redis", "pydantic"),
+    "flask": ("flask", "werkzeug", "gunicorn", "redis"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +51,31 @@ class Pair:
         return (self.base.cpu / self.base.total) / (self.own.cpu / self.own.total)
 
 
-def run(rounds: int, seconds: int, only: tuple[str, ...], interpreter: str, patience: float) -> Report:
-    """Measure the chosen variants, each `rounds` times for some seconds, each right after what it is compared with."""
-    variants = chosen(only)
+def run(rounds: int, seconds: int, variants: tuple[Variant, ...], interpreter: str, patience: float) -> Report:
+    """Measure `variants`, each `rounds` times for some seconds, each right after what it is compared with."""
     store = start_redis()
-    place = Place(copy_of_tree(), interpreter, f"redis://127.0.0.1:{store.port}/0", cores())
-    pin(store.popen.pid, place.cores.load)
+    log = start_postgres() if any(variant.place == "postgres" for variant in variants) else None
+    url = "" if log is None else f"postgresql+asyncpg://postgres@127.0.0.1:{log.port}/postgres"
+    place = Place(copy_of_tree(), interpreter, f"redis://127.0.0.1:{store.port}/0", cores(), url)
+    for server in (store, log):
+        if server is not None:
+            pin(server.popen.pid, place.cores.load)
     for variant in variants:
         if variant.counts:
             prove(variant, place)
     with ExitStack() as running:
         servers = {variant.name: running.enter_context(Server(variant, place)) for variant in variants}
-        for server in servers.values():
-            press(server.port, server.variant.path, 1, place.cores.load)
+        for running_server in servers.values():
+            press(running_server.port, running_server.variant.path, 1, place.cores.load, running_server.headers)
         pairs: dict[str, list[Pair]] = {variant.name: [] for variant in variants}
         for turn in range(rounds):
             for variant in variants if turn % 2 == 0 else reversed(variants):
                 pairs[variant.name].append(least_disturbed(partial(_pair, servers, variant, seconds, place), patience))
             print(f"round {turn + 1} of {rounds}", file=sys.stderr)
     facts = (*description(place.tree), *_versions(variants, interpreter, store, seconds, rounds))
-    store.stop()
+    for server in (store, log):
+        if server is not None:
+            server.stop()
     table = Table("Requests per second of one route", _COLUMNS, tuple([_row(v, pairs[v.name]) for v in variants]))
     return Report(facts, (table,))
 
@@ -84,7 +92,7 @@ def _measure(server: Server, seconds: int, place: Place) -> tuple[Sample, float]
     """One sample, and which share of the server's core others took meanwhile."""
     core = min(place.cores.server, default=-1)
     used, busy = cpu_seconds(server.pid), busy_seconds().get(core, 0)
-    outcome = press(server.port, server.variant.path, seconds, place.cores.load)
+    outcome = press(server.port, server.variant.path, seconds, place.cores.load, server.headers)
     used, busy = cpu_seconds(server.pid) - used, busy_seconds().get(core, 0) - busy
     _check(server, outcome)
     return Sample(outcome.rate, outcome.total, outcome.seconds, used), max(0.0, busy - used) / outcome.seconds
@@ -98,7 +106,7 @@ def _check(server: Server, outcome: Outcome) -> None:
         print(f"{variant.name}: {wrong} of {outcome.total} answers were not what it is about", file=sys.stderr)
     if wrong > outcome.total // 10:
         raise RuntimeError(f"{variant.name}: the sample means nothing")
-    if variant.app == "ours" and variant.counts and not variant.refuses:
+    if variant.app in ("ours", "flask_ours") and variant.counts and not variant.refuses:
         _, headers = server.get()
         counted = int(headers["x-ratelimit-limit"]) - int(headers["x-ratelimit-remaining"])
         if counted < outcome.total * 0.99:
@@ -122,10 +130,11 @@ def _row(variant: Variant, pairs: Sequence[Pair]) -> tuple[str, ...]:
 
 
 def _versions(variants: Sequence[Variant], interpreter: str, store: Proc, seconds: int, rounds: int) -> tuple[str, ...]:
-    held = environments.versions(environments.python_of("ours", interpreter))
-    peers = sorted({v.environment for v in variants} - {"ours"})
+    base = "flask" if variants[0].forks else "ours"
+    held = environments.versions(environments.python_of(base, interpreter))
+    peers = sorted({v.environment for v in variants} - {base})
     found = [(p, environments.versions(environments.python_of(p, interpreter))) for p in peers]
-    named = [f"{name} {held[name]}" for name in _SHOWN]
+    named = [f"{name} {held[name]}" for name in _SHOWN[base]]
     named += [f"{peer} {packages.get(peer, '')}".strip() for peer, packages in found]
     return (
         f"python: {_python(interpreter)}; " + ", ".join(named),

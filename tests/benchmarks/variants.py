@@ -18,7 +18,8 @@ class Variant:
         name: its row in the table.
         environment: a key of `environments.WANTED`.
         app: a module of `apps/`.
-        place: where lockwatch's limit stands: ``none``, ``route`` or ``application``.
+        place: where lockwatch's limit stands: ``none``, ``route`` or ``application``. With ``sqlite`` or ``postgres`` it is on the
+            route, everything else is on too, and that is where the audit log goes.
         limit: amount and unit.
         redis: whether it counts on Redis.
         path: what is requested.
@@ -39,7 +40,17 @@ class Variant:
     @property
     def counts(self) -> bool:
         """Whether it has a limit whose working can be proven."""
-        return self.app not in ("bare", "noop") and self.place != "none"
+        return self.app not in ("bare", "noop", "flask_bare") and self.place != "none"
+
+    @property
+    def everything(self) -> bool:
+        """Whether all features are on."""
+        return self.place in ("sqlite", "postgres")
+
+    @property
+    def forks(self) -> bool:
+        """Whether the server has a worker of its own: gunicorn, for Flask."""
+        return self.app.startswith("flask_")
 
 
 ALL: Final = (
@@ -66,8 +77,8 @@ ALL: Final = (
 )
 
 
-def chosen(words: tuple[str, ...]) -> tuple[Variant, ...]:
+def chosen(words: tuple[str, ...], listed: tuple[Variant, ...] = ALL) -> tuple[Variant, ...]:
     """The variants whose names contain one of `words` (all when there are none), and what they are compared with."""
-    wanted = [v for v in ALL if not words or any(word.lower() in v.name.lower() for word in words)]
+    wanted = [v for v in listed if not words or any(word.lower() in v.name.lower() for word in words)]
     needed = {v.against for v in wanted} | {v.name for v in wanted}
-    return tuple([v for v in ALL if v.name in needed])
+    return tuple([v for v in listed if v.name in needed])

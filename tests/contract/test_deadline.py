@@ -441,6 +441,8 @@ async def test_callers_that_gave_up_do_not_hold_up_the_others(redis_server: str)
 async def test_a_caller_that_gave_up_costs_the_others_of_its_batch_nothing(redis_server: str) -> None:
     store = AsyncRedisStore(address_of(redis_server), 10.0)
     await until_answered(store)
+    with redis.Redis.from_url(redis_server) as client:
+        client.client_pause(50)
     calls = [asyncio.ensure_future(timed(store)) for _ in range(50)]
     await sent()
     for task in calls[::2]:

@@ -235,12 +235,14 @@ def test_several_buckets_at_once_in_a_full_table(room: int, steps: list[tuple[se
 
 
 # ---------------------------------------------------------------- every algorithm
+AHEAD = 100
+"""Microseconds that stamps run ahead at most: where charges may be given back each has its own, and a shared bucket has more."""
 PLAYS = st.lists(
     st.tuples(
         st.integers(0, 6),
         st.sampled_from([1, 1, 2, 3]),
         st.sampled_from([0, LOOSE, HELD]),
-        st.sampled_from([0, 0, 1, SECOND, 4 * SECOND, TEN - 1, TEN]),
+        st.sampled_from([0, 0, 1, SECOND, 4 * SECOND, TEN - AHEAD, TEN]),
         st.integers(0, 5),
     ),
     max_size=30,

@@ -6,7 +6,9 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from inspect import isawaitable
+from operator import attrgetter
 from typing import Any
 
 import flask
@@ -16,11 +18,16 @@ from starlette.requests import Request
 import lockwatch
 import lockwatch_flask
 from lockwatch import JWTAuth, RateLimit
+from lockwatch.audit.entry import AuditLogEntry
 from lockwatch.event import Event
 from lockwatch.limits.plan import UNMATCHED
+from lockwatch.metrics.readings import INSTRUMENTS, values
 from tests.edges import asgi
 
 Limit = tuple[str, Mapping[str, Any]]
+PASSING = ("id", "seconds_since_rotation")
+"""Details that no two applications have in common."""
+SECRET = re.compile(r"[\w.-]{40,}")
 OURS = re.compile("ratelimit|x-ratelimit|retry-after|www-authenticate|set-cookie")
 
 
@@ -62,6 +69,8 @@ class Shop:
     groups: Sequence[Group] = ()
     user: str | None = None
     """A header that a function of the application takes for the name of the user."""
+    auth: bool = False
+    """Whether it has the endpoints of sessions."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,21 @@ class Ask:
     bearer: tuple[str, str] | None = None
     """Subject and scopes of a token that each application issues."""
     revoked: bool = False
+    refreshes: str | None = None
+    """The subject of a new session whose refresh token the body has."""
+    used: int = 0
+    """How often that token, or one that came of it, was used before."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something an operator does: a method of `LockWatch`, or of what an attribute of it leads to."""
+
+    method: str
+    arguments: Sequence[Any] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    said: Any = None
+    """What it answers in both."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +126,7 @@ class Column:
     name: str
     lockwatch: Any
     events: list[Event]
+    entries: list[AuditLogEntry]
 
     def listen(self) -> None:
         """Collect the events of the requests from now on."""
@@ -118,6 +143,24 @@ class Column:
         # Tokens are issued and revoked by the test itself, not by requests.
         return [_plain(event) for event in self.events if not event.action.startswith("token.")]
 
+    async def kept(self) -> list[str]:
+        """The rows of the audit log so far, without what differs by nature, those of issued tokens included."""
+        assert await self.engine.flush()
+        return sorted([json.dumps(plain_row(entry), sort_keys=True, default=str) for entry in self.entries])
+
+    def measured(self) -> dict[str, Any]:
+        """What exporters of metrics tell, without how long the store took."""
+        told = {instrument.name: values(instrument, [self.engine]) for instrument in INSTRUMENTS}
+        return {name: {labels[1:]: number for labels, number in found.items()} for name, found in told.items()}
+
+    async def act(self, act: Act) -> Any:
+        """Do what an operator does."""
+        raise NotImplementedError
+
+    async def settled(self) -> None:
+        """Wait until what the last request was charged is what it costs: on a busy machine the next may come before that."""
+        raise NotImplementedError
+
     async def send(self, ask: Ask) -> Answer:
         """Send one request, with a token where it asks for one."""
         headers = {"user-agent": "shopper/1", **ask.headers}
@@ -126,7 +169,13 @@ class Column:
             headers["authorization"] = f"Bearer {pair.access_token}"
             if ask.revoked:
                 await self.tokens.revoke_token(pair.refresh_token)
-        return await self.exchange(replace(ask, headers=headers))
+        body = ask.body
+        if ask.refreshes is not None:
+            pair = await self.tokens.issue_token_pair(ask.refreshes)
+            body, newest = json.dumps({"refresh_token": pair.refresh_token}).encode(), pair
+            for _ in range(ask.used):
+                newest = await self.tokens.rotate(newest.refresh_token)
+        return await self.exchange(replace(ask, headers=headers, body=body))
 
     async def exchange(self, ask: Ask) -> Answer:
         raise NotImplementedError
@@ -160,6 +209,8 @@ class OnFastAPI(Column):
             self._add(routers[route.group], route, {g.name: g for g in shop.groups}.get(route.group))
         for group in reversed(shop.groups):
             routers[group.within].include_router(routers[group.name])
+        if shop.auth:
+            self.app.include_router(self.lockwatch.auth_router())
 
     def _add(self, router: Any, route: Route, group: Group | None) -> None:
         async def endpoint(request: Request, response: Response) -> Any:
@@ -192,8 +243,18 @@ class OnFastAPI(Column):
                 pass
 
     async def exchange(self, ask: Ask) -> Answer:
-        seen = await asgi.http(self.app, ask.method, ask.path, body=ask.body, peer=ask.peer, headers=dict(ask.headers))
+        path, _, query = ask.path.partition("?")
+        seen = await asgi.http(
+            self.app, ask.method, path, body=ask.body, peer=ask.peer, headers=dict(ask.headers), query_string=query.encode()
+        )
         return _answer(seen.status, seen.headers, seen.body)
+
+    async def act(self, act: Act) -> Any:
+        said = attrgetter(act.method)(self.lockwatch)(*act.arguments, **act.options)
+        return await said if isawaitable(said) else said
+
+    async def settled(self) -> None:
+        await self.engine.admission.settlement.finish()
 
     @property
     def engine(self) -> Any:
@@ -222,6 +283,8 @@ class OnFlask(Column):
             self._add(blueprints[route.group], route, f"view{number}")
         for group in reversed(shop.groups):
             blueprints[group.within].register_blueprint(blueprints[group.name])
+        if shop.auth:
+            self.app.register_blueprint(self.lockwatch.auth_blueprint())
 
     def _note_user(self, header: str) -> None:
         @self.app.before_request
@@ -273,6 +336,17 @@ class OnFlask(Column):
         response.close()
         return found
 
+    async def act(self, act: Act) -> Any:
+        return await asyncio.to_thread(self._act, act)
+
+    async def settled(self) -> None:
+        await asyncio.to_thread(self.engine.admission.settlement.finish_sync)
+
+    def _act(self, act: Act) -> Any:
+        with self.app.app_context():
+            name = act.method if "." not in act.method else f"{act.method}_sync"
+            return attrgetter(name)(self.lockwatch)(*act.arguments, **act.options)
+
     @property
     def engine(self) -> Any:
         return self.lockwatch.engine_of(self.app)
@@ -315,8 +389,8 @@ def _answer(status: int, headers: Sequence[tuple[str, str]], body: bytes) -> Ans
         ours["content-type"], ours["cache-control"] = kind, told.get("cache-control", "")
         said = json.loads(body)
         said.pop("decision", None)
-    elif status < 400 and kind == "application/json":
-        said = json.loads(body)
+    elif kind == "application/json" and (status < 400 or "error" in json.loads(body)):
+        said = {name: SECRET.sub("*", str(value)) if "token" in name else value for name, value in json.loads(body).items()}
     return Answer(status, ours, said)
 
 
@@ -328,6 +402,22 @@ def _plain(event: Event) -> dict[str, Any]:
         found["route"] = (event.route or "").replace("<", "{").replace(">", "}")
     found["details"] = {name: value for name, value in event.details.items() if name != "id"}
     found["session"] = event.session is not None
+    return found
+
+
+def plain_row(entry: AuditLogEntry) -> dict[str, Any]:
+    found = asdict(replace(entry, details={}))
+    for name in ("id", "timestamp", "process", "seq", "chain", "cursor", "latency_ms", "bytes_sent", "request_id", "schema_v"):
+        found.pop(name)
+    if entry.route != UNMATCHED:
+        found["route"] = (entry.route or "").replace("<", "{").replace(">", "}")
+    found["details"] = {name: value for name, value in entry.details.items() if name not in PASSING}
+    for name in ("session", "campaign_id"):
+        found[name] = getattr(entry, name) is not None
+    if "ended" in found["details"]:
+        found["details"]["ended"] = len(found["details"]["ended"])
+    if entry.action.startswith("token."):
+        found["target"] = entry.target is not None  # names a session
     return found
 
 

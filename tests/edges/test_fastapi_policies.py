@@ -315,3 +315,45 @@ async def test_every_algorithm_limits_a_route(options: dict[str, Any]) -> None:
         assert sorted(e.status for e in found) == [200] * 3 + [429] * 6, name
         assert int(next(e for e in found if e.status == 429).header("retry-after") or 0) in range(1, 7201)
     await lockwatch.aclose()
+
+
+async def test_a_limit_by_hand_fills_the_shared_bucket_of_limits_that_depend_on_the_request(options: dict[str, Any]) -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app, user=lambda request: request.headers.get("x-user"), **options)
+
+    def account(request: Request) -> str | None:
+        return request.headers.get("x-user")
+
+    async def dynamic(request: Request) -> str:
+        return "10/day"
+
+    tiered = RateLimit({"*": "10/day"}, tier=lambda request: "free", key=account, shared="spent")
+    fixed = RateLimit("10/day", key=account, shared="spent")
+    for path, limit in {"/tiered": tiered, "/dynamic": RateLimit(dynamic, key=account, shared="spent"), "/fixed": fixed}.items():
+
+        @app.get(path, dependencies=[Depends(limit)])
+        async def view() -> None: ...
+
+    await lockwatch.take("spent", "ann", "10/day", cost=4)
+    left = [
+        (await http(app, "GET", path, headers={"x-user": "ann"})).header("x-ratelimit-remaining")
+        for path in ("/tiered", "/dynamic", "/fixed")
+    ]
+    assert left == ["5", "4", "3"]
+    assert (await lockwatch.peek("spent", "ann", "10/day")).remaining == 3
+    await lockwatch.aclose()
+
+
+async def test_two_limits_of_one_route_that_share_a_bucket_do_not_charge_it_twice(options: dict[str, Any]) -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app, **options)
+    fixed, tiered = (
+        RateLimit("10/day", shared="spent"),
+        RateLimit({"*": "10/day"}, tier=lambda request: "free", shared="spent"),
+    )
+
+    @app.get("/", dependencies=[Depends(fixed), Depends(tiered)])
+    async def view() -> None: ...
+
+    assert (await http(app, "GET", "/")).header("ratelimit") == '"10-per-day";r=9;t=86400, "10-per-day-2";r=9;t=86400'
+    await lockwatch.aclose()

@@ -259,14 +259,19 @@ async def test_settling_where_nothing_has_a_cost_says_what_to_declare() -> None:
 
 # ------------------------------------------------------------------ in flight
 async def test_no_more_than_the_limit_are_in_flight(options: dict[str, Any]) -> None:
-    bar = Bar(3)
+    closing = asyncio.Event()
 
     async def answer() -> Any:
-        await bar.serve()
+        await asyncio.wait_for(closing.wait(), 20)
         return {}
 
     app, lockwatch = login(answer, RateLimit("3 concurrent"), **options)
-    found = await asyncio.gather(*[http(app, "POST", "/login") for _ in range(20)])
+    visits = [asyncio.ensure_future(http(app, "POST", "/login")) for _ in range(20)]
+    async with asyncio.timeout(20):
+        while sum(visit.done() for visit in visits) < 17:
+            await asyncio.wait([visit for visit in visits if not visit.done()], return_when=asyncio.FIRST_COMPLETED)
+    closing.set()
+    found = await asyncio.gather(*visits)
     assert sorted(e.status for e in found) == [200] * 3 + [429] * 17
     refused = next(e for e in found if e.status == 429)
     assert refused.header("ratelimit-policy") == '"3-concurrent";q=3;qu="concurrent-requests"'

@@ -148,7 +148,8 @@ async def test_an_old_login_is_told_to_log_in_again() -> None:
     assert 'max_age="300"' in said
 
 
-async def test_a_fresh_token_comes_from_a_login() -> None:
+@pytest.mark.parametrize("later", [60, 0, -1], ids=["later", "in the second of the login", "by a clock that is behind"])
+async def test_a_fresh_token_comes_from_a_login(later: int) -> None:
     clock = [NOW]
     app = FastAPI()
     lockwatch = clocked(clock)
@@ -159,7 +160,7 @@ async def test_a_fresh_token_comes_from_a_login() -> None:
     lockwatch.init_app(app)
     pair = await lockwatch.tokens.issue_token_pair("alice")
     assert (await get(app, bearer=pair.access_token)).status == 200
-    clock[0] += 60
+    clock[0] += later
     assert (await get(app, bearer=(await lockwatch.tokens.rotate(pair.refresh_token)).access_token)).status == 401
 
 

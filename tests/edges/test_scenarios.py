@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from lockwatch import JWTConfig, by_api_key, by_claim, by_form, by_json, by_user
+from lockwatch.audit.entry import AuditLogEntry
 from lockwatch.event import HTTP, KINDS
-from tests.edges.shops import COLUMNS, Ask, Column, Group, Route, Shop
+from tests.edges.shops import COLUMNS, Act, Ask, Column, Group, Route, Shop
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 JSON = {"content-type": "application/json"}
@@ -20,11 +21,11 @@ A, B = "203.0.113.1", "203.0.113.2"
 
 @dataclass(frozen=True)
 class Scenario:
-    """Requests to a shop, one after the other, and the statuses they get."""
+    """Requests to a shop and acts of its operator, one after the other, and the statuses the requests get."""
 
     name: str
     shop: Shop
-    asks: Sequence[Ask]
+    asks: Sequence[Ask | Act]
     statuses: Sequence[int]
     banned: Sequence[str] = ()
 
@@ -183,7 +184,7 @@ TABLE = [
     Scenario("requests at once", Shop([Route("/a", ["1 concurrent"])]), many(Ask("/a"), 3), [200, 200, 200]),
     Scenario(
         "bursts",
-        Shop([Route("/a", ["60/minute burst 2"])]),
+        Shop([Route("/a", ["60/hour burst 2"])]),
         many(Ask("/a"), 3),
         [200, 200, 429],
     ),
@@ -191,7 +192,7 @@ TABLE = [
         "every algorithm",
         Shop(
             [
-                Route(f"/{algorithm}", [("1/minute", {"algorithm": algorithm})])
+                Route(f"/{algorithm}", [("1/year", {"algorithm": algorithm})])  # some begin anew on the minute, not on the year
                 for algorithm in ("sliding-window", "sorted-set", "sliding-counter", "gcra", "fixed-window")
             ]
         ),
@@ -434,6 +435,58 @@ TABLE = [
         ["user:eve"],
     ),
     Scenario(
+        "headers that rows keep",
+        Shop([Route("/a", ["9/minute"])], {"audit_headers": ["X-Shop", "accept"]}),
+        [Ask("/a", headers={"x-shop": "north", "accept": "text/html", "cookie": "secret=1"}), Ask("/a")],
+        [200, 200],
+    ),
+    Scenario(
+        "what rows leave out",
+        Shop([Route("/a"), Route("/healthz")], {"audit_pii": "hash", "audit_redact": ["pin"], "secret_key": "0123456789abcdef"}),
+        [Ask("/a?pin=1234&token=abc&q=1", peer=A), Ask("/healthz", headers={"x-request-id": "shop-1"})],
+        [200, 200],
+    ),
+    Scenario(
+        "an operator lets a client through",
+        Shop([Route("/a", ["1/minute"])]),
+        [
+            *many(replace(SEARCH, path="/a", peer=A), 2),
+            Act("reset_limits", [f"ip:{A}"], {"route": "GET /a"}, said=1),
+            replace(SEARCH, path="/a", peer=A),
+            Act("reset_limits", [(f"ip:{A}", "user:ann")], said=1),
+            Act("reset", ["mails", "ann", "1/hour"], said=False),
+        ],
+        [200, 429, 200],
+    ),
+    Scenario(
+        "an operator bans and lifts",
+        Shop([Route("/a")], {"bans": True}),
+        [
+            Ask("/a", peer=A),
+            Act("bans.lift", [f"ip:{A}"], said=False),
+            Ask("/a", peer=B),
+            Act("bans.lift", [f"ip:{B}"], said=True),
+            Ask("/a", peer=B),
+        ],
+        [200, 403, 200],
+        [f"ip:{B}"],
+    ),
+    Scenario(
+        "sessions: refreshed, ended, used twice",
+        Shop([Route("/me", jwt={})], {"jwt": replace(JWT["jwt"], refresh_grace_seconds=0)}, auth=True),
+        [
+            Ask("/auth/refresh", "POST", JSON, refreshes="ann"),
+            Ask("/auth/refresh", "POST", JSON, refreshes="bob", used=2),
+            Ask("/auth/refresh", "POST", JSON, b'{"refresh_token": "made up"}'),
+            Ask("/auth/refresh", "POST", JSON, b"{no json"),
+            Ask("/auth/logout", "POST", JSON, refreshes="eve"),
+            Ask("/auth/logout-all", "POST", bearer=("ann", "")),
+            Ask("/auth/logout-all", "POST"),
+            Ask("/me", bearer=("ann", "")),
+        ],
+        [200, 400, 400, 400, 204, 204, 401, 200],
+    ),
+    Scenario(
         "a token while limits are off",
         Shop([Route("/me", ["1/minute"], jwt={})], {**JWT, "mode": "off"}),
         [*many(Ask("/me", bearer=("ann", "")), 2), Ask("/me")],
@@ -443,27 +496,53 @@ TABLE = [
 
 
 async def compared(scenario: Scenario, options: dict[str, Any]) -> None:
-    """Send the requests of a scenario to both frameworks, in step."""
-    columns = [made(replace(scenario.shop, options={**options, **scenario.shop.options})) for made in COLUMNS]
+    """Send the requests of a scenario to both frameworks, in step, and compare what they answer, record and measure."""
+    columns = [recording(made, scenario.shop, options) for made in COLUMNS]
     try:
         for column in columns:
             column.listen()
             for subject in scenario.banned:
                 await column.engine.bans.add(subject, seconds=600, reason="test")
-        for ask, status in zip(scenario.asks, scenario.statuses, strict=True):
-            first, *others = [await column.send(ask) for column in columns]
-            assert first.status == status, (columns[0].name, ask, first)
-            for column, answer in zip(columns[1:], others, strict=True):
-                assert answer.same(first), (column.name, ask, first, answer)
+        statuses = iter(scenario.statuses)
+        for ask in scenario.asks:
+            if isinstance(ask, Act):
+                assert [await column.act(ask) for column in columns] == [ask.said] * len(columns)
+            else:
+                await answered_alike(columns, ask, next(statuses))
         assert counted(columns[0]) == counted(columns[1])
         events, others = [await column.told() for column in columns]
         for kind in KINDS:
             of_kind, other = [[event for event in listed if event["kind"] == kind] for listed in (events, others)]
             assert other == of_kind
-        assert sum(event["kind"] == HTTP for event in events) == len(scenario.asks)
+        assert sum(event["kind"] == HTTP for event in events) == len(scenario.statuses)
+        rows, other_rows = [await column.kept() for column in columns]
+        assert other_rows == rows
+        assert sum('"kind": "http"' in row for row in rows) == len(scenario.statuses)
+        assert columns[1].measured() == columns[0].measured()
     finally:
         for column in columns:
             await column.close()
+
+
+def recording(made: Callable[[Shop], Column], shop: Shop, options: dict[str, Any]) -> Column:
+    """An application whose audit log goes into a list."""
+    entries: list[AuditLogEntry] = []
+
+    async def keep(rows: list[AuditLogEntry]) -> None:
+        entries.extend(rows)
+
+    column = made(replace(shop, options={"audit_sinks": [keep], "spool_dir": None, **options, **shop.options}))
+    column.entries = entries
+    return column
+
+
+async def answered_alike(columns: Sequence[Column], ask: Ask, status: int) -> None:
+    first, *others = [await column.send(ask) for column in columns]
+    for column in columns:
+        await column.settled()
+    assert first.status == status, (columns[0].name, ask, first)
+    for column, answer in zip(columns[1:], others, strict=True):
+        assert answer.same(first), (column.name, ask, first, answer)
 
 
 def counted(column: Column) -> list[Any]:

@@ -221,3 +221,18 @@ def test_in_flask_too_events_of_tokens_say_who_sent_the_request() -> None:
     told = [(event.action, event.ip) for event in heard if event.kind == AUTH]
     assert told == [("token.issued", None), ("token.refreshed", "192.0.2.7"), ("token.revoked", None)]
     lockwatch.close()
+
+
+@pytest.mark.parametrize(
+    "secret", ["0123456789abcdef0123456789abcdef", ("0123456789abcdef0123456789abcdef", b"f" * 32)], ids=["one", "two"]
+)
+async def test_without_a_secret_key_names_are_hashed_with_a_key_of_the_secret_of_tokens(redis_server: str, secret: Any) -> None:
+    left = []
+    for options in ({"jwt": JWTConfig(jwt_secret=secret)}, {"jwt_secret": secret}):
+        lockwatch = LockWatch(FastAPI(), redis_url=redis_server, **options)
+        left.append((await lockwatch.take("letters", "ann", "9/day")).remaining)
+        assert lockwatch.health().warnings == ()
+        await lockwatch.aclose()
+    assert left == [8, 7]
+    with redis.Redis.from_url(redis_server) as client:
+        assert not list(client.scan_iter("*:secret"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from tests.audit.stored import fetch
 from tests.audit.tampering import command, sql, summary
 
 NAMESPACE = "shop"
+_NEW_MOUNTS, _NEW_USER, _PRIVATE = 0x20000, 0x10000000, 0x44000
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
@@ -115,9 +117,37 @@ def _forked(engine: Any, first: int, amount: int) -> int:
         os._exit(2)
 
 
-def _serve(listener: socket.socket, options: dict[str, Any]) -> None:
+def own_disk(place: str, size: int) -> bool:
+    """Mount a file system in memory for this process alone; False where that is not permitted. Called before there are threads."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    uid, gid = os.getuid(), os.getgid()
+    if libc.unshare(_NEW_MOUNTS) and libc.unshare(_NEW_MOUNTS | _NEW_USER):
+        return False
+    with contextlib.suppress(OSError):  # in a user namespace of our own; else it was root's and needs none
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    libc.mount(b"none", b"/", None, _PRIVATE, None)
+    return not libc.mount(b"tmpfs", place.encode(), b"tmpfs", 0, f"size={size},mode=700,uid={uid},gid={gid}".encode())
+
+
+def may_mount(place: str) -> bool:
+    """Whether `own_disk` is permitted here."""
+    child = _CONTEXT.Process(target=_mount_or_not, args=(place,))
+    child.start()
+    child.join(30)
+    return child.exitcode == 0
+
+
+def _mount_or_not(place: str) -> None:
+    os._exit(0 if own_disk(place, 2**20) else 1)
+
+
+def _serve(listener: socket.socket, options: dict[str, Any], disk: int) -> None:
     import uvicorn
 
+    if disk:
+        assert own_disk(options["spool_dir"], disk)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server = uvicorn.Server(uvicorn.Config(build(options), log_level="critical", timeout_graceful_shutdown=2))
     server.run(sockets=[listener])
@@ -130,13 +160,14 @@ class Application:
     Args:
         url: of the audit database.
         spool: directory of the spools.
+        disk: bytes of a file system of its own that the spools are on; 0 for that of the directory.
         options: more, of `LockWatch`.
     """
 
-    def __init__(self, url: str, spool: Path, listener: socket.socket, **options: Any) -> None:
+    def __init__(self, url: str, spool: Path, listener: socket.socket, disk: int = 0, **options: Any) -> None:
         self.port: int = listener.getsockname()[1]
         given = {"audit_database_url": url, "spool_dir": str(spool), **options}
-        self.process = _CONTEXT.Process(target=_serve, args=(listener, given))
+        self.process = _CONTEXT.Process(target=_serve, args=(listener, given, disk))
         self.process.start()
 
     def wait(self) -> Application:
@@ -303,12 +334,18 @@ class Postgres:
 
     def forget(self) -> None:
         """Drop what tests left; it may be stopped or running."""
-        if self._proc.popen.poll() is not None:
+        if self.stopped:
             self.start()
-        until(self._answers)
+        until(self.answers)
         sql(self.url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
 
-    def _answers(self) -> bool:
+    @property
+    def stopped(self) -> bool:
+        """Whether it does not run."""
+        return self._proc.popen.poll() is not None
+
+    def answers(self) -> bool:
+        """Whether it can be asked."""
         try:
             sql(self.url, "SELECT 1")
         except (OSError, asyncpg.PostgresError):

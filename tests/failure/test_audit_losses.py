@@ -57,8 +57,10 @@ def test_a_killed_process_loses_no_more_than_the_last_moment(postgres: Postgres)
     assert found.window < 2.0  # 0.05 is what it is meant to be; a busy machine takes its time
 
 
-def test_a_full_disk_is_survived_and_the_gaps_count_what_is_missing(postgres: Postgres) -> None:
-    found = asyncio.run(audit.full_disk(postgres, 16_000))
+@pytest.mark.parametrize("small", [0, 1_200_000], ids=["bounded files", "a small disk"])
+def test_a_full_disk_is_survived_and_the_gaps_count_what_is_missing(postgres: Postgres, small: int) -> None:
+    """Where no disk may be mounted, files are bounded both times."""
+    found = asyncio.run(audit.full_disk(postgres, 16_000, small=small))
     assert found.missing == found.gaps > 0
     assert (found.twice, found.as_written) == (0, True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -77,10 +78,28 @@ def test_the_application_need_not_be_named_again(place: Path, redis_server: str)
 
 
 def test_both_command_lines_have_the_same_commands(place: Path) -> None:
-    from lockwatch.cli import _LATE
+    from lockwatch.cli import HOMES
 
     helped = flask(place, "memory://", "lockwatch", "--help").stdout
-    assert all(f"  {name}" in helped for name in _LATE)
+    assert all(f"  {name}" in helped for name in HOMES)
+
+
+def test_routes_and_the_doctor_look_at_the_application_that_flask_has_found(place: Path, redis_server: str) -> None:
+    listed = flask(place, redis_server, "lockwatch", "routes", "--json")
+    told = {route["path"]: route["state"] for route in json.loads(listed.stdout)["routes"]}
+    assert told == {"/items/<int:number>": "protected", "/static/<path:filename>": "unprotected"}
+    assert flask(place, redis_server, "lockwatch", "routes", "--fail-on-unprotected").returncode == 1
+    assert flask(place, redis_server, "lockwatch", "routes", "--fail-on-unprotected", "--allow", "/static/*").returncode == 0
+    looked = flask(place, redis_server, "lockwatch", "doctor", "--json")
+    found = json.loads(looked.stdout)
+    assert [finding["code"] for finding in found["findings"]] == ["secret.weak", "routes.unprotected"]
+    assert found["areas"][1]["summary"].startswith("Valkey ")
+
+
+def test_the_doctor_and_routes_need_no_other_framework(place: Path) -> None:
+    assert flask(place, "memory://", "lockwatch", "routes", code=BROKEN).returncode == 0
+    looked = flask(place, "memory://", "lockwatch", "doctor", code=BROKEN)
+    assert (looked.returncode, "secret.weak" in looked.stdout) == (1, True), looked
 
 
 def test_what_is_not_installed_breaks_its_own_command_alone(place: Path) -> None:
@@ -89,10 +108,10 @@ def test_what_is_not_installed_breaks_its_own_command_alone(place: Path) -> None
     assert flask(place, "memory://", "own", code=BROKEN).stdout.strip() == "own command"
     assert flask(place, "memory://", "routes", code=BROKEN).returncode == 0
     helped = flask(place, "memory://", "lockwatch", "--help", code=BROKEN)
-    assert (helped.returncode, "pip install 'lockwatch[all]'" in helped.stdout) == (0, True), helped
+    assert (helped.returncode, 'pip install "lockwatch[all]"' in helped.stdout) == (0, True), helped
     refused = flask(place, "memory://", "lockwatch", "alerts", "list", code=BROKEN)
     assert refused.returncode != 0
-    assert "pip install 'lockwatch[all]'" in refused.stderr
+    assert 'pip install "lockwatch[all]"' in refused.stderr
 
 
 def test_without_flask_the_application_is_named() -> None:

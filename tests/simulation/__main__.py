@@ -3,6 +3,8 @@
     python -m tests.simulation run --users 5000 --seeds 0-29 --out 5000.jsonl
     python -m tests.simulation table 5000.jsonl
     python -m tests.simulation plot 5000.jsonl --to docs/images
+    python -m tests.simulation cost
+    python -m tests.simulation memory
 
 `--scenarios 'A4-*,B1'` picks some, `--also package.module` adds those of a dict `SCENARIOS` there (name to `world.Scenario`; names
 of attacks begin with another letter than B).
@@ -20,6 +22,7 @@ from pathlib import Path
 from lockwatch.anomaly.rules import Settings
 from tests.simulation.attacks import ATTACKS
 from tests.simulation.benign import BENIGN
+from tests.simulation.cost import cost, flood
 from tests.simulation.measure import Bench, Outcome
 from tests.simulation.plot import plot
 from tests.simulation.report import rules, table
@@ -41,10 +44,13 @@ def main() -> None:
     run.add_argument("--phi", type=float, default=2.0, help="dispersion of the noise, over days")
     run.add_argument("--warm", type=int, default=21, help="ordinary days before")
     run.add_argument("--days", type=float, default=7.0)
-    run.add_argument("--ablate", default="", help="rules or channels that are off, separated by commas")
+    run.add_argument("--ablate", default="", help="rules or channels that are off, separated by commas; sets by ;")
     run.add_argument("--compare", action="store_true", help="run the policies of others over the same events")
-    run.add_argument("--out", help="append to this file")
+    run.add_argument("--out", help="append to this file; what it has already is not run again")
     commands.add_parser("rules", help="the table of rules")
+    commands.add_parser("cost", help="processor time of detection on the path of a request")
+    memory = commands.add_parser("memory", help="memory of the detector under a flood of names and addresses")
+    memory.add_argument("--keys", type=int, default=1_000_000)
     for name in ("table", "plot"):
         command = commands.add_parser(name)
         command.add_argument("files", nargs="+")
@@ -57,6 +63,10 @@ def main() -> None:
         print(table(_read(options.files)))
     elif options.command == "rules":
         print(rules())
+    elif options.command == "cost":
+        print(cost())
+    elif options.command == "memory":
+        flood(options.keys)
     else:
         plot(_read(options.files), Path(options.to))
 
@@ -71,25 +81,38 @@ def chosen(patterns: str, also: str | None = None) -> dict[str, Scenario | None]
 
 def _run(options: argparse.Namespace) -> None:
     first, _, last = options.seeds.partition("-")
-    settings = Settings(off=frozenset(options.ablate.split(",")) - {""})
     scenarios = chosen(options.scenarios, options.also)
+    done = _done(options.out)
     for seed in range(int(first), int(last or first) + 1):
-        bench = Bench(World(seed, options.users, options.phi), options.warm, settings)
-        _write(options, _warmup(bench))
-        for name, scenario in scenarios.items():
+        jobs = [(off, name) for off in options.ablate.split(";") for name in scenarios]
+        jobs = [job for job in jobs if (options.users, seed, options.phi, *job) not in done]
+        if not jobs:
+            continue
+        bench = Bench(World(seed, options.users, options.phi), options.warm)
+        if (options.users, seed, options.phi, "", "warm-up") not in done:
+            _write(options, "", _warmup(bench))
+        for off, name in jobs:
             days = min(options.days, QUICK.get(name, options.days))
-            _write(options, bench.play(name, scenario, days, compare=options.compare))
+            settings = Settings(off=frozenset(off.split(",")) - {""})
+            _write(options, off, bench.play(name, scenarios[name], days, compare=options.compare, settings=settings))
+
+
+def _done(path: str | None) -> set[tuple[object, ...]]:
+    """What is in a file already, so that a run that was stopped goes on."""
+    if path is None or not Path(path).exists():
+        return set()
+    return {(r["users"], r["seed"], r["phi"], r["ablated"], r["scenario"]) for r in _read([path])}
 
 
 def _warmup(bench: Bench) -> Outcome:
     return Outcome("warm-up", bench.world.users, bench.world.seed, bench.days, opened=bench.warmup, state=len(bench.state))
 
 
-def _write(options: argparse.Namespace, outcome: Outcome) -> None:
-    record = {**asdict(outcome), "phi": options.phi, "ablated": options.ablate}
+def _write(options: argparse.Namespace, off: str, outcome: Outcome) -> None:
+    record = {**asdict(outcome), "phi": options.phi, "ablated": off}
     found = f"after {outcome.minutes:.0f} min, {outcome.attempts} attempts" if outcome.minutes is not None else "-"
     print(
-        f"{outcome.users:>6} seed {outcome.seed:<3} {outcome.scenario:<9} {found} {sorted({r for r, _ in outcome.opened})}",
+        f"{outcome.users:>6} seed {outcome.seed:<3} {outcome.scenario:<9} {off} {found} {sorted({r for r, _ in outcome.opened})}",
         flush=True,
     )
     if options.out:

@@ -29,6 +29,17 @@ from tests.simulation.world import (
 )
 
 ATTACKS: dict[str, Scenario] = {}
+RATES: dict[str, float] = {
+    "A5": 10,
+    "A5-tool": 10,
+    "A4-local": 60,
+    "A9-crowd": 120,
+    "A9-reset": 120,
+    "A10": 15,
+    "A11": 60,
+    "A12": 60,
+}
+"""Attempts a day of slow attacks."""
 
 
 def scenario(name: str) -> Callable[[Scenario], Scenario]:
@@ -97,6 +108,7 @@ def slow(
 for _rate in (10, 20, 30, 60, 120, 250, 1000):
     _name = f"A4-{_rate}" if _rate > 10 else "A5"
     ATTACKS[_name] = partial(slow, name=_name, rate=_rate)
+    RATES[_name] = _rate
 ATTACKS["A5-tool"] = partial(slow, name="A5-tool", rate=10, tool="stuffer/1.0")
 ATTACKS["A4-local"] = partial(slow, name="A4-local", rate=60, source=resident)
 ATTACKS["A10"] = partial(slow, name="A10", rate=15, growth=0.02)

@@ -14,6 +14,7 @@ from lockwatch.anomaly.names import Names, network_of
 from lockwatch.anomaly.rules import Settings
 from lockwatch.anomaly.tally import Tally
 from lockwatch.event import Event
+from tests.simulation.attacks import RATES
 from tests.simulation.peers import Peer, peers
 from tests.simulation.world import DAY, MINUTE, MONDAY, Scenario, World, ordinary
 
@@ -120,16 +121,19 @@ class Bench:
         self._people: dict[int, list[Event]] = {}
         self.state = run.detector.dump()
 
-    def play(self, name: str, scenario: Scenario | None, days: float = 7, *, compare: bool = False) -> Outcome:
-        """Run one scenario on top of ordinary days."""
+    def play(
+        self, name: str, scenario: Scenario | None, days: float = 7, *, compare: bool = False, settings: Settings | None = None
+    ) -> Outcome:
+        """Run one scenario on top of ordinary days, with other settings than those weeks before if need be."""
         end_us = self.start_us + int(days * DAY)
-        detector = Detector(self.settings)
+        detector = Detector(settings or self.settings)
         detector.load(self.state)
         run = Run(detector, self.names)
         streams: list[Iterable[Event]] = [self._ordinary(end_us)]
         if scenario is not None:
             streams.append(scenario(self.world, Random(f"{name} {self.world.seed}"), self.start_us, end_us))
-        truth = Truth(self.names, {*self.known}, peers() if compare else [])
+        usual, rate = self.world.noise * self.world.logins, RATES.get(name, 0.0)
+        truth = Truth(self.names, {*self.known}, peers(usual, rate, self.world.phi) if compare else [])
         for event in run.play(merge(*streams, key=lambda event: event.time_us), end_us):
             truth.see(event, run.changes)
         outcome = Outcome(name, self.world.users, self.world.seed, days)

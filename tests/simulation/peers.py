@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from itertools import pairwise
 from math import exp, log
 
 from lockwatch.event import Event
@@ -48,7 +49,7 @@ class Window(Peer):
     def act(self, event: Event) -> str | None:
         if self._failures and event.outcome == "success":
             return None
-        key = event.ip if self._by == "ip" else event.user
+        key = {"ip": event.ip, "user": event.user}.get(self._by) or f"{event.user} {event.ip}"
         seen = self._seen[key or ""]
         seen.append(event.time_us)
         while seen[0] <= event.time_us - self._span:
@@ -76,7 +77,7 @@ class Bucket(Peer):
 class Axes(Peer):
     """Three failures of an address without a success in between, for ever."""
 
-    name = "django-axes 3, by address"
+    name = "django-axes, 3 failures of an address in a row"
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,18 +112,42 @@ class SiteRatio(Peer):
         return "site" if self._fast > self._slow + 0.05 else None
 
 
-class Oracle(Peer):
-    """A CUSUM that is told which failures are the attack's and what both rates are: no detector on these counts can be faster."""
+class Slow(Peer):
+    """Four failures of an address whose gaps are ten minutes in the middle or longer; a success starts anew."""
 
-    def __init__(self, usual: float, rate: float) -> None:
+    name = "CrowdSec time-based, 4 with 10 min between"
+
+    def __init__(self) -> None:
         super().__init__()
-        self.name = "oracle"
-        self._gain = log((usual + rate) / usual)
-        self._drift = rate / (24 * HOUR)
+        self._failed: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=12))
+
+    def act(self, event: Event) -> str | None:
+        ip = event.ip or ""
+        if event.outcome == "success":
+            self._failed.pop(ip, None)
+            return None
+        failed = self._failed[ip]
+        failed.append(event.time_us)
+        gaps = sorted([after - before for before, after in pairwise(failed)])
+        return ip if len(failed) >= 4 and gaps[len(gaps) // 2] > 600 * SECOND else None
+
+
+class Oracle(Peer):
+    """A CUSUM that is told which failures are the attack's or a bot's, both rates and the dispersion, and is spared everybody else.
+
+    It knows what no detector can. What it does not see in time cannot be seen on these counts.
+    """
+
+    name = "oracle"
+
+    def __init__(self, usual: float, rate: float, phi: float) -> None:
+        super().__init__()
+        self._gain = log((usual + rate) / usual) / phi if rate else 0.0
+        self._drift = rate / (24 * HOUR) / phi
         self._sum, self._at = 0.0, 0
 
     def act(self, event: Event) -> str | None:
-        if event.outcome == "success" or not ("attack" in event.details or (event.user or "").startswith("name")):
+        if event.outcome == "success" or not ("attack" in event.details or "noise" in event.details):
             return None
         past = event.time_us - self._at if self._at else 0
         self._at = event.time_us
@@ -130,15 +155,28 @@ class Oracle(Peer):
         return "site" if self._sum > log(10_000) else None
 
 
-def peers() -> list[Peer]:
-    """All of them, new."""
+def peers(usual: float = 20.0, rate: float = 0.0, phi: float = 2.0) -> list[Peer]:
+    """All of them, new.
+
+    Args:
+        usual, phi: novel failures a day without an attack, and their dispersion: told to the oracle only.
+        rate: attempts a day of the attack, likewise.
+    """
     return [
-        Window("fail2ban 5 in 10 min", 5, 600),
+        Window("fail2ban, 5 failures of an address in 10 min", 5, 600),
         Axes(),
-        Bucket("CrowdSec 5, leak 10 s", 5, 10),
-        Bucket("CrowdSec slow 10, leak 60 s", 10, 60),
-        Window("rack-attack 5 in 20 s, by address", 5, 20, failures=False),
-        Window("rack-attack 5 in 20 s, by name", 5, 20, by="user", failures=False),
-        Window("lockwatch 0.1, 50 in 10 s", 50, 10, failures=False),
+        Bucket("CrowdSec, 5, leak 10 s", 5, 10),
+        Bucket("CrowdSec slow, 10, leak 60 s", 10, 60),
+        Slow(),
+        Window("rack-attack, 5 requests of an address in 20 s", 5, 20, failures=False),
+        Window("rack-attack, 5 requests for a name in 20 s", 5, 20, by="user", failures=False),
+        Window("AWS WAF, 10 requests of an address in 60 s", 10, 60, failures=False),
+        Window("fastapi-guard, 10 refused of an address in 1 h", 10, 3600),
+        Window("lock-out, 3 failures of an account in a day", 3, 86_400, by="user"),
+        Window("lock-out, 10 failures of an account in a day", 10, 86_400, by="user"),
+        Window("Auth0, 10 failures of an account from an address in a day", 10, 86_400, by="pair"),
+        Window("Auth0, 100 failures of an address in a day", 100, 86_400),
+        Window("lockwatch 0.1, 50 requests in 10 s", 50, 10, failures=False),
         SiteRatio(),
+        *([Oracle(usual, rate, phi)] if rate else []),
     ]

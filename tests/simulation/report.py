@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from math import exp, sqrt
 from random import Random
 from statistics import fmean, median
 from typing import Any
@@ -18,6 +19,34 @@ def interval(values: Sequence[float], of: Callable[[Sequence[float]], float] = f
     rng = Random(0)
     found = sorted(of(rng.choices(values, k=len(values))) for _ in range(rounds))
     return found[int(0.025 * rounds)], found[int(0.975 * rounds) - 1]
+
+
+def share(hits: int, count: int, z: float = 1.96) -> tuple[float, float, float]:
+    """A share and its interval of 95 % (Wilson 1927)."""
+    if not count:
+        return 0.0, 0.0, 1.0
+    rate, square = hits / count, z * z / count
+    middle = (rate + square / 2) / (1 + square)
+    half = z * sqrt(rate * (1 - rate) / count + square / (4 * count)) / (1 + square)
+    return rate, max(0.0, middle - half), min(1.0, middle + half)
+
+
+def rate(events: int, span: float) -> tuple[float, float, float]:
+    """A rate of events that come by chance, and its exact interval of 95 % (Garwood 1936)."""
+    return events / span, _mean_for(events - 1, 0.975) / span if events else 0.0, _mean_for(events, 0.025) / span
+
+
+def _mean_for(most: int, chance: float) -> float:
+    """The mean of which so many events or fewer have that chance."""
+    low, high = 0.0, most + 10 * sqrt(most + 1) + 10
+    for _ in range(60):
+        mean = (low + high) / 2
+        term = total = exp(-mean)
+        for n in range(1, most + 1):
+            term *= mean / n
+            total += term
+        low, high = (mean, high) if total > chance else (low, mean)
+    return low
 
 
 def rules(rows: Sequence[Rule] = RULES) -> str:
@@ -91,8 +120,7 @@ def _benign(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
     ]
     for (users, phi, off, name), found in groups.items():
         days = sum(r["days"] for r in found)
-        rates = [30 * len(r["opened"]) / r["days"] for r in found]
-        low, high = interval(rates)
+        middle, low, high = rate(sum(len(r["opened"]) for r in found), days / 30)
         rules = sorted({rule for r in found for rule, _ in r["opened"]})
         cells = [
             f"{users:,}",
@@ -100,7 +128,7 @@ def _benign(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
             off or "",
             name,
             f"{days:,.0f}",
-            f"{fmean(rates):.2f} ({low:.2f} to {high:.2f})",
+            f"{middle:.2f} ({low:.2f} to {high:.2f})",
             ", ".join(rules),
             f"{100 * fmean([r['challenged'] for r in found]):.2f} %",
             f"{fmean([r['cost_us'] for r in found]):.0f}",
@@ -128,8 +156,8 @@ def _peers(records: list[Record]) -> str:
 
 
 def _share(values: list[float]) -> str:
-    low, high = interval(values)
-    return f"{100 * fmean(values):.0f} % ({100 * low:.0f} to {100 * high:.0f})"
+    middle, low, high = share(round(sum(values)), len(values))
+    return f"{100 * middle:.0f} % ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def _middle(values: list[float]) -> str:

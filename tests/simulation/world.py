@@ -216,7 +216,9 @@ def _visit(world: World, at_us: int, rng: Random) -> list[Event]:
 
 def _knock(world: World, at_us: int, rng: Random) -> Event:
     user = rng.choice(world.people).name if rng.random() < 0.3 else f"name{rng.randrange(10**6)}@example.org"
-    return login(at_us, user, anywhere(rng), agent(rng), "failure")
+    event = login(at_us, user, anywhere(rng), agent(rng), "failure")
+    event.details = {"noise": True}
+    return event
 
 
 def page(at_us: int, ip: str, user: str | None, count: int, route: str = "/app", status: int = 200) -> Event:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from tests.stress import admission, adversary, audit, failover, keys, servers
+from tests.stress import admission, adversary, audit, failover, keys, schema, servers, soak
 
 PROGRAMS: dict[str, Any] = {
     "admission": admission,
@@ -14,7 +14,9 @@ PROGRAMS: dict[str, Any] = {
     "audit": audit,
     "failover": failover,
     "keys": keys,
+    "schema": schema,
     "servers": servers,
+    "soak": soak,
 }
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from tests.failure.audited import Application, Found, Load, Postgres, listening, until, verified
+from tests.failure.audited import Application, Found, Load, Postgres, listening, may_mount, until, verified
 from tests.failure.proxy import Proxy
 
 
@@ -166,15 +166,17 @@ def adopted(application: Application, spool: Path) -> None:
     application.settled()
 
 
-async def full_disk(postgres: Postgres, amount: int, limit: int | None = 600_000, spool: Path | None = None) -> Outcome:
-    """The database is away and the disk is full; then both come back. Files get `limit` bytes; None: the disk itself is small."""
+async def full_disk(postgres: Postgres, amount: int, limit: int = 600_000, small: int = 0) -> Outcome:
+    """The database is away and the disk is full; then both come back. Files get `limit` bytes, or the disk itself has `small` ones,
+    where we may mount one.
+    """
     with tempfile.TemporaryDirectory() as directory, listening() as listener:
-        place = spool or Path(directory)
-        application = Application(postgres.url, place, listener).wait()
+        small = small if small and await asyncio.to_thread(may_mount, directory) else 0
+        application = Application(postgres.url, Path(directory), listener, disk=small).wait()
         load = Load(application.port)
         await load.run(0.5)
         await asyncio.to_thread(application.ask, "/-/flush")
-        if limit is not None:
+        if not small:
             application.ask(f"/-/room/{limit}")
         await asyncio.to_thread(postgres.stop)
         step, sent = 2000, 1_000_000
@@ -184,7 +186,7 @@ async def full_disk(postgres: Postgres, amount: int, limit: int | None = 600_000
             sent += step
             await load.run(0.1)
         assert application.health["status"] == "degraded"
-        if limit is not None:
+        if not small:
             application.ask("/-/room/0")
         await asyncio.to_thread(postgres.start)
         began = time.monotonic()
@@ -192,7 +194,7 @@ async def full_disk(postgres: Postgres, amount: int, limit: int | None = 600_000
         seconds = time.monotonic() - began
         await load.run(0.5)
         await asyncio.to_thread(application.terminate)
-    return await counted("full disk", postgres.url, load, seconds=seconds)
+    return await counted("small disk" if small else "full disk", postgres.url, load, seconds=seconds)
 
 
 HEAD = "Scenario | answered | rows | twice | missing | in gaps | window, ms | median, ms | MiB more | s to arrive | as written"
@@ -237,6 +239,7 @@ def scenarios(options: argparse.Namespace) -> dict[str, Callable[[Postgres], Awa
         "proxy": lambda pg: behind_proxy(pg, seconds),
         "kills": lambda pg: kills(pg, options.kills, random.Random(options.seed)),
         "disk": lambda pg: full_disk(pg, 60_000),
+        "small disk": lambda pg: full_disk(pg, 60_000, small=1_200_000),
     }
 
 

@@ -16,6 +16,7 @@ from alembic import context
 from lockwatch.audit import models
 from lockwatch.audit.address import EXAMPLES, Address
 from lockwatch.audit.connect import Database
+from lockwatch.audit.upgrades import VERSION_TABLE
 from lockwatch.errors import ConfigurationError
 
 
@@ -31,7 +32,7 @@ def migrate(connection: sa.Connection | None, /, **settings: Any) -> None:
     context.configure(
         connection=connection,
         target_metadata=models.Base.metadata,
-        version_table=models.VERSION_TABLE,
+        version_table=VERSION_TABLE,
         include_name=ours,
         compare_type=True,
         **settings,

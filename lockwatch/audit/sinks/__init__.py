@@ -51,9 +51,10 @@ def _named(url: str, migrate: bool) -> Sink:
 
 
 def _database(option: Any, migrate: bool) -> Sink:
-    from lockwatch.audit.connect import Database
+    from lockwatch.audit.connect import Database, check_installed
 
     database = Database.of(option)
+    check_installed(database.dialect)
     if database.dialect == "sqlite":
         from lockwatch.audit.sinks.sqlite import SqliteSink
 

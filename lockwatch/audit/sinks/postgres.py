@@ -1,4 +1,4 @@
-"""Rows into Postgres: COPY, and what COPY cannot do when a batch comes again. Raw asyncpg: no object is made per row."""
+"""Rows into Postgres: COPY of the bytes their chains are made over, and what COPY cannot do when a batch comes again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from lockwatch.audit import upgrades
+from lockwatch.audit.block import Block
 from lockwatch.audit.connect import Database, needed
+from lockwatch.audit.encoding import END, ORDER, SIGNATURE, SINCE_2000
 from lockwatch.audit.parking import halves, parked
 from lockwatch.audit.row import COLUMNS, Row
 from lockwatch.audit.sinks.standing import Standing
@@ -23,7 +25,6 @@ DEADLINE: Final = 30.0
 AHEAD: Final = 3600.0
 """Seconds between two looks whether partitions for the time to come are there."""
 _DAY_US: Final = 86_400 * 10**6
-_SINCE_2000: Final = 946_684_800 * 10**6
 _TYPES: Final = {
     "timestamp": "timestamptz",
     "id": "uuid",
@@ -161,7 +162,8 @@ class PostgresSink:
 
 
 async def _copy(connection: asyncpg.Connection[Any], rows: Sequence[Row]) -> None:
-    await connection.copy_records_to_table(TABLE, records=rows, columns=COLUMNS)
+    data = memoryview(SIGNATURE + Block.of(rows).body + END)  # bytes would be the name of a file
+    await connection.copy_to_table(TABLE, source=data, columns=ORDER, format="binary")
 
 
 async def _insert(connection: asyncpg.Connection[Any], rows: Sequence[Row]) -> None:
@@ -205,8 +207,8 @@ async def _teach_time(connection: asyncpg.Connection[Any]) -> None:
         "timestamptz",
         schema="pg_catalog",
         format="tuple",
-        encoder=lambda time_us: (time_us - _SINCE_2000,),
-        decoder=lambda found: found[0] + _SINCE_2000,
+        encoder=lambda time_us: (time_us - SINCE_2000,),
+        decoder=lambda found: found[0] + SINCE_2000,
     )
 
 

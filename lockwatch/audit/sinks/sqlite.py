@@ -148,7 +148,10 @@ class SqliteSink:
         if not self._migrate:
             why = "its tables are missing" if found is None else f"its tables are at revision {found}"
             raise self.standing.failed(f"{why}; run: lockwatch db upgrade")
-        await upgrades.upgrade_aside(self._database)
+        try:
+            await upgrades.upgrade_aside(self._database)
+        except RuntimeError as error:  # no thread begins any more
+            raise self.standing.failed(f"the process ends before its tables are made ({error})") from error
 
     def _close(self) -> None:
         file, self._file = self._file, None

@@ -1,0 +1,51 @@
+"""An example of every command, as its ``--help`` and the documentation print it. Tests parse each of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
+    "alerts": ("alerts list --app main:app",),
+    "alerts list": ("alerts list --app main:app --state dead",),
+    "alerts replay": ("alerts replay --app main:app --dead",),
+    "alerts test": ("alerts test --app main:app",),
+    "audit": ("audit query --ip 203.0.113.7 --since 2h",),
+    "audit checkpoint": (
+        "audit checkpoint --key checkpoint.pem --generate-key",
+        "audit checkpoint --key checkpoint.pem --file checkpoints.txt",
+    ),
+    "audit drain": ("audit drain --namespace shop --dry-run",),
+    "audit export": ("audit export --since 7d --format csv --output audit.csv",),
+    "audit prune": ("audit prune --keep 90d --dry-run",),
+    "audit query": ("audit query --action login --outcome failure --since 1d",),
+    "audit score": ("audit score --since 7d",),
+    "audit stats": ("audit stats",),
+    "audit tail": ("audit tail --follow --refused",),
+    "audit verify": ("audit verify --checkpoints checkpoints.txt --public-key checkpoint.pem.pub",),
+    "audit who": ("audit who 203.0.113.7",),
+    "bans": ("bans list --app main:app",),
+    "bans add": ("bans add 203.0.113.7 --app main:app --for 12h --reason scraping",),
+    "bans lift": ("bans lift 203.0.113.7 --app main:app",),
+    "bans list": ("bans list --app main:app",),
+    "completion": ("completion bash >> ~/.bashrc",),
+    "db": ("db upgrade --database postgresql://owner@localhost/audit",),
+    "db current": ("db current",),
+    "db downgrade": ("db downgrade base",),
+    "db partitions": ("db partitions --by week",),
+    "db roles": ("db roles --apply",),
+    "db upgrade": ("db upgrade --database postgresql://owner@localhost/audit",),
+    "demo": ("demo --redis redis://localhost:6379/0",),
+    "doctor": ("doctor main:app", "doctor main:app --strict --json"),
+    "keys": ("keys generate keys.json",),
+    "keys generate": ("keys generate keys.json --algorithm ES256",),
+    "keys jwks": ("keys jwks keys.json",),
+    "keys list": ("keys list keys.json",),
+    "keys retire": ("keys retire keys.json KID",),
+    "keys rotate": ("keys rotate keys.json",),
+    "limits": ("limits show --app main:app --subject ip:203.0.113.7",),
+    "limits explain": ("limits explain --app main:app --subject ip:203.0.113.7 --route 'POST /login'",),
+    "limits reset": ("limits reset --app main:app --subject user:alice",),
+    "limits show": ("limits show --app main:app --subject ip:203.0.113.7",),
+    "replay": ("replay --events logins.jsonl",),
+    "routes": ("routes main:app", "routes main:app --fail-on-unprotected --allow '/docs*' --allow /health"),
+}
