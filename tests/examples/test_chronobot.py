@@ -307,6 +307,7 @@ async def test_administrators_read_what_happened(bot: Bot) -> None:
     page = (await bot.get("/admin/audit", admin, query_string=b"limit=1&cursor=" + everything[0]["cursor"].encode())).json()
     assert page[0]["timestamp"] <= everything[0]["timestamp"]
     assert (await bot.get("/admin/audit", admin, query_string=b"cursor=made-up")).status == 400
+    assert (await bot.get("/admin/audit", admin, query_string=b"user=%00")).status == 400
     assert (await bot.get("/admin/audit", ann)).status == 403
 
 

@@ -232,6 +232,10 @@ def test_administrators_export_the_audit_log(app: Flask) -> None:
     assert ann.get("/admin/audit.jsonl").status_code == 403
 
 
+def test_an_export_of_nobody_is_refused(app: Flask) -> None:
+    assert signed_in(app, "admin").get("/admin/audit.jsonl?user=%00").status_code == 400
+
+
 def test_an_export_has_every_page(app: Flask) -> None:
     admin = signed_in(app, "admin")
     for number in range(1203):
