@@ -23,7 +23,7 @@ class Failing:
     """A store that fails as the real one just did."""
 
     def __init__(self, error: StoreError) -> None:
-        self._error = error
+        self._error = error.with_traceback(None)  # its frames would hold whoever got this store
 
     async def call(self, call: Call) -> Sequence[int]:
         """Raises: StoreError, always."""
@@ -35,8 +35,8 @@ class Refusing:
     """The same for blocking code."""
 
     def __init__(self, error: StoreError) -> None:
-        self._error = error
+        self._error = error.with_traceback(None)
 
     def call(self, call: Call) -> Sequence[int]:
         """Raises: StoreError, always."""
-        raise self._error
+        raise type(self._error)(*self._error.args)
