@@ -20,10 +20,8 @@ def main(arguments: list[str]) -> int:
         listed = variants.ALL if options.command == "requests" else flask_variants.ALL
         chosen = variants.chosen(tuple(options.only), listed)
         return _tell(throughput.run(options.rounds, options.seconds, chosen, options.python, options.patience), options.markdown)
-    if options.command == "tokens":
-        from tests.benchmarks import tokens
-
-        return _tell(tokens.run(options.rounds, options.checks), options.markdown)
+    if options.command in ("tokens", "inside"):
+        return _tell(_alone(options), options.markdown)
     if options.command == "sessions":
         from tests.benchmarks import sessions
 
@@ -35,6 +33,13 @@ def main(arguments: list[str]) -> int:
     if options.here:
         return _tell(checks.run(options.rounds, options.checks), options.markdown)
     return checks.run_elsewhere(arguments, options.python)
+
+
+def _alone(options: argparse.Namespace) -> Report:
+    """What needs no store."""
+    from tests.benchmarks import inside, tokens
+
+    return inside.run() if options.command == "inside" else tokens.run(options.rounds, options.checks)
 
 
 def _tell(report: Report, markdown: Path | None) -> int:
@@ -64,12 +69,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     session = commands.add_parser("sessions", help="what a refresh costs, and what a session takes")
     session.add_argument("--rounds", type=int, default=15)
     session.add_argument("--checks", type=int, default=1000, help="per contender and round")
+    within = commands.add_parser("inside", help="what one request runs, without a server: bytecodes, frames, CPU time")
     log = commands.add_parser("audit", help="a large audit log on PostgreSQL: writing, asking, forgetting")
     log.add_argument("--rows", type=int, default=1_000_000)
     log.add_argument("--quick", action="store_true", help="fewer rows and rounds: two minutes")
     for command in (check, requests, flask):
         command.add_argument("--python", default=sys.executable, help="the interpreter to measure")
-    for command in (check, requests, flask, token, session, log):
+    for command in (check, requests, flask, token, session, within, log):
         command.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
     return parser.parse_args(arguments)
 
