@@ -168,7 +168,7 @@ def _benign(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
             ", ".join(rules),
             f"{100 * fmean([r['challenged'] for r in found]):.2f} %",
             f"{fmean([r['cost_us'] for r in found]):.0f}",
-            f"{sum(r['state'] for r in found) / keys:.0f}" if (keys := sum(r["keys"] for r in found)) else "",
+            f"{sum(r['state'] for r in found) / keys:.0f}" if (keys := sum(r.get("keys", 0) for r in found)) else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
