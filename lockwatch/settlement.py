@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final
 
 from lockwatch import native
@@ -20,6 +20,8 @@ from lockwatch.worker import shared
 
 PAUSE: Final = 0.02
 """Seconds that calls of blocking code wait for a request that takes them along."""
+PATIENCE: Final = 1.0
+"""Seconds that `finish_sync` waits for calls that are under way."""
 RENEWAL: Final = 3.0
 """Seconds between two renewals of what is under way; a lease lasts 10."""
 
@@ -37,8 +39,7 @@ class Settlement:
     def __init__(self, link: Link) -> None:
         self.leases = Leases()
         self._link = link
-        self._renewing = self._sending = False
-        self._sent = native.lock()
+        self._renewing = self._sending = self._under_way = False
         self._awaited: set[asyncio.Future[Reply]] = set()
         self.pid = os.getpid()
         native.tell_of_forks(self)
@@ -86,7 +87,7 @@ class Settlement:
 
     def forked(self) -> None:
         """Begin anew in a child process, whose parent may have been sending."""
-        self.pid, self._sending, self._sent = os.getpid(), False, native.lock()
+        self.pid, self._sending, self._under_way = os.getpid(), False, False
 
     def finish_sync(self) -> None:
         """Settle what blocking code has left, and wait for what is on its way."""
@@ -94,8 +95,9 @@ class Settlement:
             for call in calls:
                 with suppress(StoreError):
                     self._link.sync_store().call(call)
-        if self._sent.acquire(timeout=1):
-            self._sent.release()
+        ends = monotonic() + PATIENCE
+        while self._under_way and monotonic() < ends:
+            sleep(0.001)
 
     def _leave(self, call: Call) -> None:
         """For the next call of blocking code to take along; if none comes soon, for the background."""
@@ -107,11 +109,23 @@ class Settlement:
                 self.finish_sync()
 
     async def _send(self) -> None:
+        """Make the calls that nobody took along. While some are under way, theirs is the turn of what is left meanwhile: waiting
+        for them here would hold up the loop on which they are answered.
+        """
         await asyncio.sleep(PAUSE)
         self._sending = False
-        with self._sent:
-            store, calls = self._link.async_store(), self._link.backlog.take()
-            await asyncio.gather(*[store.call(call) for call in calls], return_exceptions=True)
+        if self._under_way:
+            return
+        self._under_way = True
+        try:
+            while calls := self._link.backlog.take():
+                await asyncio.gather(*[self._lone(call) for call in calls])
+        finally:
+            self._under_way = False
+
+    async def _lone(self, call: Call) -> None:
+        with suppress(StoreError):
+            await self._link.async_store().call(call)
 
     def _watch(self, answer: asyncio.Future[Reply]) -> None:
         self._awaited.add(answer)

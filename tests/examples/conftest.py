@@ -15,6 +15,16 @@ from tests.conftest import fresh_database
 PASSWORD = "correct horse battery"
 CHEAP = 2
 """What it costs to check the password of an account of the tests."""
+HOSTILE = {
+    "half a surrogate pair": rb'{"username": "\ud800", "password": "correct horse"}',
+    "half a pair in a password": rb'{"username": "ann", "password": "correct horse \ud800"}',
+    "NUL": rb'{"username": "ann\u0000", "password": "correct horse"}',
+    "no text": b"\xff\xfe",
+    "no number": b"NaN",
+    "deep": b'{"username":' + b"[" * 100_000,
+    "nothing": b"",
+}
+"""Bodies that parsers and databases stumble over."""
 UNREAD = ("REDIS_URL", "JWT_SECRET", "WEB_CONCURRENCY", "LOCKWATCH_REDIS_URL", "LOCKWATCH_DATABASE_URL", "CHRONOBOT_ORIGINS")
 
 

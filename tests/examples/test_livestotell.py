@@ -15,8 +15,10 @@ from flask.testing import FlaskClient
 
 from docs.examples.livestotell import create_app
 from docs.examples.livestotell.protection import lockwatch
+from lockwatch.testing import clock
 from lockwatch.tokens.access_cookie import CSRF
-from tests.examples.conftest import PASSWORD
+from lockwatch.tokens.refresh_cookie import NAME as REFRESH
+from tests.examples.conftest import HOSTILE, PASSWORD
 
 STORY = {"title": "The well", "text": "Once upon a time there was a well."}
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
@@ -122,6 +124,15 @@ def test_stories_and_comments_are_written_from_one_purse(app: Flask) -> None:
     assert signed_in(app, "bob").story()
 
 
+def test_who_waits_as_long_as_told_is_admitted(app: Flask) -> None:
+    with clock(app) as now:
+        ann = signed_in(app)
+        found = [ann.post("/stories", STORY) for _ in range(11)]
+        assert [answer.status_code for answer in found] == [201] * 10 + [429]
+        now.advance(int(found[-1].headers["Retry-After"]))
+        assert ann.story()
+
+
 # ---------------------------------------------------------------- cookies and CSRF
 def test_a_request_of_another_site_is_refused_whatever_cookies_it_has(app: Flask) -> None:
     ann = signed_in(app)
@@ -151,6 +162,20 @@ def test_a_page_refreshes_and_logs_out(app: Flask) -> None:
     assert ann.get("/me").status_code == 401
 
 
+def test_a_used_refresh_token_ends_the_session_for_everybody(app: Flask) -> None:
+    with clock(app) as now:
+        ann, thief = signed_in(app), Browser(app, "198.51.100.7")
+        stolen = ann.http.get_cookie(REFRESH, domain="localhost", path="/auth")
+        assert stolen is not None
+        thief.http.set_cookie(REFRESH, stolen.value, domain="localhost", path="/auth", secure=True)
+        now.advance(60)
+        assert ann.post("/auth/refresh", headers=SAME_ORIGIN).status_code == 200
+        now.advance(11)
+        assert thief.post("/auth/refresh", headers=SAME_ORIGIN).status_code == 400
+        assert ann.post("/auth/refresh", headers=SAME_ORIGIN).status_code == 400
+        assert ann.get("/me").status_code == 401
+
+
 # ------------------------------------------------------------------------- guards
 def test_forty_wrong_passwords_at_once_reach_the_check_five_times(app: Flask) -> None:
     def attempt(number: int) -> int:
@@ -161,6 +186,12 @@ def test_forty_wrong_passwords_at_once_reach_the_check_five_times(app: Flask) ->
     assert found == [401] * 5 + [429] * 35
     assert Browser(app).login("bob") == 429
     assert Browser(app).login("ann") == 200
+
+
+@pytest.mark.parametrize("body", list(HOSTILE.values()), ids=list(HOSTILE))
+def test_what_is_no_log_in_is_refused(app: Flask, body: bytes) -> None:
+    answer = app.test_client().post("/login", data=body, content_type="application/json", buffered=True)
+    assert 400 <= answer.status_code < 500
 
 
 def test_right_passwords_take_nothing(app: Flask) -> None:
@@ -199,6 +230,10 @@ def test_administrators_export_the_audit_log(app: Flask) -> None:
     assert requests[::-1] == [("POST", "/login", 200), ("POST", "/stories", 201), ("DELETE", path, 204), ("POST", "/stories", 403)]
     assert {row["user_id"] for row in exported(admin, "?user=ann")} == {"ann"}
     assert ann.get("/admin/audit.jsonl").status_code == 403
+
+
+def test_an_export_of_nobody_is_refused(app: Flask) -> None:
+    assert signed_in(app, "admin").get("/admin/audit.jsonl?user=%00").status_code == 400
 
 
 def test_an_export_has_every_page(app: Flask) -> None:

@@ -31,6 +31,7 @@ class Notes:
 
     Attributes:
         answered: the status of every request that was answered as a whole, by its id.
+        places: the port that answered it, and when, on the monotonic clock.
         failed: requests that got no whole answer.
         admitted: when requests that took one from a quota were admitted, by what they took it from.
         spent: when tokens were spent, and how many, by user.
@@ -39,6 +40,7 @@ class Notes:
     """
 
     answered: dict[str, int] = field(default_factory=dict)
+    places: dict[str, tuple[int, float]] = field(default_factory=dict)
     failed: int = 0
     admitted: dict[tuple[str, str], list[Seen]] = field(default_factory=lambda: defaultdict(list))
     spent: dict[str, list[tuple[Seen, int]]] = field(default_factory=lambda: defaultdict(list))
@@ -110,6 +112,7 @@ class Wire:
             raise NoAnswer from error
         answer = Answer(status, fields, received, Seen(since, time.time_ns() // 1000))
         self.notes.answered[name] = status
+        self.notes.places[name] = (self.port, time.monotonic())
         self.notes.counts[f"{status}"] += 1
         if status == 500:
             self.notes.wrong.append(f"500 for {method} {path}: {received[:200]!r}")

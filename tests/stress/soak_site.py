@@ -185,7 +185,7 @@ class Site:
                 "drain", "--database", self.url(name), "--spool-dir", str(self.place / name / "spool"), "--namespace", name
             )
             assert drained.exit_code == 0, drained.output
-            print(f"{name}: {drained.output.strip()}")
+            print(f"{name}: {drained.output.strip()}; {sorted(path.name for path in (self.place / name / 'spool').rglob('*'))}")
             for kind, action, request, status, number, details in fetch(self.url(name), _QUESTION):
                 kinds[kind] += number
                 if action == "gap":

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from pydantic import BaseModel
 
 from lockwatch import AuditQuery, Claims, JWTAuth, LockWatch
-from lockwatch.errors import CursorError
 
 from .accounts import Accounts
 
@@ -58,6 +57,6 @@ async def audit(
     await lockwatch.flush()
     try:
         rows = await lockwatch.audit.query(AuditQuery(user_id=user, ip=ip, cursor=cursor, limit=limit))
-    except CursorError as error:
+    except ValueError as error:  # a cursor that is none, or a filter that nothing can match
         raise HTTPException(400, str(error)) from error
     return [Entry.model_validate(row, from_attributes=True) for row in rows]

@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
 
 from lockwatch import LockWatch
 
@@ -19,6 +21,7 @@ def create_app() -> FastAPI:
     accounts = Accounts(place / "accounts.db")
     app = FastAPI(title="Chronobot")
     app.state.accounts = accounts
+    app.add_exception_handler(RequestValidationError, what_is_wrong)
     lockwatch = LockWatch(
         app,
         settings(place),
@@ -42,6 +45,12 @@ def create_app() -> FastAPI:
 
     _first_administrator(accounts, place)
     return app
+
+
+async def what_is_wrong(request: Request, error: Exception) -> JSONResponse:
+    """Says what is wrong with a request, and does not repeat it, as FastAPI would: there may be a password in it."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    return JSONResponse({"detail": [{"loc": one["loc"], "msg": one["msg"]} for one in found]}, 422)
 
 
 def _first_administrator(accounts: Accounts, place: Path) -> None:
