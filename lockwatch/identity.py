@@ -116,6 +116,11 @@ class Identity:
 
         Raises: TokenError, for one of ours that belongs to no session of ours.
         """
+        if claims.question is None:
+            claims.question = self._question(claims)
+        return claims.question
+
+    def _question(self, claims: Claims) -> Call | None:
         if self.manager is None or (claims.jti is None and not self.is_own(claims)):
             return None
         asked = self.manager.flows.standing_call(claims.family if self.is_own(claims) else None, claims.jti or "")

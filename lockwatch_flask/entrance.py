@@ -80,7 +80,7 @@ class Entrance:
 class Doorman:
     """The way out of one request: what starts before any plan was decided is charged first, and replaced when refused."""
 
-    __slots__ = ("_environ", "_refusal", "_start", "_visit", "witness")
+    __slots__ = ("_environ", "_refusal", "_start", "_visit", "length", "witness")
 
     def __init__(self, visit: Visit, environ: Environ, start: StartResponse, witness: Witness | None) -> None:
         self._visit = visit
@@ -88,6 +88,8 @@ class Doorman:
         self._environ = environ
         self._start = start
         self._refusal: bytes | None = None
+        self.length: int | None = None
+        """How many bytes are sent, where no server is named: Flask's test client neither reads nor closes what nobody asks for."""
 
     def start(self, status: str, headers: Headers, *exc_info: Any) -> Callable[[bytes], object]:
         """`start_response` for the application."""
@@ -100,6 +102,8 @@ class Doorman:
         visit.started(int(status[:3]))
         if self.witness is not None:
             self.witness.started(int(status[:3]))
+        if "SERVER_SOFTWARE" not in self._environ:
+            self.length = _length_in(headers)
         write = self._start(status, visit.announce(headers), *exc_info)
         return write if self._refusal is None else _discard
 
@@ -167,13 +171,16 @@ class Ending:
 
     def _parts(self, doorman: Doorman) -> Iterator[bytes]:
         """What is sent. An application may start its response only when its first part is asked for."""
-        witness = doorman.witness
+        witness, sent = doorman.witness, 0
         try:
             for part in self._body if doorman.refusal is None else ():
                 if doorman.refusal is not None:
                     break
                 if witness is not None and witness.sent is not None:
                     witness.sent += len(part)
+                sent += len(part)
+                if sent == doorman.length:
+                    _complete(witness, doorman)
                 yield part
         except GeneratorExit:
             raise
@@ -183,10 +190,22 @@ class Ending:
         if doorman.refusal is not None:
             if witness is not None and witness.sent is not None:
                 witness.sent += len(doorman.refusal)
+            if doorman.length is not None:
+                _complete(witness, doorman)
             yield doorman.refusal
-        if witness is not None:
-            witness.complete = True
-        doorman.end()
+        _complete(witness, doorman)
+
+
+def _complete(witness: Witness | None, doorman: Doorman) -> None:
+    if witness is not None:
+        witness.complete = True
+    doorman.end()
+
+
+def _length_in(headers: Headers) -> int | None:
+    """What the header says."""
+    found = next((value for name, value in headers if name.lower() == "content-length"), "")
+    return int(found) if found.isascii() and found.isdigit() else None
 
 
 def entry_of(environ: Environ) -> tuple[str, str, str]:

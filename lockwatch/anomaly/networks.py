@@ -78,7 +78,7 @@ class Networks:
     def _fail(self, network: Network, login: Login) -> None:
         if login.at_us - network.since_us >= self._rule.window * SECOND:
             network.since_us, network.failing, network.addresses = login.at_us, None, None
-        network.failing, network.addresses = network.failing or Registers(64), network.addresses or Registers(16)
+        network.failing, network.addresses = network.failing or Registers(32), network.addresses or Registers(16)
         network.failing.add(login.user)
         network.addresses.add(login.address)
         failing, people = len(network.failing), 0 if network.people is None else len(network.people)

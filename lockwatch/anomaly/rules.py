@@ -114,11 +114,11 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         "stuffing.distributed",
         "change of the number of novel (user, network) pairs that fail, by hour of the week",
-        10,
+        8,
         DAY,
         "more users than usual fail from networks they never used ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,
-        false_alarms=0.8,
+        false_alarms=0.25,
         challenge=DAY,
     ),
     Rule(

@@ -108,6 +108,10 @@ class Backlog:
         """Whether one more row of a kind can be kept."""
         return self._unspooled < (UNSPOOLED if kind in ORDINARY else UNSPOOLED * 3 // 2)
 
+    def room_for(self, count: int) -> bool:
+        """Whether so many more rows can be kept, whatever their kind."""
+        return self._unspooled + count <= UNSPOOLED
+
     def add(self, rows: Sequence[Row]) -> None:
         """Keep rows, in memory for now."""
         self._last += 1

@@ -96,7 +96,11 @@ class Orphanage:
     """
 
     def __init__(
-        self, directory: Directory | None, readers: Sequence[str], damaged: Damage, delivered: Callable[[Head | None], None]
+        self,
+        directory: Directory | None,
+        readers: Sequence[str],
+        damaged: Damage,
+        delivered: Callable[[Head | None], None] = lambda head: None,
     ) -> None:
         self.adopted = 0
         self._delivered = delivered

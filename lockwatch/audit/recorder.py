@@ -147,12 +147,12 @@ class Recorder:
 
     def _record(self, events: list[Event]) -> None:
         """Make rows of events; those there is no room for are lost before they have a number."""
-        kept: list[Event] = []
-        for event in events:
-            if self._backlog.room(event.kind):
-                kept.append(event)
-            else:
-                self._lose(event.kind, NO_ROOM, event.count)
+        kept = events
+        if not self._backlog.room_for(len(events)):
+            kept = [event for event in events if self._backlog.room(event.kind)]
+            for event in events:
+                if not self._backlog.room(event.kind):
+                    self._lose(event.kind, NO_ROOM, event.count)
         if kept:
             self._backlog.add(self._writer.rows(kept))
 

@@ -41,6 +41,7 @@ class Writer:
         self.seq = 0
         self._redactor = redactor
         self._headers = headers
+        self._hashes = redactor.hashes
         self._ids = Ids(bits)
         self._chain = b""
 
@@ -77,9 +78,9 @@ class Writer:
         """The texts as `TEXTS` names them, redacted, not cleaned."""
         redactor, path, query, ip = self._redactor, event.path, event.query, event.ip
         user, actor, session, target, peer = event.user, event.actor, event.session, event.target, event.peer
-        if redactor.hashes:
+        if self._hashes:
             user, actor, session, target, ip, peer = map(redactor.person, (user, actor, session, target, ip, peer))
-        details = self._details(event)
+        details = self._details(event) if event.details or self._headers else None
         return (
             self.process,
             event.kind or "",

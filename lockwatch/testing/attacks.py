@@ -229,15 +229,20 @@ def _claims() -> Iterator[Row]:
             yield Row(title, code, lambda f, n=name, v=value: f.token(body=f.said(**{n: v})))  # type: ignore[misc]
     yield Row("claim: iss with a slash", "wrong_issuer", lambda f: f.token(body=f.said(iss=f"{f.claims['iss']}/")))
     yield Row("claim: iss in a list", "wrong_issuer", lambda f: f.token(body=f.said(iss=[f.claims["iss"]])))
-    yield Row("claim: iss in other letters", "wrong_issuer", lambda f: f.token(body=f.said(iss=str(f.claims["iss"]).swapcase())))
+    yield Row("claim: iss in other letters", "wrong_issuer", lambda f: f.token(body=f.said(iss=_otherwise(str(f.claims["iss"])))))
     for name, change in _AUDIENCES.items():
         yield Row(f"claim: aud {name}", "wrong_audience", lambda f, c=change: f.token(body=f.said(aud=c(f.claims["aud"]))))  # type: ignore[misc]
+
+
+def _otherwise(text: str) -> str:
+    """A text in the other case; with one letter more where it has no case."""
+    return text.swapcase() if text.swapcase() != text else f"{text}x"
 
 
 _AUDIENCES: Final[dict[str, Callable[[str], Any]]] = {
     "and more": lambda own: f"{own}2",
     "without its end": lambda own: own[:-1],
-    "in other letters": lambda own: own.swapcase(),
+    "in other letters": _otherwise,
     "with a number": lambda own: [own, 1],
     "in a list in a list": lambda own: [[own]],
     "as a name": lambda own: {own: 1},

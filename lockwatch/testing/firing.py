@@ -152,7 +152,9 @@ class _Shooter:
         path, status = self._reach(route, place)
         if path is None:
             return [Breach(route.name, place, None, status)]
-        found = [(attack, self._send(route.method, path, place, attack.token)) for attack in self._table if not _is_padded(attack)]
+        found = [
+            (attack, self._send(route.method, path, place, attack.token)) for attack in self._table if _arrives(attack.token, place)
+        ]
         return [Breach(route.name, place, one, seen, _header(one.token)) for one, seen in found if seen not in _REFUSED]
 
     def _reach(self, route: Route, place: str) -> tuple[str | None, int]:
@@ -171,9 +173,9 @@ class _Shooter:
         return self._line.send(method, path, [(b"host", b"localhost"), header], peer)
 
 
-def _is_padded(attack: Attack) -> bool:
-    """Whether a token only has white space around it, which headers may have too."""
-    return attack.token.strip(" \t") != attack.token
+def _arrives(token: str, place: str) -> bool:
+    """Whether a token is the same where it arrives: headers may have white space around it, and an empty cookie is none."""
+    return token.strip(" \t") == token and (bool(token) or place == "header")
 
 
 def _header(token: str) -> str:

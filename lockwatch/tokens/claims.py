@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from lockwatch.errors import TokenError
+from lockwatch.flow import Call
 
 LAST_INSTANT: Final = 2**53
 Names: TypeAlias = Callable[[Mapping[str, Any]], frozenset[str]]
@@ -43,12 +44,18 @@ class Claims(Mapping[str, Any]):
     """The claims of a verified token, read-only. Changing a list taken from them changes nothing here.
 
     `claims["exp"]` is the claim as it was sent. Instants are epoch seconds.
+
+    Attributes:
+        question: what to ask the store about the token, as long as this is remembered; None until somebody has.
     """
 
-    __slots__ = ("_roles_of", "_scopes_of", "_values")
+    __slots__ = ("_roles", "_roles_of", "_scopes", "_scopes_of", "_values", "question")
 
     def __init__(self, values: Mapping[str, Any], scopes_of: Names = standard_scopes, roles_of: Names = standard_roles) -> None:
         self._values, self._scopes_of, self._roles_of = values, scopes_of, roles_of
+        self._scopes: frozenset[str] | None = None
+        self._roles: frozenset[str] | None = None
+        self.question: Call | None = None
 
     def __getitem__(self, name: str) -> Any:
         value = self._values[name]
@@ -86,12 +93,16 @@ class Claims(Mapping[str, Any]):
     @property
     def scopes(self) -> frozenset[str]:
         """What it is good for."""
-        return self._scopes_of(self._values)
+        if self._scopes is None:
+            self._scopes = self._scopes_of(self._values)
+        return self._scopes
 
     @property
     def roles(self) -> frozenset[str]:
         """What its subject is."""
-        return self._roles_of(self._values)
+        if self._roles is None:
+            self._roles = self._roles_of(self._values)
+        return self._roles
 
     @property
     def expires_at(self) -> float:

@@ -39,14 +39,16 @@ def generator_name() -> str:
     return "wrk -t1" if shutil.which("wrk") else "tests.benchmarks.generator"
 
 
-def press(port: int, path: str, seconds: int, cores: frozenset[int], headers: Sequence[str] = ()) -> Outcome:
-    """Keep `CONNECTIONS` connections busy for some seconds; `headers` are lines like ``Name: value``."""
+def press(
+    port: int, path: str, seconds: int, cores: frozenset[int], headers: Sequence[str] = (), connections: int = CONNECTIONS
+) -> Outcome:
+    """Keep `connections` connections busy for some seconds; `headers` are lines like ``Name: value``."""
     url = f"http://127.0.0.1:{port}{path}"
     if wrk := shutil.which("wrk"):
         lines = [part for line in headers for part in ("-H", line)]
-        return _read_wrk(_output([wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", *lines, url], cores))
+        return _read_wrk(_output([wrk, "-t1", f"-c{connections}", f"-d{seconds}s", *lines, url], cores))
     script = str(Path(__file__).with_name("generator.py"))
-    found = json.loads(_output([sys.executable, script, str(port), path, str(seconds), str(CONNECTIONS), *headers], cores))
+    found = json.loads(_output([sys.executable, script, str(port), path, str(seconds), str(connections), *headers], cores))
     return Outcome(found["total"], found["total"] - found["fine"], found["seconds"])
 
 

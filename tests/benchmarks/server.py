@@ -62,7 +62,7 @@ class Server:
 
     def __enter__(self) -> Server:
         self._await_answer()
-        if self.variant.everything:
+        if self.variant.shows:
             self.headers = (f"Authorization: Bearer {self._read('/token')}",)
         return self
 
@@ -125,5 +125,6 @@ def _environment(variant: Variant, place: Place, limit: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")}
     bench = {"BENCH_LIMIT": limit, "BENCH_PLACE": variant.place, "BENCH_REDIS": place.redis if variant.redis else ""}
     log = place.tree / f"audit-{variant.place}.db"
-    audit = {"postgres": place.postgres, "sqlite": f"sqlite+aiosqlite:///{log}"}.get(variant.place, "")
-    return {**kept, **ours, **bench, "BENCH_AUDIT": audit, "BENCH_SPOOL": str(place.tree / f"spool-{variant.place}")}
+    audit = {"postgres": place.postgres, "sqlite": f"sqlite+aiosqlite:///{log}"}.get(variant.log, "")
+    more = {"BENCH_AUDIT": audit, "BENCH_SPOOL": str(place.tree / f"spool-{variant.app}-{variant.place}")}
+    return {**kept, **ours, **bench, **more, "BENCH_REMEMBERS": str(int(variant.remembers))}

@@ -54,7 +54,7 @@ class Pair:
 def run(rounds: int, seconds: int, variants: tuple[Variant, ...], interpreter: str, patience: float) -> Report:
     """Measure `variants`, each `rounds` times for some seconds, each right after what it is compared with."""
     store = start_redis()
-    log = start_postgres() if any(variant.place == "postgres" for variant in variants) else None
+    log = start_postgres() if any(variant.log == "postgres" for variant in variants) else None
     url = "" if log is None else f"postgresql+asyncpg://postgres@127.0.0.1:{log.port}/postgres"
     place = Place(copy_of_tree(), interpreter, f"redis://127.0.0.1:{store.port}/0", cores(), url)
     for server in (store, log):

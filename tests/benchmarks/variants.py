@@ -18,13 +18,15 @@ class Variant:
         name: its row in the table.
         environment: a key of `environments.WANTED`.
         app: a module of `apps/`.
-        place: where lockwatch's limit stands: ``none``, ``route`` or ``application``. With ``sqlite`` or ``postgres`` it is on the
-            route, everything else is on too, and that is where the audit log goes.
+        place: where lockwatch's limit stands: ``none``, ``route`` or ``application``.
         limit: amount and unit.
         redis: whether it counts on Redis.
         path: what is requested.
         against: the variant whose requests per second are 1.
         refuses: every measured answer is a 429.
+        shows: whether each request shows a token, which ``/token`` gives.
+        log: where the audit log goes: ``postgres``, ``sqlite`` or nowhere; where it goes anywhere, bursts are looked for too.
+        remembers: whether tokens that were verified are remembered for a while.
     """
 
     name: str
@@ -36,16 +38,14 @@ class Variant:
     path: str = "/ping"
     against: str = BARE
     refuses: bool = False
+    shows: bool = False
+    log: str = ""
+    remembers: bool = True
 
     @property
     def counts(self) -> bool:
         """Whether it has a limit whose working can be proven."""
         return self.app not in ("bare", "noop", "flask_bare") and self.place != "none"
-
-    @property
-    def everything(self) -> bool:
-        """Whether all features are on."""
-        return self.place in ("sqlite", "postgres")
 
     @property
     def forks(self) -> bool:
@@ -68,6 +68,20 @@ ALL: Final = (
     Variant("lockwatch, Depends, Redis, all refused", "ours", "ours", limit="1/hour", refuses=True, redis=True),
     Variant("lockwatch, application_limits, memory, all refused", "ours", "ours", "application", "1/hour", refuses=True),
     Variant("lockwatch, application_limits, Redis, all refused", "ours", "ours", "application", "1/hour", refuses=True, redis=True),
+    Variant("lockwatch, limit and token, Redis", "ours", "everything", redis=True, shows=True),
+    Variant(
+        "lockwatch, limit and token, Redis, no token remembered", "ours", "everything", redis=True, shows=True, remembers=False
+    ),
+    Variant("lockwatch, everything on", "ours", "everything", redis=True, shows=True, log="postgres"),
+    Variant(
+        "lockwatch, everything on, no token remembered",
+        "ours",
+        "everything",
+        redis=True,
+        shows=True,
+        log="postgres",
+        remembers=False,
+    ),
     Variant("slowapi, memory", "slowapi", "with_slowapi"),
     Variant("slowapi, Redis", "slowapi", "with_slowapi", redis=True),
     Variant("slowapi, memory, all refused", "slowapi", "with_slowapi", limit="1/hour", refuses=True),

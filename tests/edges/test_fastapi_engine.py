@@ -66,7 +66,7 @@ async def test_namespaces_separate_applications(redis_server: str) -> None:
         pytest.param(lambda url: redis.Redis.from_url(url, decode_responses=True), id="decoding"),
         pytest.param(redis.asyncio.Redis.from_url, id="async"),
         pytest.param(lambda url: lambda: redis.asyncio.Redis.from_url(url), id="factory"),
-        pytest.param(lambda url: fakeredis.FakeRedis(), id="fakeredis"),
+        pytest.param(lambda url: fakeredis.FakeRedis(server=fakeredis.FakeServer()), id="fakeredis"),
         pytest.param(lambda url: fakeredis.FakeAsyncRedis(), id="fakeredis-async"),
     ],
 )

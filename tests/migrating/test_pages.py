@@ -209,6 +209,27 @@ def observe():
         "Configuration": [value for name, value in vars(ConfigVars).items() if name.isupper()],
     }
 """,
+    ("flask-jwt-extended.md", "flask_limiter"): """
+import inspect
+from flask import Flask
+import flask_jwt_extended as theirs
+
+def names(*functions):
+    return list(dict.fromkeys([name for function in functions for name in inspect.signature(function).parameters]))
+
+def observe():
+    app = Flask("theirs")
+    app.config["JWT_SECRET_KEY"] = "at least 32 characters of a secret"
+    theirs.JWTManager(app)
+    proxied = [name for name, value in vars(theirs).items() if not name.startswith("_") and callable(value)]
+    return {
+        "Functions": proxied,
+        "Options of jwt_required": names(theirs.jwt_required, theirs.verify_jwt_in_request),
+        "Options of create_access_token and create_refresh_token": names(theirs.create_access_token, theirs.create_refresh_token),
+        "Loaders": [name for name in vars(theirs.JWTManager) if not name.startswith("_")],
+        "Every setting": [name for name in app.config if name.startswith("JWT_")],
+    }
+""",
     ("fastapi-limiter.md", "fastapi_limiter_01"): """
 import inspect
 from fastapi_limiter import FastAPILimiter

@@ -6,11 +6,12 @@ import argparse
 import random
 import sys
 import time
+from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import Final
 
-from tests.mutation.points import points
+from tests.mutation.points import Point, points
 from tests.mutation.runs import judge, preload
 
 TESTS: Final = {
@@ -53,6 +54,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=150, help="changes of each package (150)")
     parser.add_argument("--seed", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=60, help="begin no more changes of a package after that (60)")
     parser.add_argument("--only", default="", help="changes in files whose path has this")
     given = parser.parse_args()
     preload()
@@ -67,15 +69,22 @@ def _measure(package: str, given: argparse.Namespace) -> None:
     known = [point for point in known if given.only in str(point.path)]
     chosen = random.Random(given.seed).sample(known, min(given.sample, len(known)))
     began = time.monotonic()
-    if judge([None], tests, 600) != ["survived"]:
+    if [outcome for _, outcome in judge([None], tests, 1200)] != ["survived"]:
         sys.exit(f"the tests of {package} fail without any change: MUTATION_LOUD=1 shows them")
-    found = judge(chosen, tests, 60 + 5 * (time.monotonic() - began), given.jobs)
-    survived = [point for point, outcome in zip(chosen, found, strict=True) if outcome == "survived"]
-    score = 100 * (1 - len(survived) / len(chosen))
-    print(f"\nlockwatch/{package}, {date.today()}: {score:.1f} % of {len(chosen)} changes are noticed", end=" ")  # noqa: DTZ011
-    print(f"({found.count('killed')} by a test, {found.count('timeout')} by the time; of {len(known)} possible; seed {given.seed})")
-    for point in sorted(survived, key=lambda p: (p.path, p.line)):
-        print(f"  survived: {point}")
+    patience, ends = 60 + 5 * (time.monotonic() - began), time.monotonic() + 60 * given.minutes
+    found: list[tuple[Point, str]] = []
+    for point, outcome in judge(chosen, tests, patience, given.jobs, ends):
+        assert point is not None
+        found.append((point, outcome))
+        if outcome == "survived":
+            print(f"  survived: {point}", flush=True)
+    count = Counter(outcome for _, outcome in found)
+    score = 100 * (1 - count["survived"] / len(found))
+    print(
+        f"lockwatch/{package}, {date.today()}: {score:.1f} % of {len(found)} changes are noticed ({count['killed']} by a test, "  # noqa: DTZ011
+        f"{count['timeout']} by the time; of {len(known)} possible; seed {given.seed})",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

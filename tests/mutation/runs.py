@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import CodeType, ModuleType
 from typing import Any, Final
 
@@ -62,28 +62,45 @@ def preload() -> None:
     assert not any(name == "lockwatch" or name.startswith("lockwatch.") for name in sys.modules)
 
 
-def judge(points: Sequence[Point | None], tests: Sequence[str], patience: float, jobs: int = 1) -> list[str]:
-    """What becomes of the tests with each change: ``survived``, ``killed`` or ``timeout``."""
-    found: dict[int, str] = {}
-    running: dict[int, tuple[int, float]] = {}
-    waiting = list(enumerate(points))[::-1]
+def judge(
+    points: Sequence[Point | None], tests: Sequence[str], patience: float, jobs: int = 1, ends: float = float("inf")
+) -> Iterator[tuple[Point | None, str]]:
+    """What becomes of the tests with each change, in the order in which they end: ``survived``, ``killed`` or ``timeout``.
+
+    Args:
+        points: the changes; None changes nothing.
+        tests: arguments of pytest.
+        patience: seconds until tests are given up.
+        jobs: how many at once.
+        ends: when no more are begun, of `time.monotonic`.
+    """
+    running: dict[int, tuple[Point | None, float]] = {}
+    waiting = list(points)[::-1]
     while waiting or running:
         while waiting and len(running) < jobs:
-            number, point = waiting.pop()
+            point = waiting.pop()
             child = os.fork()
             if not child:
-                _test(point, tests)
-            running[child] = number, time.monotonic()
-        for child, (_, began) in list(running.items()):
+                _test(point, nearest(point, tests))
+            running[child] = point, time.monotonic()
+        for child, (point, began) in list(running.items()):
             ended, status = os.waitpid(child, os.WNOHANG)
-            if ended:
-                found[running.pop(child)[0]] = "killed" if status else "survived"
-            elif time.monotonic() - began > patience:
+            if not ended and time.monotonic() - began > patience:
                 os.killpg(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-                found[running.pop(child)[0]] = "timeout"
+            elif not ended:
+                continue
+            del running[child]
+            yield point, "timeout" if not ended else "killed" if status else "survived"
+        if time.monotonic() > ends:
+            waiting.clear()
         time.sleep(0.02)
-    return [found[number] for number in range(len(points))]
+
+
+def nearest(point: Point | None, tests: Sequence[str]) -> list[str]:
+    """The tests, those first whose file is called after the module: they notice soonest."""
+    name = "" if point is None else point.path.stem
+    return sorted(tests, key=lambda test: not (name and test.endswith(f"test_{name}.py")))
 
 
 def _test(point: Point | None, tests: Sequence[str]) -> None:

@@ -19,7 +19,15 @@ from tests.operators.patients import FASTAPI, PASSWORD, Check, Told
 @pytest.fixture
 def bare_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty directory as the current one, and an environment in which nothing stands."""
-    for name in (*PLATFORMS, "WEB_CONCURRENCY", "UVICORN_WORKERS", "FORWARDED_ALLOW_IPS", "GUNICORN_CMD_ARGS", "REDIS_URL"):
+    for name in (
+        *PLATFORMS,
+        "WEB_CONCURRENCY",
+        "UVICORN_WORKERS",
+        "FORWARDED_ALLOW_IPS",
+        "GUNICORN_CMD_ARGS",
+        "REDIS_URL",
+        "COLUMNS",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from lockwatch.cli import main
 from lockwatch.diagnosis.catalogue import CATALOGUE
 from lockwatch.diagnosis.finding import Finding
+from tests import servers
 from tests.operators.patients import FASTAPI, FLASK, STRONG, Check, codes, only
 
 
@@ -140,6 +141,32 @@ def test_what_an_application_prints_is_no_part_of_the_answer(check: Check) -> No
 def test_warnings_fail_when_one_is_strict(check: Check) -> None:
     check('mode="observe"')
     check('mode="observe"', strict=True)
+
+
+def test_no_secret_is_printed_whatever_is_wrong(bare_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = servers.free_port()
+    secrets = {
+        "LOCKWATCH_SECRET_KEY": "password-of-the-store-kQ2",
+        "LOCKWATCH_JWT_SECRET": "secret-of-the-tokens-that-has-32-bytes-Zp7",
+        "LOCKWATCH_REDIS_URL": f"redis://watch:of-redis-Xw4@127.0.0.1:{port}/0",
+        "LOCKWATCH_TOKEN_REDIS_URL": f"redis://:of-sessions-Lm9@127.0.0.1:{port}/1",
+        "LOCKWATCH_DATABASE_URL": f"postgresql://watch:of-postgres-Rt5@127.0.0.1:{port}/audit",
+        "LOCKWATCH_WEBHOOK_URLS": "https://hooks.example.com/path-that-is-secret-Bn3",
+        "LOCKWATCH_SLACK_URLS": "https://hooks.example.com/services/Hv8",
+        "REDIS_URL": "redis://:of-another-Dd1@localhost",
+        "LOCKWATCH_SECRET_KY": "misspelt-Ff6",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    (bare_place / "loud.py").write_text(FASTAPI.format(options="", more=""))
+    for options in (["loud:app"], ["loud:app", "--json"], [], ["--json"]):
+        result = CliRunner().invoke(main, ["doctor", *options])
+        assert result.exit_code == 1, result.output
+        assert "secret.weak" in result.output
+        assert "store.down" in result.output
+        for secret in secrets.values():
+            assert secret[-3:] not in result.output if "@" not in secret else secret.partition("@")[0][-3:] not in result.output
+    del sys.modules["loud"]
 
 
 def test_kinds_of_findings_can_be_left_out(bare_place: Path) -> None:

@@ -3,6 +3,7 @@
     python -m tests.simulation run --users 5000 --seeds 0-29 --out 5000.jsonl
     python -m tests.simulation table 5000.jsonl
     python -m tests.simulation plot 5000.jsonl --to docs/images
+    python -m tests.simulation publish docs/detection.md 5000=5000.jsonl
     python -m tests.simulation cost
     python -m tests.simulation memory
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from fnmatch import fnmatch
 from importlib import import_module
@@ -25,14 +27,14 @@ from tests.simulation.benign import BENIGN
 from tests.simulation.cost import cost, flood
 from tests.simulation.measure import Bench, Outcome
 from tests.simulation.plot import plot
-from tests.simulation.report import rules, table
+from tests.simulation.report import published, rules, table
 from tests.simulation.world import Scenario, World
 
 QUICK = {"A1": 1.0, "A2": 1.0, "A3": 1.0, "A6": 2.0, "A7": 3.0, "A13": 1.0, "A14": 1.0, "A15": 1.0, "A16": 1.0, "A17": 1.0}
 """Days of scenarios that are over sooner than others."""
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -56,13 +58,18 @@ def main() -> None:
         command.add_argument("files", nargs="+")
         if name == "plot":
             command.add_argument("--to", default="docs/images")
-    options = parser.parse_args()
+    publish = commands.add_parser("publish", help="put the tables of files into a page, where it has a place for them")
+    publish.add_argument("page")
+    publish.add_argument("files", nargs="+", metavar="NAME=FILE")
+    options = parser.parse_args(words)
     if options.command == "run":
         _run(options)
     elif options.command == "table":
         print(table(_read(options.files)))
     elif options.command == "rules":
         print(rules())
+    elif options.command == "publish":
+        _publish(Path(options.page), options.files)
     elif options.command == "cost":
         print(cost())
     elif options.command == "memory":
@@ -104,8 +111,16 @@ def _done(path: str | None) -> set[tuple[object, ...]]:
     return {(r["users"], r["seed"], r["phi"], r["ablated"], r["scenario"]) for r in _read([path])}
 
 
+def _publish(page: Path, files: Sequence[str]) -> None:
+    for each in files:
+        name, _, file = each.partition("=")
+        page.write_text(published(page.read_text("utf-8"), name, table(_read([file]))), "utf-8")
+
+
 def _warmup(bench: Bench) -> Outcome:
-    return Outcome("warm-up", bench.world.users, bench.world.seed, bench.days, opened=bench.warmup, state=len(bench.state))
+    return Outcome(
+        "warm-up", bench.world.users, bench.world.seed, bench.days, opened=bench.warmup, state=len(bench.state), keys=bench.keys
+    )
 
 
 def _write(options: argparse.Namespace, off: str, outcome: Outcome) -> None:

@@ -33,7 +33,7 @@ class Outcome:
         challenged: share of people's logins that would have been asked for a second factor.
         peers: by policy: minutes until it acted on the attack (None never), and how often it acted on people.
         cost_us: microseconds per event, of the detector.
-        state: bytes of its dump, compressed.
+        state, keys: bytes of its dump, compressed; entries of its tables.
     """
 
     scenario: str
@@ -51,6 +51,7 @@ class Outcome:
     logins: int = 0
     cost_us: float = 0.0
     state: int = 0
+    keys: int = 0
     peers: dict[str, tuple[float | None, int]] = field(default_factory=dict)
 
 
@@ -119,7 +120,7 @@ class Bench:
         ]
         self.days = warm
         self._people: dict[int, list[Event]] = {}
-        self.state = run.detector.dump()
+        self.state, self.keys = run.detector.dump(), keys_of(run.detector)
 
     def play(
         self, name: str, scenario: Scenario | None, days: float = 7, *, compare: bool = False, settings: Settings | None = None
@@ -139,6 +140,7 @@ class Bench:
         outcome = Outcome(name, self.world.users, self.world.seed, days)
         outcome.cost_us = 1e6 * run.spent / max(run.timed, 1)
         truth.judge(outcome, run.changes)
+        outcome.state, outcome.keys = len(detector.dump()), keys_of(detector)
         return outcome
 
     def _ordinary(self, end_us: int) -> list[Event]:
@@ -201,6 +203,11 @@ class Truth:
         else:
             outcome.attempts = len(self._attack)
             outcome.compromised = sum(hit for _, hit in self._attack)
+
+
+def keys_of(detector: Detector) -> int:
+    """Entries of all its tables."""
+    return sum(size for name, size in detector.health().items() if name != "evicted" and isinstance(size, int))
 
 
 def pair_of(event: Event) -> tuple[str, str]:

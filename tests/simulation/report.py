@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import exp, sqrt
 from random import Random
 from statistics import fmean, median
 from typing import Any
 
 from lockwatch.anomaly.rules import RULES, Rule
+from tests.simulation.attacks import RATES
 
 Record = dict[str, Any]
+_COMPARED = ("A1", "A2", "A3", "A4-30", "A4-60", "A4-1000", "A5-tool", "A6", "A7", "A8", "A12")
 
 
 def interval(values: Sequence[float], of: Callable[[Sequence[float]], float] = fmean, rounds: int = 1000) -> tuple[float, float]:
@@ -69,6 +72,16 @@ def _span(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
+def published(text: str, name: str, figures: str) -> str:
+    """A page with the figures of that name in the place that is marked for them. Raises: ValueError, where there is none."""
+    begin, end = f"<!-- figures: {name} -->\n", f"<!-- end of figures: {name} -->"
+    before, mark, rest = text.partition(begin)
+    _, other, after = rest.partition(end)
+    if not mark or not other:
+        raise ValueError(f"the page has no place {begin.strip()} for figures")
+    return f"{before}{begin}{figures}\n{end}{after}"
+
+
 def table(records: list[Record]) -> str:
     """Attacks, ordinary trouble and the policies of others, as Markdown."""
     groups: defaultdict[tuple[int, float, str, str], list[Record]] = defaultdict(list)
@@ -79,11 +92,34 @@ def table(records: list[Record]) -> str:
     parts = []
     if attacks:
         parts.append(_attacks(attacks))
+    lines = [line for line in _frontiers(attacks) if line]
+    if lines:
+        parts.append("\n".join(lines))
     if benign:
         parts.append(_benign(benign))
     if any(record["peers"] for record in records):
         parts.append(_peers([record for record in records if record["peers"]]))
     return "\n\n".join(parts)
+
+
+def _frontiers(groups: dict[tuple[int, float, str, str], list[Record]]) -> list[str]:
+    """The evasion frontier: the attempts a day of which half of the attacks are found within a day."""
+    rates: defaultdict[tuple[int, float, str], list[tuple[float, float]]] = defaultdict(list)
+    for (users, phi, off, name), found in groups.items():
+        if name == "A5" or name.removeprefix("A4-").isdigit():
+            seen = fmean([float(r["detected"] and r["minutes"] <= 24 * 60) for r in found])
+            rates[users, phi, off].append((RATES[name], seen))
+    return [_frontier(key, sorted(points)) for key, points in rates.items()]
+
+
+def _frontier(key: tuple[int, float, str], points: list[tuple[float, float]]) -> str:
+    users, phi, off = key
+    for (low, before), (high, after) in pairwise(points):
+        if before < 0.5 <= after:
+            part = (0.5 - before) / (after - before)
+            half = low * (high / low) ** part
+            return f"Frontier, {users:,} users, dispersion {phi:g}{', without ' + off if off else ''}: {half:.0f} attempts a day"
+    return ""
 
 
 def _attacks(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
@@ -115,8 +151,8 @@ def _attacks(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
 
 def _benign(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
     lines = [
-        "| users | phi | off | scenario | days | campaigns in 30 days | rules | challenged | us/event |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| users | phi | off | scenario | days | campaigns in 30 days | rules | challenged | us/event | bytes/key |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (users, phi, off, name), found in groups.items():
         days = sum(r["days"] for r in found)
@@ -132,27 +168,34 @@ def _benign(groups: dict[tuple[int, float, str, str], list[Record]]) -> str:
             ", ".join(rules),
             f"{100 * fmean([r['challenged'] for r in found]):.2f} %",
             f"{fmean([r['cost_us'] for r in found]):.0f}",
+            f"{sum(r['state'] for r in found) / keys:.0f}" if (keys := sum(r["keys"] for r in found)) else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _peers(records: list[Record]) -> str:
-    names = list(records[0]["peers"])
-    attacks = sorted({r["scenario"] for r in records if r["scenario"][0] not in "Bw"})
-    lines = [
-        f"| policy | {' | '.join(attacks)} | acts on people, in 30 ordinary days |",
-        f"|---|{'---|' * len(attacks)}---|",
-    ]
+    """What each policy does about some attacks, and how often it acts on people; the last row is lockwatch."""
+    found = {r["scenario"] for r in records}
+    attacks = [name for name in _COMPARED if name in found]
+    names = list(dict.fromkeys([name for r in records for name in r["peers"]]))
+    lines = [f"| policy | {' | '.join(attacks)} | acts on people, in 30 ordinary days |", f"|---|{'---|' * len(attacks)}---|"]
     for name in names:
-        cells = []
-        for attack in attacks:
-            minutes = [r["peers"][name][0] for r in records if r["scenario"] == attack]
-            acted = [m for m in minutes if m is not None]
-            cells.append(f"{len(acted)}/{len(minutes)}" + (f", {median(acted):,.0f} min" if acted else ""))
-        quiet = [30 * r["peers"][name][1] / r["days"] for r in records if r["scenario"][0] == "B"]
-        lines.append(f"| {name} | {' | '.join(cells)} | {fmean(quiet) if quiet else 0:,.0f} |")
-    return "\n".join(lines)
+        cells = [_acted([r["peers"].get(name, [None])[0] for r in records if r["scenario"] == attack]) for attack in attacks]
+        false = "" if name == "oracle" else _often([(r["peers"][name][1], r["days"]) for r in records if r["scenario"] == "B1"])
+        lines.append(f"| {name} | {' | '.join(cells)} | {false} |")
+    own = [_acted([r["minutes"] for r in records if r["scenario"] == attack]) for attack in attacks]
+    false = _often([(len(r["opened"]), r["days"]) for r in records if r["scenario"] == "B1"])
+    return "\n".join([*lines, f"| lockwatch | {' | '.join(own)} | {false} |"])
+
+
+def _acted(minutes: list[float | None]) -> str:
+    acted = [m for m in minutes if m is not None]
+    return f"{len(acted)}/{len(minutes)}" + (f", {median(acted):,.0f} min" if acted else "")
+
+
+def _often(counts: list[tuple[int, float]]) -> str:
+    return f"{30 * sum(n for n, _ in counts) / sum(days for _, days in counts):,.1f}" if counts else ""
 
 
 def _share(values: list[float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -9,14 +10,16 @@ from random import Random
 import pytest
 
 from lockwatch.anomaly.campaign import Change
+from lockwatch.anomaly.cells import Cells
 from lockwatch.anomaly.detector import Detector
 from lockwatch.anomaly.rules import RULES
 from lockwatch.event import Event
+from tests.simulation.__main__ import main
 from tests.simulation.attacks import ATTACKS
 from tests.simulation.benign import BENIGN
 from tests.simulation.measure import Bench, Run
 from tests.simulation.plot import plot
-from tests.simulation.report import interval, rules, table
+from tests.simulation.report import interval, published, rate, rules, share, table
 from tests.simulation.world import DAY, HOUR, World, ordinary
 
 
@@ -145,6 +148,42 @@ def test_the_documentation_prints_the_table_of_rules() -> None:
 def test_figures_come_with_intervals() -> None:
     low, high = interval([0.0, 1.0] * 20)
     assert 0.2 < low < 0.5 < high < 0.8
+    assert [round(value, 3) for value in share(30, 30)] == [1.0, 0.886, 1.0]
+    assert [round(value, 3) for value in share(0, 0)] == [0.0, 0.0, 1.0]
+    assert [round(value, 2) for value in rate(0, 10)] == [0.0, 0.0, 0.37]
+    assert [round(value, 2) for value in rate(12, 15)] == [0.8, 0.41, 1.4]
+
+
+def test_scenarios_of_others_are_run_beside_ours_and_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "runs.jsonl"
+    words = ["run", "--users", "200", "--seeds", "7", "--warm", "3", "--days", "1", "--compare", "--out", str(out)]
+    words += [
+        "--scenarios",
+        "lunch,A4-1000",
+        "--also",
+        "tests.simulation.outside",
+        "--ablate",
+        ";stuffing.distributed,stuffing.tool",
+    ]
+    main(words)
+    first = out.read_text("utf-8")
+    records = [json.loads(line) for line in first.splitlines()]
+    runs = [(r["ablated"], r["scenario"]) for r in records]
+    assert runs == [
+        ("", "warm-up"),
+        *[(off, name) for off in ("", "stuffing.distributed,stuffing.tool") for name in ("A4-1000", "lunch")],
+    ]
+    assert [r["detected"] for r in records[1:3]] == [True, True]
+    assert "oracle" in records[1]["peers"]
+    main(words)
+    assert out.read_text("utf-8") == first
+
+
+def test_an_installation_that_begins_at_noon_knows_the_level_of_a_day_after_a_day() -> None:
+    cells = Cells()
+    for hour in range(12, 12 + 40):
+        cells.learn(hour, 0.0 if hour % 24 < 8 else 6.0, cells.expected(hour), 1.0)
+    assert 2.0 < cells.expected(12 + 40) < 12.0
 
 
 def test_a_run_becomes_a_table_and_plots(bench: Bench, tmp_path: Path) -> None:
@@ -155,5 +194,9 @@ def test_a_run_becomes_a_table_and_plots(bench: Bench, tmp_path: Path) -> None:
     said = table(records)
     assert "| 1,000 | 2 |  | A2 | 1 | 100 %" in said
     assert "fail2ban" in said
+    page = published("a\n<!-- figures: x -->\n<!-- end of figures: x -->\nb", "x", said)
+    assert page == f"a\n<!-- figures: x -->\n{said}\n<!-- end of figures: x -->\nb"
+    with pytest.raises(ValueError, match="no place"):
+        published("a", "x", said)
     plot(records, tmp_path)
     assert "</svg>" in (tmp_path / "detection-rate.svg").read_text()

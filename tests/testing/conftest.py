@@ -18,7 +18,11 @@ def store(request: pytest.FixtureRequest, redis_server: str) -> dict[str, Any]:
     if request.param == "memory":
         return {}
     own = {"redis_url": None, "namespace": f"shop-{secrets.token_hex(4)}"}
-    return own | ({"redis": fakeredis.FakeRedis()} if request.param == "fakeredis" else {"redis_url": redis_server})
+    return own | (
+        {"redis": fakeredis.FakeRedis(server=fakeredis.FakeServer())}
+        if request.param == "fakeredis"
+        else {"redis_url": redis_server}
+    )
 
 
 @pytest.fixture(params=list(SHOPS))

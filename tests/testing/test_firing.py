@@ -27,6 +27,24 @@ def test_protected_routes_withstand(plain: Shop) -> None:
     assert withstand(plain.client, ["GET /admin"]) == []
 
 
+def test_routes_that_need_no_token_refuse_a_bad_one() -> None:
+    waiting, blocking = FastAPI(), Flask(__name__)
+    LockWatch(waiting, config=isolated(jwt_secret=SECRET, jwt=JWTConfig(issuer="1234", audience="5")))
+    held = lockwatch_flask.LockWatch(blocking, config=isolated(jwt_secret=SECRET))
+
+    @waiting.get("/me", dependencies=[Depends(JWTAuth(optional=True, locations=("header", "cookie")))])
+    async def me() -> None: ...
+
+    @blocking.get("/me")
+    @held.jwt_required(optional=True, locations=("header", "cookie"))
+    def mine() -> str:
+        return ""
+
+    for app in (waiting, blocking):
+        assert_withstands(app)
+    held.close()
+
+
 async def test_from_within_an_event_loop(plain: Shop) -> None:
     assert_withstands(plain.app, ["GET /admin"])
 
