@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
-import redis
 from fastapi import APIRouter, Depends, FastAPI, Request, Security, WebSocket
 from fastapi.responses import JSONResponse
 
@@ -29,6 +28,7 @@ from tests.tokens import forge
 from tests.tokens.forge import NOW, claims, header, token
 from tests.tokens.test_remote import http as reply
 from tests.tokens.test_remote import serving
+from tests.watch import watching
 
 SECRET = "a secret of at least 32 characters"
 JWT = JWTConfig(jwt_secret=SECRET)
@@ -268,14 +268,13 @@ async def test_revocation_and_every_limit_are_one_script(redis_server: str) -> N
         app, lockwatch = shop(*dependencies, redis_url=redis_server, store_timeout=2.0, secret_key="0123456789abcdef")
         bearer = await access(lockwatch, plan="pro")
         await get(app, bearer=bearer)
-        with redis.Redis.from_url(redis_server) as client:
-            client.config_resetstat()
+        with watching(redis_server) as watch:
             assert (await get(app, bearer=bearer)).status == 200
-            stats = client.info("commandstats")
-        alive = stats.get("cmdstat_zadd", {}).get("calls", 0)  # scripts in which the background says that it lives
-        assert stats["cmdstat_evalsha"]["calls"] - alive == 1
-        assert "cmdstat_eval" not in stats
+            heard = watch.heard()
         await lockwatch.aclose()
+        asked = [one.scripts for one in heard if one.words[0] == "EVALSHA" and {"enter", "standing"} & set(one.scripts)]
+        assert asked == [["enter" if dependencies else "standing"]]
+        assert {"EVAL", "GET", "EXISTS"}.isdisjoint(one.words[0] for one in heard)
 
 
 async def test_users_have_buckets_of_their_own_and_a_revoked_token_cannot_fill_one(options: dict[str, Any]) -> None:
