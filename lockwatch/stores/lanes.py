@@ -24,6 +24,8 @@ Took: TypeAlias = Callable[[float], None] | None
 _LATE = 0.005
 """A timer this late means that our own loop stood still, not the store."""
 _TICK = 0.01
+_REST = 0.01
+"""A lane at rest for so long may have been hung up on: a task gives the loop a turn to hear of it before anything is sent."""
 _SILENT = "no answer from the store within the deadline"
 
 
@@ -206,9 +208,10 @@ class Batcher:
                 lane.items = self._next()
                 if not lane.items:
                     return
-                lane.began = self._loop.time()
+                now = self._loop.time()
+                rested, lane.began = now - lane.began > _REST, now
                 calls = [item.call for item in lane.items]
-                if not lane.send(calls):
+                if rested or not lane.send(calls):
                     self._carry(lane, lane.exchange(calls))
 
     def _carry(self, lane: Lane, exchange: Coroutine[Any, Any, list[Reply | StoreError]]) -> None:

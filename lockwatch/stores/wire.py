@@ -22,7 +22,7 @@ _STATES: Final = frozenset(
 """Codes that speak of the server, not of the call."""
 _RIGHTS: Final = re.compile("ACL failure|user executing the script")
 """What servers without a code of its own for it say about a missing right."""
-_ALWAYS: Final = ("prelude", "window", "plain")
+_WINDOW: Final = ("window", "plain")
 _ALGORITHMS: Final = ("sorted_set", "sliding_counter", "gcra", "fixed_window", "concurrent")
 """By their numbers, from 1 on."""
 _CHARGES: Final = ("algorithms", "sliding_window", "open", "admit")
@@ -39,7 +39,8 @@ def source() -> bytes:
     script anew each time, and that would be half of the time of a check.
     """
     parts = [
-        _joined(_ALWAYS),
+        _joined(("prelude",)),
+        "local ring, decide_plain = {}\nlocal function load_window()\n" + _joined(_WINDOW) + "end\n",
         "local function load_algorithm(number, makers, MOST)\n" + _joined(("scalar",)),
         *[f"if number == {number} then\n{_joined((name,))}end" for number, name in enumerate(_ALGORITHMS, start=1)],
         "end\n",

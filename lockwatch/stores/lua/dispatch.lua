@@ -21,6 +21,7 @@ local function run(text)
   local script, now, quota, span, cost = match(text, ONE)
   if script == 'admit' or script == 'peek' then
     taken = taken + 1
+    if not decide_plain then load_window() end
     return decide_plain(KEYS[taken], tonumber(now), tonumber(quota), tonumber(span), tonumber(cost), script == 'admit')
   end
   local name, count, rest = match(text, '^(%l+) (%d+) ?(.*)$')
@@ -32,7 +33,10 @@ local function run(text)
     return "'" .. guards[name](keys, rest)
   end
   for number in string.gmatch(rest, '%S+') do numbers[#numbers + 1] = tonumber(number) end
-  if not scripts.admit then load_charges() end
+  if not scripts.admit then
+    if not decide_plain then load_window() end
+    load_charges()
+  end
   if not scripts[name] then scripts.others() end
   return scripts[name](keys, numbers)
 end

@@ -1,7 +1,7 @@
 -- The common case of admit and peek, written out: one sliding window, nothing that could be given back. admit.lua says the same of all.
 local PLAIN = '%d %.0f %.0f %.0f %.0f 0'
 
-local function decide_plain(key, now, quota, span, cost, write)
+function decide_plain(key, now, quota, span, cost, write)
   now = now_us(now)
   local asked, w, left, reset, upcoming = now, ring.open(key), quota, 0, 0
   if w then

@@ -1,6 +1,7 @@
 -- sliding-window: exact. No window of any position holds more than the quota. The ring of window.lua as an algorithm.
 makers[0] = function()
   local DEPTH = 4096
+  local HEADER, offset, age_of, through, first, header, entry = ring.parts()
   local window = {}
 
   function window.open(c, now)

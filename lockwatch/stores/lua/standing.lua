@@ -27,6 +27,7 @@ function sessions.enter(keys, rest)
   own = tonumber(own)
   local told = sessions.standing({keys[1], own == 2 and keys[2] or nil}, now .. ' ' .. family)
   if sub(told, 1, 3) ~= '14 ' then return told end
+  if not decide_plain then load_window() end
   local quota, span, cost = match(numbers, '^[01] (%d+) (%d+) 0 (%d+) ?$')
   if quota then
     return told .. ' ' .. decide_plain(keys[own + 1], tonumber(now), tonumber(quota), tonumber(span), tonumber(cost), true)

@@ -9,7 +9,6 @@ local HEADER = 40
 local READ = 1024
 local LOOSE = 8
 local TOTALS = 256 ^ 6
-local ring = {}
 
 local function stamp_width(span)
   if span <= 1073741824 then return 4 elseif span <= 274877906944 then return 5
@@ -172,3 +171,6 @@ function ring.steady(w, now, span)
   ring.add(ring.fresh(w.key), now, span, used, used, w.loose)
   return ring.open(w.key), now
 end
+
+-- For what changes admissions of the past.
+function ring.parts() return HEADER, offset, age_of, through, first, header, entry end
