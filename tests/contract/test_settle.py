@@ -59,6 +59,18 @@ async def test_what_is_given_back_is_free_again(bench: Bench, algorithm: int, fl
     assert await left(bench, algorithm) == 4
 
 
+@RATES
+async def test_a_clock_that_steps_back_after_a_settlement_forgets_nothing(bench: Bench, algorithm: int) -> None:
+    bench.now = START + TEN - 1  # the last moment of a window that is aligned to the clock
+    given = ask(algorithm, span=TEN, flags=LOOSE)
+    found = await bench.ask(given)
+    await bench.ask(ask(algorithm, span=TEN, cost=2))
+    bench.now += 1
+    assert await bench.settle(given, found.receipt, 0) == -1
+    bench.now -= 1
+    assert await left(bench, algorithm, span=TEN) == 3
+
+
 @BOTH
 @RATES
 async def test_a_bucket_that_becomes_empty_is_gone(bench: Bench, algorithm: int, flags: int) -> None:

@@ -90,7 +90,8 @@ class SlidingCounter(Bucket):
 
     def settle(self, now: int, quota: int, span: int, burst: int, receipt: int, charged: int, actual: int, held: bool) -> int:
         """Change the counter that holds the charge; what is more is added to the newer one."""
-        counts = self._rolled(self._steady(now, span), span)
+        now = self._steady(now, span)
+        counts = self._rolled(now, span)
         behind = counts.number - receipt // span
         if receipt > self._last or behind > 1 or not counts.current + counts.previous:
             return 0
@@ -99,7 +100,8 @@ class SlidingCounter(Bucket):
         field = "current" if actual > charged or behind < 1 else "previous"
         held_back: int = getattr(counts, field)
         change = max(actual - charged, -held_back)
-        self._counts = counts._replace(**{field: min(held_back + change, MOST)})
+        # The counts are of this moment now: a clock that steps back from here must not find them in its future.
+        self._counts, self._last = counts._replace(**{field: min(held_back + change, MOST)}), max(now, self._last)
         return change
 
     def _steady(self, now: int, span: int) -> int:

@@ -95,7 +95,8 @@ makers[2] = function()
     if not settled then return 0 end
     local field = (actual > charged or behind < 1) and 'current' or 'previous'
     local change = max(actual - charged, -c[field])
-    c[field], c.settled = min(c[field] + change, MOST), settled
+    -- The counts are of this moment now: a clock that steps back from here must not find them in its future.
+    c[field], c.settled, c.last = min(c[field] + change, MOST), settled, max(c.last, c.now)
     save(c)
     return change
   end
