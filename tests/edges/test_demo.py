@@ -168,8 +168,9 @@ def test_the_snippet_runs_as_printed(runs: dict[str, Run]) -> None:
 
 def test_json_on_redis_holds_the_observations_and_no_secret(runs: dict[str, Run], guarded_redis: servers.Proc) -> None:
     run = runs["json"]
-    assert run.wait() == 0
-    report = json.loads(run.out)
+    status, report = run.wait(), json.loads(run.out)
+    assert [step for step in report["steps"] if not all(claim["holds"] for claim in step["claims"])] == []
+    assert status == 0, run.err
     assert (report["ok"], report["failed"], report["store"]) == (True, 0, f"127.0.0.1:{guarded_redis.port}")
     assert report["claims"] == sum(claim["holds"] for step in report["steps"] for claim in step["claims"]) > 20
     refusal = next(step["observed"] for step in report["steps"] if "told" in step["step"])
