@@ -167,7 +167,7 @@ class Application:
     def __init__(self, url: str, spool: Path, listener: socket.socket, disk: int = 0, **options: Any) -> None:
         self.port: int = listener.getsockname()[1]
         given = {"audit_database_url": url, "spool_dir": str(spool), **options}
-        self.process = _CONTEXT.Process(target=_serve, args=(listener, given, disk))
+        self.process = _CONTEXT.Process(target=_serve, args=(listener, given, disk), daemon=True)
         self.process.start()
 
     def wait(self) -> Application:

@@ -162,7 +162,8 @@ def made(application: Application) -> None:
 
 def adopted(application: Application, spool: Path) -> None:
     """Wait until no spool but its own is left, and everything has arrived."""
-    until(lambda: len(list(spool.glob("*/audit.*.db"))) <= 1, 120)
+    own = f".{application.health['pid']}-"
+    until(lambda: all(own in path.name for path in spool.glob("*/audit.*.db")), 120)
     application.settled()
 
 
