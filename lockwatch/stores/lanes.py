@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from lockwatch import native
 from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Reply
 from lockwatch.stores import wire
@@ -119,7 +118,7 @@ class Lane:
 
     def _straighten(self) -> None:
         """Everything that came was asked for; the next batch may take the short way."""
-        if self.brief and not native.patched():  # gevent's loop has ways of its own
+        if self.brief:
             self._line = line_of(self._connection, self._line)
 
     async def _ask(self, calls: list[Call]) -> list[Reply | StoreError]:
