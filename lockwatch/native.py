@@ -11,7 +11,10 @@ import threading
 import weakref
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+_SETTLED: Final = 5.0
+"""Seconds in which a new thread has imported what it begins with."""
 
 
 class Forkable(Protocol):
@@ -38,9 +41,40 @@ def ident() -> int:
 def start(target: Callable[[], None], name: str) -> None:
     """Run `target` in a daemon thread."""
     if patched():
-        _original("_thread", "start_new_thread")(target, ())
+        _start_beside_gevent(target)
     else:
         threading.Thread(target=target, name=name, daemon=True).start()
+
+
+def _start_beside_gevent(target: Callable[[], None]) -> None:
+    """Start a thread that may import: gevent's locks, those of imports among them, let native threads wait for each other only
+    where each has a hub, and the hub something to wait for. Without it both may stop for good.
+    """
+    hub, up = _hub(), lock()
+    hub.loop.timer(_SETTLED).start(_nothing)
+    up.acquire()
+    _original("_thread", "start_new_thread")(_with_hub, (target, up))
+    up.acquire(timeout=_SETTLED)
+
+
+def _with_hub(target: Callable[[], None], up: Any) -> None:
+    try:
+        beat = _hub().loop.timer(1.0, 1.0)
+        beat.start(_nothing)
+    finally:
+        up.release()
+    try:
+        target()
+    finally:
+        beat.close()
+
+
+def _hub() -> Any:
+    return import_module("gevent").get_hub()
+
+
+def _nothing() -> None:
+    """What a hub waits for that is to wait."""
 
 
 def tell_of_forks(thing: Forkable) -> None:

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -264,6 +265,32 @@ def test_a_forked_child_has_a_worker_of_its_own_and_is_counted(redis_server: str
         "fork",
     )
     assert out.split() == ["0", "running"]
+
+
+def test_under_gevent_both_may_import_the_same_at_once(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("from gevent import monkey\nmonkey.get_original('time', 'sleep')(0.3)\n")
+    out = run(
+        """
+        from gevent import monkey
+        monkey.patch_all()
+        import gevent, sys
+        from lockwatch.worker import shared
+
+        sys.path.insert(0, sys.argv[1])
+        nap = monkey.get_original("time", "sleep")
+
+        async def job():
+            import slow
+
+        shared().post("job", job)
+        while "slow" not in sys.modules:  # not through gevent: its hub is to have nothing else to wait for
+            nap(0.001)
+        import slow
+        print("both")
+        """,
+        str(tmp_path),
+    )
+    assert out.split() == ["both"]
 
 
 def test_under_gevent_it_is_a_native_thread_and_async_views_work(redis_server: str) -> None:
