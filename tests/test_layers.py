@@ -30,6 +30,7 @@ PURE = [
     "event.py",
     "audit/address.py",
     "audit/cursor.py",
+    "audit/drivers.py",
     "audit/entry.py",
     "audit/formats.py",
     "audit/parking.py",

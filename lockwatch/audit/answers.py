@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from lockwatch import native
 from lockwatch.audit.connect import Database
+from lockwatch.audit.drivers import is_of_a_database, lacks_tables, told_by
 from lockwatch.audit.reading import Reader
 from lockwatch.errors import AuditUnreachable, LockwatchError
 from lockwatch.worker import Job, shared
@@ -148,12 +149,10 @@ class _Outcome(Generic[T]):
 
 def _unavailable(error: Exception, shown: str) -> Exception:
     """An error of the database as one of ours; a bug as it is."""
-    cause = getattr(error, "orig", None) or error
-    if not isinstance(error, OSError) and not type(error).__module__.startswith(("asyncpg", "sqlalchemy", "sqlite3", "alembic")):
+    if not is_of_a_database(error):
         return error
-    text = str(cause).strip().partition("\n")[0].rpartition(">: ")[2] or type(cause).__name__
-    missing = "no such table" in text or "does not exist" in text
-    hint = "; its tables are made by init(), or by: lockwatch db upgrade" if missing else ""
+    text = told_by(error)
+    hint = "; its tables are made by init(), or by: lockwatch db upgrade" if lacks_tables(text) else ""
     found = AuditUnreachable(f"{shown} does not answer: {text}{hint}")
     found.__cause__ = error
     return found

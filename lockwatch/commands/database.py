@@ -12,6 +12,7 @@ import click
 
 from lockwatch.audit.address import EXAMPLES
 from lockwatch.audit.connect import Database
+from lockwatch.audit.drivers import is_of_a_database, lacks_tables, told_by
 from lockwatch.commands.trouble import Unusable
 from lockwatch.errors import LockwatchError
 
@@ -55,16 +56,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except OSError as error:
         raise Unusable(f"the database does not answer: {error.strerror or type(error).__name__}") from None
     except Exception as error:
-        if not type(error).__module__.startswith(("asyncpg", "sqlalchemy", "alembic", "sqlite3", "aiosqlite")):
+        if not is_of_a_database(error):
             raise
-        raise Unusable(_first_line(error)) from None
+        raise Unusable(_refused(told_by(error))) from None
 
 
-def _first_line(error: BaseException) -> str:
-    cause = getattr(error, "orig", None) or error
-    text = str(cause).strip().partition("\n")[0].rpartition(">: ")[2]
-    missing = "does not exist" in text or "no such table" in text
-    return f"the database refuses: {text or type(cause).__name__}{'; run: lockwatch db upgrade' if missing else ''}"
+def _refused(text: str) -> str:
+    return f"the database refuses: {text}{'; run: lockwatch db upgrade' if lacks_tables(text) else ''}"
 
 
 def _from_file() -> str | None:

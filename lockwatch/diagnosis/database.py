@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lockwatch.audit.drivers import is_of_a_database, told_by
 from lockwatch.config import LockWatchConfig
 from lockwatch.diagnosis.finding import Area, Finding
 from lockwatch.diagnosis.patient import Patient
@@ -16,7 +17,6 @@ from lockwatch.errors import LockwatchError
 if TYPE_CHECKING:
     from lockwatch.audit.connect import Database
 
-_DRIVERS: Final = ("asyncpg", "sqlalchemy", "sqlite3", "aiosqlite", "alembic")
 _RIGHTS: Final = """
 SELECT array_remove(array_agg(CASE WHEN has_table_privilege('lockwatch_audit_log', r) THEN r END), NULL)
 FROM unnest('{UPDATE,DELETE,TRUNCATE}'::text[]) r
@@ -61,6 +61,8 @@ def _place(kind: type[Database], option: Any, migrates: bool) -> Area:
     try:
         found = asyncio.run(_looked(place, migrates))
     except Exception as error:
+        if not isinstance(error, LockwatchError) and not is_of_a_database(error):
+            raise
         return Area("database", place.shown, (_down(place, error),))
     return Area("database", place.shown, tuple(found))
 
@@ -116,10 +118,4 @@ def _file(place: Database) -> Iterator[Finding]:
 
 
 def _down(place: Database, error: Exception) -> Finding:
-    """Raises: the error, if it is a bug."""
-    ours = isinstance(error, LockwatchError | OSError) or type(error).__module__.startswith(_DRIVERS)
-    if not ours:
-        raise error
-    cause = getattr(error, "orig", None) or error
-    text = str(cause).strip().partition("\n")[0][:200] or type(cause).__name__
-    return Finding("database.down", f"it does not answer, or refuses: {text}", place.shown, _EXAMPLE)
+    return Finding("database.down", f"it does not answer, or refuses: {told_by(error)[:200]}", place.shown, _EXAMPLE)

@@ -17,7 +17,8 @@ from lockwatch.errors import OUTAGES, ConfigurationError, RequestRefused, TokenE
 from lockwatch.event import ADMIN
 from lockwatch.fastapi.checkpoint import make_guard
 from lockwatch.fastapi.dependency import RateLimit
-from lockwatch.fastapi.guard import Entrance, Guard, Threshold
+from lockwatch.fastapi.entrance import Entrance, Threshold
+from lockwatch.fastapi.guard import Guard
 from lockwatch.fastapi.mistakes import UNFINISHED
 from lockwatch.fastapi.openapi import document
 from lockwatch.fastapi.operating import Operated

@@ -10,7 +10,8 @@ from lockwatch.flow import Call, Reply
 from lockwatch.stores.address import Address, ClusterAddress, SentinelAddress
 from lockwatch.stores.cluster import Cluster
 from lockwatch.stores.connect import async_pool
-from lockwatch.stores.lanes import Batcher, Lane, Report, Settings, Took
+from lockwatch.stores.lane import Lane
+from lockwatch.stores.lanes import Batcher, Report, Settings, Took
 from lockwatch.stores.routes import MasterLane, Router
 from lockwatch.stores.sentinel import Master
 

@@ -15,7 +15,8 @@ from lockwatch.stores.address import Node
 from lockwatch.stores.cluster import HOPS, Asking, Cluster, Group, Redirect, again, groups_of, packed, replies, slot_of
 from lockwatch.stores.connect import async_pool
 from lockwatch.stores.discovery import aside
-from lockwatch.stores.lanes import Batcher, Lane, Settings
+from lockwatch.stores.lane import Lane
+from lockwatch.stores.lanes import Batcher, Settings
 from lockwatch.stores.sentinel import Master, check_role, is_no_master, turn
 
 

@@ -60,6 +60,18 @@ async def test_what_is_logged_is_found(audit_url: str, logger_options: dict[str,
     await logger.close()
 
 
+async def test_entries_of_other_times_keep_them(audit_url: str, logger_options: dict[str, Any]) -> None:
+    logger = AuditLogger(database_url=audit_url, **logger_options)
+    await logger.init()
+    hours = [0, -5, 48, -1, 1]
+    for hour in hours:
+        await logger.log(AuditLogEntry(user_id=f"user:{hour}", timestamp=WHEN + timedelta(hours=hour)))
+        await logger.flush()
+    found = await logger.query(from_time=WHEN - timedelta(hours=2), to_time=WHEN + timedelta(hours=2))
+    assert [(e.user_id, e.timestamp - WHEN) for e in found] == [(f"user:{h}", timedelta(hours=h)) for h in (1, 0, -1)]
+    await logger.close()
+
+
 async def test_logging_before_init_works(audit_url: str, logger_options: dict[str, Any]) -> None:
     logger = AuditLogger(audit_url, **logger_options)
     await logger.log(ENTRY)
