@@ -13,8 +13,9 @@ from lockwatch.clock import Clock
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import ConfigurationError, StoreError
 from lockwatch.flow import AsyncStore, Call, Flow, Steps, Store, refuse, run, run_async
-from lockwatch.limits.buckets import SCHEMA, Buckets, derive_key
+from lockwatch.limits.buckets import SCHEMA, Buckets
 from lockwatch.metrics.meter import Meter
+from lockwatch.naming import buckets_of, shared_secret
 from lockwatch.notes import Notes
 from lockwatch.stores.address import ClusterAddress
 from lockwatch.stores.backlog import Ahead, Backlog
@@ -33,7 +34,6 @@ HEARTBEAT: Final = 3.0
 """Seconds between two signs of life."""
 LIFETIME_US: Final = 10_000_000
 """Microseconds of silence after which a process no longer shares a quota."""
-_SECRET_LIFETIME_MS: Final = 400 * 86_400_000
 
 
 class Link:
@@ -82,7 +82,7 @@ class Link:
         self.time = time or Clock()
         self.memory = MemoryStore(config.max_buckets, self.time.steady_us)
         self.at_hand = Immediate(self.memory)
-        self.named = _buckets(config)
+        self.named = buckets_of(config)
         self.workers = config.processes
         self._config = config
         self._warn = warn
@@ -135,11 +135,11 @@ class Link:
 
     async def buckets(self) -> Buckets:
         """Names store keys. Raises: StoreError, when the namespace's secret has to be fetched and cannot be."""
-        return self.named or self._keep_secret(await self.drive(_shared_secret(self._config.namespace)))
+        return self.named or self._keep_secret(await self.drive(shared_secret(self._config.namespace)))
 
     def buckets_sync(self) -> Buckets:
         """`buckets` for blocking code. Raises: StoreError."""
-        return self.named or self._keep_secret(run(_shared_secret(self._config.namespace), self.sync_store(), self.memory))
+        return self.named or self._keep_secret(run(shared_secret(self._config.namespace), self.sync_store(), self.memory))
 
     async def drive(self, flow: Flow[T] | Steps[T]) -> T:
         """Run a flow on this link."""
@@ -297,26 +297,6 @@ class Link:
             "which hides them from nobody who reads it"
         )
         return self.named
-
-
-def _shared_secret(namespace: str) -> Flow[Sequence[int]]:
-    offered = tuple([secrets.randbits(32) for _ in range(8)])
-    return (yield Call("secret", (f"{namespace}:{SCHEMA}:secret",), (_SECRET_LIFETIME_MS, *offered)))
-
-
-def _buckets(config: LockWatchConfig) -> Buckets | None:
-    if secret := _own_secret(config):
-        return Buckets(config.namespace, secret)
-    return Buckets(config.namespace, secrets.token_bytes(32)) if config.in_memory else None
-
-
-def _own_secret(config: LockWatchConfig) -> bytes | None:
-    """The newest secret key, else a key derived from the newest secret of tokens, where that is written down."""
-    if config.secrets:
-        return config.secrets[0].encode()
-    told = config.jwt_secret or getattr(config.jwt, "secrets", ())
-    newest = told[0] if isinstance(told, tuple | list) and told else told
-    return derive_key(newest.encode() if isinstance(newest, str) else newest, "names") if isinstance(newest, str | bytes) else None
 
 
 def _address(config: LockWatchConfig) -> Address:
