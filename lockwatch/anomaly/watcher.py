@@ -170,6 +170,8 @@ class Watcher:
             return
         who, shown = item["names"], {key: item[key] for key in _SHOWN}
         details = {**shown, "sources": who["sources"], **{key: item[key] for key in ("rules", "evidence", "examples")}}
+        if item["merged_into"]:
+            details["merged_into"] = item["merged_into"]
         self._post(
             Event(
                 time_us=item["at"],
@@ -183,8 +185,7 @@ class Watcher:
         )
         if self.settings.allows("alert") and not item["dry_run"]:
             more = {"targets": who["targets"], "compromised_users": who["taken"], "started_us": item["started"]}
-            told = {**details, **more, "merged_into": item["merged_into"] or None}
-            self._tell(f"lockwatch.attack.{CHANGES[item['kind']]}", name, item["at"], told)
+            self._tell(f"lockwatch.attack.{CHANGES[item['kind']]}", name, item["at"], {**details, **more})
 
     async def _learn(self, news: Iterable[str], buckets: Buckets, old: bool = False) -> None:
         """Take up what the judge made known. What is `old` bans nobody: somebody may have lifted the ban since."""
