@@ -23,15 +23,22 @@ class Campaigns:
     def learn(self, item: Mapping[str, Any]) -> None:
         """An item of news: a campaign opened, has more sources, or is over."""
         campaign = item["campaign"]
-        if item["kind"] == "resolved":
+        if item["merged_into"]:
+            self._rename(campaign, item["merged_into"])
+        elif item["kind"] == "resolved":
             self._sources = {key: held for key, held in self._sources.items() if held[0] != campaign}
             self._targets = {key: held for key, held in self._targets.items() if held[0] != campaign}
+        if item["kind"] == "resolved":
             return
         for known, name in ((self._sources, "sources"), (self._targets, "targets")):
             for key in item[name]:
                 if len(known) >= _MOST:
                     known.pop(next(iter(known)))
                 known[bytes.fromhex(key)] = (campaign, item["reason"])
+
+    def _rename(self, campaign: str, into: str) -> None:
+        for known in (self._sources, self._targets):
+            known.update({key: (into, reason) for key, (held, reason) in known.items() if held == campaign})
 
     def mark(self, event: Event, source: bytes, user: bytes) -> None:
         """Say on an event which campaign it belongs to: by its source, a failed login by its user too."""

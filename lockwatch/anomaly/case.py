@@ -17,7 +17,7 @@ EXAMPLES: Final = 10
 
 @dataclass(slots=True)
 class Case:
-    """Sources and targets are kept by last sign, with their weight."""
+    """Sources and targets are kept by last sign, with their weight; new ones also apart, until they are made known."""
 
     rule: str
     number: int
@@ -38,6 +38,7 @@ class Case:
     over: bool = False
     new_sources: list[bytes] = field(default_factory=list)
     new_targets: list[bytes] = field(default_factory=list)
+    named_us: int = 0
 
     @property
     def id(self) -> str:

@@ -16,6 +16,8 @@ from lockwatch.anomaly.steps import Step, step_of
 SECOND: Final = 1_000_000
 _GROWTH: Final = 2
 """A rule proposes its response again when its case has grown by this factor, and the cool-down has passed."""
+_NAMING: Final = 300
+"""Seconds after which it is made known who joined a case, where nothing is to be done about them at once."""
 
 
 class Cases:
@@ -102,7 +104,8 @@ class Cases:
             return step_of(case, rule, "grown", now_us)
         if (rule.ban and case.new_sources) or (rule.challenge and case.new_targets and rule.name.endswith(".account")):
             return step_of(case, rule, "joined", now_us)
-        case.new_sources, case.new_targets = [], []
+        if now_us - case.named_us >= _NAMING * SECOND and (case.new_sources or case.new_targets):
+            return step_of(case, rule, "named", now_us)
         return None
 
     def campaigns(self, now_us: int) -> list[Campaign]:

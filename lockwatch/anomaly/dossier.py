@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from lockwatch.anomaly.campaign import Campaign, Evidence, Part
 from lockwatch.anomaly.case import EXAMPLES, NAMED, Case, likeliest
 from lockwatch.anomaly.rules import SEVERITIES, Rule
-from lockwatch.anomaly.steps import RESPONSES, Step, response_of
+from lockwatch.anomaly.steps import JOINING, RESPONSES, Step, response_of
 
 T = TypeVar("T")
 _MAGNITUDE: Final = 10
@@ -143,7 +143,7 @@ class Dossier:
         parts = self._parts(rules, mine)
         sources = _heaviest([self.sources, *[case.sources for case in mine]])
         targets = _heaviest([self.targets, *[case.targets for case in mine]])
-        joined = [step for step in front if step.kind == "joined"]
+        joined = [step for step in front if step.kind in JOINING]
         return Campaign(
             id=self.id,
             rule=self.rule,

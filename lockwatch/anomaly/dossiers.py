@@ -10,7 +10,7 @@ from lockwatch.anomaly.case import Case
 from lockwatch.anomaly.dossier import Dossier, dossier_of
 from lockwatch.anomaly.linking import linked
 from lockwatch.anomaly.rules import Rule
-from lockwatch.anomaly.steps import Step
+from lockwatch.anomaly.steps import JOINING, Step
 
 Open = Mapping[str, Case]
 
@@ -74,7 +74,7 @@ class Dossiers:
         if kind != "updated" or news:
             dossier.tell(self._rules, cases, now_us)
             alert = self._alert(campaign)
-        joined = not alert and all(step.kind == "joined" for step in steps)
+        joined = bool(actions) and not alert and all(step.kind in JOINING for step in steps)
         return Change(campaign, kind, (*alert, *actions), news, tuple([case.rule for case in ended]), joined)
 
     def _alert(self, campaign: Campaign) -> tuple[Action, ...]:

@@ -201,6 +201,7 @@ def item_of(change: Change, bans: Sequence[tuple[str, bytes]]) -> tuple[str, dic
         "target_count": campaign.target_count,
         "attempts": campaign.attempts,
         "compromised": len(campaign.compromised),
+        "taken": [key.hex() for key in campaign.compromised[:NAMED]],
         "evidence": [_evidence(each) for each in campaign.evidence],
         "rules": [_part(each) for each in campaign.parts],
         "examples": list(campaign.examples),

@@ -44,6 +44,8 @@ _DOUBT: Final = 0.6
 """Share of the threshold from which on nothing is learned."""
 _LEAST: Final = 8.0
 """Signs since the change, whatever the evidence."""
+_USUAL: Final = 0.3
+"""Share of the failures of an open campaign that would be there without it."""
 _KEPT: Final = 4096
 _FANS: Final = 1024
 _STEP_US: Final = STEP * SECOND
@@ -111,6 +113,12 @@ class Site:
     def _name_fan(self, at_us: int, address: bytes, user: bytes, example: str) -> None:
         self._cases.sign("spray", at_us, source=address, target=user, attempts=FANOUT, example=example)
 
+    def _name_tool(self, last: Failing, since_us: int) -> None:
+        """Who failed with the same software before it was clear that it is an attacker's."""
+        before = [each for each in self.recent if each.agent == last.agent and since_us <= each.at_us <= last.at_us]
+        for each in attribute([each for each in before if each is not last], _USUAL):
+            self._cases.sign("stuffing.tool", each.at_us, source=each.address, target=each.user, example=each.example)
+
     def tick(self, now_us: int) -> None:
         """Judge all intervals that are complete by now."""
         if now_us - self._next_us > _LONGEST_US:
@@ -123,12 +131,13 @@ class Site:
         self.activity.step(at_us)
         self._tools.step(at_us)
         settled = [each for each in self._pairs.settle(at_us + _STEP_US - PATIENCE_US) if not self._cases.holder(each.address)]
+        self.recent.extend(settled)
         for failing in settled:
             self.channels["settled"].add(failing.weight)
             if not failing.place:
                 self.channels["cold"].add(failing.weight)
-            self._tools.fail(failing, at_us)
-        self.recent.extend(settled)
+            if since_us := self._tools.fail(failing, at_us):
+                self._name_tool(failing, since_us)
         self._begin(settled, at_us)
         for name, channel in self.channels.items():
             late = name in ("settled", "cold")
@@ -181,7 +190,7 @@ class Site:
         """Open campaigns grow, or end when their channel says that all is as usual."""
         case = self._cases.get("stuffing.distributed")
         if case:
-            for failing in attribute(settled, 0.3):
+            for failing in attribute(settled, _USUAL):
                 case.sign(failing.at_us, failing.address, failing.user, 1, failing.example)
             self._end(case, "fresh", "settled")
         spray = self._cases.get("spray")

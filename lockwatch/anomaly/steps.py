@@ -10,7 +10,8 @@ from lockwatch.anomaly.campaign import EVERYONE, Action
 from lockwatch.anomaly.case import Case, likeliest
 from lockwatch.anomaly.rules import Rule
 
-Kind = Literal["begun", "grown", "joined", "ended"]
+Kind = Literal["begun", "grown", "joined", "named", "ended"]
+JOINING: Final = ("joined", "named")
 RESPONSES: Final = ("alert", "challenge of users", "challenge of everyone", "ban")
 """What may be proposed, the least first."""
 
@@ -20,7 +21,8 @@ class Step:
     """Something new about a case.
 
     Attributes:
-        kind: ``grown`` proposes the same for longer, ``joined`` for `sources` or `targets` only, which are new since.
+        kind: ``grown`` proposes the same for longer, ``joined`` for `sources` or `targets` only, which are new since; ``named``
+            makes those known.
     """
 
     case: Case
@@ -33,10 +35,10 @@ class Step:
 def step_of(case: Case, rule: Rule, kind: Kind, now_us: int) -> Step:
     """The step, which is noted in the case."""
     sources, targets = tuple(case.new_sources), tuple(case.new_targets)
-    case.new_sources, case.new_targets = [], []
-    if kind != "joined":
+    case.new_sources, case.new_targets, case.named_us = [], [], now_us
+    if kind not in JOINING:
         case.told_us, case.told_attempts, case.told_compromised = now_us, case.attempts, len(case.compromised)
-    if rule.dry_run or kind == "ended":
+    if rule.dry_run or kind in ("named", "ended"):
         return Step(case, kind, sources, targets, ())
     reason = case.part(rule, None).reason
     if kind == "joined":

@@ -32,26 +32,28 @@ LAG: Final = 7
 
 
 class Tool:
-    """One user agent: the case against it, whom it tried from where, and how many people use it."""
+    """One user agent: the case against it, since when, whom it tried from where, and how many people use it."""
 
-    __slots__ = ("evidence", "networks", "used", "users")
+    __slots__ = ("evidence", "networks", "since_us", "used", "users")
 
     def __init__(self) -> None:
         self.evidence, self.used = Fading(), Fading()
         self.networks: Registers | None = None
         self.users: Registers | None = None
+        self.since_us = 0
 
     def dump(self) -> list[Any]:
         """Its state."""
         sketches = [each and each.dump() for each in (self.networks, self.users)]
-        return [self.evidence.value, self.evidence.at_us, self.used.value, self.used.at_us, *sketches]
+        return [self.evidence.value, self.evidence.at_us, self.used.value, self.used.at_us, *sketches, self.since_us]
 
 
 def tool_of(state: list[Any]) -> Tool:
     """The tool that `Tool.dump` gave."""
     tool = Tool()
     tool.evidence, tool.used = Fading(*state[:2]), Fading(*state[2:4])
-    tool.networks, tool.users = [raw and Registers(raw=raw) for raw in state[4:]]
+    tool.networks, tool.users = [raw and Registers(raw=raw) for raw in state[4:6]]
+    tool.since_us = state[6]
     return tool
 
 
@@ -91,27 +93,32 @@ class Tools:
         tool, total = self.table.get(agent), self._succeeded.read(now_us, _WEEK)
         return tool is not None and total >= _ENOUGH and tool.used.read(now_us, _WEEK) >= _COMMON * total
 
-    def fail(self, failing: Failing, now_us: int) -> None:
-        """A novel pair failed with it, for good."""
+    def fail(self, failing: Failing, now_us: int) -> int | None:
+        """A novel pair failed with it, for good. When that opens a case: since when there is evidence against the software."""
         usual = self._usual(now_us)
         self._failed.add(1, now_us, _WEEK)
         if failing.agent == NO_KEY:
-            return
+            return None
         tool = self.table.touch(failing.agent)
+        if tool.evidence.value == 0.0:
+            tool.since_us = failing.at_us
         evidence = tool.evidence.add(log(_ATTACKER / usual), now_us, self._rule.window)
         tool.networks, tool.users = tool.networks or Registers(32), tool.users or Registers(32)
         tool.networks.add(failing.network)
         tool.users.add(failing.user)
-        if evidence >= self._rule.threshold and min(len(tool.networks), len(tool.users)) >= _LEAST:
-            found = Evidence("novel pairs that failed with one client software", len(tool.networks), usual, evidence)
-            self._cases.sign(
-                self._rule.name,
-                failing.at_us,
-                source=failing.address,
-                target=failing.user,
-                example=failing.example,
-                evidence=[found],
-            )
+        if evidence < self._rule.threshold or min(len(tool.networks), len(tool.users)) < _LEAST:
+            return None
+        found = Evidence("novel pairs that failed with one client software", len(tool.networks), usual, evidence)
+        opens = not self._cases.is_open(self._rule.name)
+        case = self._cases.sign(
+            self._rule.name,
+            failing.at_us,
+            source=failing.address,
+            target=failing.user,
+            example=failing.example,
+            evidence=[found],
+        )
+        return tool.since_us if case and opens else None
 
     def _usual(self, now_us: int) -> float:
         failed, succeeded = self._failed.read(now_us, _WEEK), self._succeeded.read(now_us, _WEEK)

@@ -35,10 +35,7 @@ _PARTS: Final = 20
 """Reports in a row at most, while tallies wait."""
 CHANGES: Final = {"opened": "detected", "updated": "updated", "resolved": "resolved"}
 """What an alert says of a change of a campaign."""
-_SHOWN: Final = (
-    *("campaign", "rule", "reason", "severity", "news", "attempts", "source_count", "target_count", "compromised"),
-    "merged_into",
-)
+_SHOWN: Final = ("campaign", "rule", "reason", "severity", "news", "attempts", "source_count", "target_count", "compromised")
 
 
 class Watcher:
@@ -152,7 +149,7 @@ class Watcher:
         changes = self._judge.take(heard, time.time_ns() // 1000)
         items = [item_of(change, self._judge.bans(change)) for change in changes]
         state = self._judge.state(self._clock(), any(not item["silent"] for _, item in items))
-        named = [(name, {**item, "names": self._named(item["sources"], buckets)}) for name, item in items]
+        named = [(name, {**item, "names": self._who(item, buckets)}) for name, item in items]
         fresh: list[bool] | None = []
         if items or state is not None:
             sealed = [(name, self._sealed(item)) for name, item in named]
@@ -171,8 +168,10 @@ class Watcher:
     def _tell_of(self, name: str, item: Mapping[str, Any]) -> None:
         if item["silent"]:
             return
-        shown = {key: item[key] for key in _SHOWN}
-        details = {**shown, "sources": item["names"], **{key: item[key] for key in ("evidence", "examples", "rules")}}
+        who, shown = item["names"], {key: item[key] for key in _SHOWN}
+        details = {**shown, "sources": who["sources"], **{key: item[key] for key in ("rules", "evidence", "examples")}}
+        if item["merged_into"]:
+            details["merged_into"] = item["merged_into"]
         self._post(
             Event(
                 time_us=item["at"],
@@ -185,7 +184,8 @@ class Watcher:
             )
         )
         if self.settings.allows("alert") and not item["dry_run"]:
-            self._tell(f"lockwatch.attack.{CHANGES[item['kind']]}", name, item["at"], {**details, "started_us": item["started"]})
+            more = {"targets": who["targets"], "compromised_users": who["taken"], "started_us": item["started"]}
+            self._tell(f"lockwatch.attack.{CHANGES[item['kind']]}", name, item["at"], {**details, **more})
 
     async def _learn(self, news: Iterable[str], buckets: Buckets, old: bool = False) -> None:
         """Take up what the judge made known. What is `old` bans nobody: somebody may have lifted the ban since."""
@@ -218,6 +218,10 @@ class Watcher:
             for ip in self._named([key], buckets) if rule in self.settings.ban_rules else ():
                 if not ip.endswith(ELSEWHERE):
                     await self._bans.propose(ip, reason=item["reason"], by=rule)
+
+    def _who(self, item: Mapping[str, Any], buckets: Buckets) -> dict[str, list[str]]:
+        """Names of sources, targets and users who were logged in as, as far as this process knows them."""
+        return {kind: self._named(item[kind], buckets) for kind in ("sources", "targets", "taken")}
 
     def _named(self, keys: Sequence[str], buckets: Buckets) -> list[str]:
         names = self._logins.names(buckets)

@@ -98,6 +98,7 @@ def _told(story: Story) -> list[str]:
         until = campaign["resolved"] or "open at the end"
         lines += ["", f"{campaign['first_detection']}  {campaign['rule']}  ({until})", f"  {campaign['why']}"]
         lines += [f"  {kind}: {_some(campaign[kind], campaign[count])}" for kind, count in _COUNTS if campaign[count]]
+        lines += [f"  {rule['joined']}  {rule['rule']}: {rule['why']}" for rule in campaign["rules"][1:]]
         if campaign["compromised"]:
             lines.append(f"  logged in as: {_some(campaign['compromised'], len(campaign['compromised']))}")
     return lines

@@ -294,3 +294,46 @@ def test_the_keys_of_one_call_share_a_slot_of_a_cluster() -> None:
     buckets = Buckets("test", SECRET.encode())
     for keys in (keys_of("test"), keys_of_bans("test"), keys_of_burst(buckets, f"ip:{ATTACKER}", AnomalyConfig())):
         assert slot_of(keys) is not None
+
+
+def guesses(ip: str, users: range, agent: str = "tool/1") -> list[Event]:
+    """Somebody tries the passwords of many users."""
+    now = time.time_ns() // 1000
+    more: dict[str, Any] = {"kind": AUTH, "action": "login", "outcome": "failure", "user_agent": agent, "subject": f"ip:{ip}"}
+    return [Event(time_us=now + n, user=f"user{n}", ip=ip, request_id=f"r{n}", **more) for n in users]
+
+
+async def test_what_several_rules_see_in_several_processes_is_one_story(processes: list[Process]) -> None:
+    """A rented range: `stuffing.network` sees all of it, `failures.address` the addresses that do most. One of them bans."""
+    one, other = processes
+    for n in range(20):
+        await (one, other)[n % 2].watcher.consume(guesses(f"203.0.113.{n + 1}", range(n * 3, n * 3 + 3)))
+    await rounds(processes)
+    for n in range(3):
+        await (one, other)[n % 2].watcher.consume(guesses(f"203.0.113.{n + 1}", range(100 + 20 * n, 120 + 20 * n)))
+        await rounds(processes)
+    unique = {id(p): p for p in processes}.values()
+    (entry,) = [entry for p in unique for entry in p.told]
+    assert entry[0] == "lockwatch.attack.detected"
+    data = entry[2]
+    assert (data["rule"], data["severity"]) == ("stuffing.network", "high")
+    assert data["news"] == []
+    assert data["targets"]
+    assert set(data["targets"]) <= {f"user{n}" for n in range(60)}
+    banned = {n + 1 for n in range(20) if one.banned(f"203.0.113.{n + 1}")}
+    assert banned == {1, 2, 3}
+    later = guesses("203.0.113.2", range(1))
+    await other.watcher.consume(later)
+    assert later[0].campaign == data["campaign"]
+
+
+async def test_two_attacks_that_turn_out_to_be_one_are_known_under_one_id(processes: list[Process]) -> None:
+    one, other = processes
+    await one.watcher.consume(scan())
+    await rounds(processes)
+    (entry,) = [entry for p in {id(p): p for p in processes}.values() for entry in p.told]
+    known = scan(paths=1)
+    campaigns = other.watcher._campaigns
+    campaigns.learn({"campaign": entry[2]["campaign"], "kind": "resolved", "merged_into": "older"})
+    await other.watcher.consume(known)
+    assert [(event.anomaly, event.campaign) for event in known] == [(True, "older")]

@@ -2,6 +2,7 @@
 
     python -m tests.simulation run --users 5000 --seeds 0-29 --out 5000.jsonl
     python -m tests.simulation table 5000.jsonl
+    python -m tests.simulation stories 5000.jsonl
     python -m tests.simulation plot 5000.jsonl --to docs/images
     python -m tests.simulation publish docs/detection.md 5000=5000.jsonl
     python -m tests.simulation cost
@@ -27,7 +28,7 @@ from tests.simulation.benign import BENIGN
 from tests.simulation.cost import cost, flood
 from tests.simulation.measure import Bench, Outcome
 from tests.simulation.plot import plot
-from tests.simulation.report import published, rules, table
+from tests.simulation.report import published, rules, stories, table
 from tests.simulation.world import Scenario, World
 
 QUICK = {"A1": 1.0, "A2": 1.0, "A3": 1.0, "A6": 2.0, "A7": 3.0, "A13": 1.0, "A14": 1.0, "A15": 1.0, "A16": 1.0, "A17": 1.0}
@@ -53,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> None:
     commands.add_parser("cost", help="processor time of detection on the path of a request")
     memory = commands.add_parser("memory", help="memory of the detector under a flood of names and addresses")
     memory.add_argument("--keys", type=int, default=1_000_000)
-    for name in ("table", "plot"):
+    for name in ("table", "stories", "plot"):
         command = commands.add_parser(name)
         command.add_argument("files", nargs="+")
         if name == "plot":
@@ -66,6 +67,8 @@ def main(words: Sequence[str] | None = None) -> None:
         _run(options)
     elif options.command == "table":
         print(table(_read(options.files)))
+    elif options.command == "stories":
+        print(stories(_read(options.files)))
     elif options.command == "rules":
         print(rules())
     elif options.command == "publish":

@@ -28,6 +28,8 @@ class Outcome:
 
     Attributes:
         opened: rules of campaigns that opened while the scenario ran, with the time.
+        rules: rules that took part in a campaign then.
+        alerts: how often people were told.
         minutes, attempts, compromised: from the begin of the attack to the first campaign that names one of its sources or targets.
         precision, recall: of the sources named by then end.
         challenged: share of people's logins that would have been asked for a second factor.
@@ -53,6 +55,8 @@ class Outcome:
     state: int = 0
     keys: int = 0
     peers: dict[str, tuple[float | None, int]] = field(default_factory=dict)
+    rules: list[str] = field(default_factory=list)
+    alerts: int = 0
 
 
 class Run:
@@ -183,6 +187,8 @@ class Truth:
         outcome.opened = [
             (c.campaign.rule, c.campaign.detected_us) for c in changes if c.kind == "opened" and not c.campaign.dry_run
         ]
+        outcome.rules = sorted({part.rule for campaign in told for part in campaign.parts})
+        outcome.alerts = sum(action.kind == "alert" for change in changes for action in change.actions)
         outcome.logins = self.logins
         outcome.challenged = self.challenged / max(self.logins, 1)
         begun = self._attack[0][0] if self._attack else 0

@@ -55,12 +55,20 @@ def _mean_for(most: int, chance: float) -> float:
 def rules(rows: Sequence[Rule] = RULES) -> str:
     """The table of rules, as the documentation prints it."""
     lines = [
-        "| rule | signal | threshold | window | told again after | proposes | false alarms |",
-        "|---|---|---|---|---|---|---|",
+        "| rule | signal | threshold | window | told again after | severity | proposes | false alarms |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for rule in rows:
         proposes = "nothing (on trial)" if rule.dry_run else f"challenge for {_span(rule.challenge)}" if rule.challenge else "alert"
-        cells = [f"`{rule.name}`", rule.signal, f"{rule.threshold:g}", _span(rule.window), _span(rule.cooldown), proposes]
+        cells = [
+            f"`{rule.name}`",
+            rule.signal,
+            f"{rule.threshold:g}",
+            _span(rule.window),
+            _span(rule.cooldown),
+            rule.severity,
+            proposes,
+        ]
         lines.append(f"| {' | '.join([*cells, f'{rule.false_alarms:.2f}'])} |")
     return "\n".join(lines)
 
@@ -100,6 +108,20 @@ def table(records: list[Record]) -> str:
     if any(record["peers"] for record in records):
         parts.append(_peers([record for record in records if record["peers"]]))
     return "\n\n".join(parts)
+
+
+def stories(records: list[Record]) -> str:
+    """How many campaigns an attack makes, how often people are told of it, and how many rules see it, as Markdown."""
+    groups: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record["scenario"] != "warm-up":
+            groups[record["scenario"]].append(record)
+    lines = ["| scenario | runs | campaigns | alerts | rules |", "|---|---|---|---|---|"]
+    for name, found in groups.items():
+        counts = [[len(r["opened"]), r["alerts"], len(r["rules"])] for r in found]
+        cells = [f"{fmean(each):.1f} ({min(each)} to {max(each)})" for each in zip(*counts, strict=True)]
+        lines.append(f"| {' | '.join([name, str(len(found)), *cells])} |")
+    return "\n".join(lines)
 
 
 def _frontiers(groups: dict[tuple[int, float, str, str], list[Record]]) -> list[str]:
