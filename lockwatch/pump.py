@@ -24,7 +24,7 @@ Chore: TypeAlias = Callable[[], Awaitable[None]]
 logger = logging.getLogger("lockwatch")
 PERIOD: Final = 0.05
 """Seconds between two steps."""
-PORTION: Final = 64
+PORTION: Final = 128
 """Events that are handed over at once."""
 SHARE: Final = 0.1
 """Of the time, for a step, as long as the queues are short."""

@@ -14,7 +14,6 @@ from typing import Final, TypeAlias
 from lockwatch.audit.block import Block
 from lockwatch.audit.checkpoint import Head
 from lockwatch.audit.pack import Told, note_of, packed, told_by, unpacked
-from lockwatch.audit.row import Row
 from lockwatch.errors import LockwatchError
 from lockwatch.event import HTTP, WEBSOCKET
 from lockwatch.spool.database import Full
@@ -112,13 +111,12 @@ class Backlog:
         """Whether so many more rows can be kept, whatever their kind."""
         return self._unspooled + count <= UNSPOOLED
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Keep rows, in memory for now."""
+    def add(self, rows: Block, urgent: bool) -> None:
+        """Keep rows, in memory for now. `urgent`: one of them is of a kind that is not `ORDINARY`."""
         self._last += 1
-        urgent = any(row.kind not in ORDINARY for row in rows)
-        self._batches[self._last] = self._fresh[self._last] = Batch(
-            Block.of(rows), len(rows), monotonic(), urgent, Head(rows[-1].process, rows[-1].seq, rows[-1].chain)
-        )
+        span = rows.span
+        head = Head(span.process, span.last, span.chain)
+        self._batches[self._last] = self._fresh[self._last] = Batch(rows, len(rows), monotonic(), urgent, head)
         self.rows += len(rows)
         self._unspooled += len(rows)
 

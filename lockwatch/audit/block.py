@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import NamedTuple, overload
 
 from lockwatch.audit.encoding import rows_in, tuple_of
 from lockwatch.audit.row import Row
+
+
+class Span(NamedTuple):
+    """Who wrote some rows, the numbers of the first and the last, and the chain of the last."""
+
+    process: str
+    first: int
+    last: int
+    chain: bytes
 
 
 class Block(Sequence[Row]):
@@ -16,12 +25,13 @@ class Block(Sequence[Row]):
         count: how many.
         rows: None, when only `body` is there.
         body: their encodings, one after another; None, when only `rows` is there.
+        span: of the rows, where that is known without a look at them.
     """
 
-    __slots__ = ("_body", "_count", "_rows")
+    __slots__ = ("_body", "_count", "_rows", "_span")
 
-    def __init__(self, count: int, rows: list[Row] | None, body: bytes | None) -> None:
-        self._count, self._rows, self._body = count, rows, body
+    def __init__(self, count: int, rows: list[Row] | None, body: bytes | None, span: Span | None = None) -> None:
+        self._count, self._rows, self._body, self._span = count, rows, body, span
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Block:
@@ -44,6 +54,14 @@ class Block(Sequence[Row]):
         if self._body is None:
             self._body = b"".join(map(tuple_of, self._listed()))
         return self._body
+
+    @property
+    def span(self) -> Span:
+        """Of the rows; there is one at least."""
+        if self._span is None:
+            first, last = self[0], self[-1]
+            self._span = Span(first.process, first.seq, last.seq, last.chain)
+        return self._span
 
     def __len__(self) -> int:
         return self._count

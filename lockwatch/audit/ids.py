@@ -9,8 +9,7 @@ _TICKS: Final = 4096
 """Parts of a millisecond in an id."""
 _NEAR: Final = 100 * _TICKS
 """A tenth of a second: what seems to be before the last by no more happened after it, on a clock that was set a little."""
-_FIXED: Final = 7 << 76 | 2 << 62
-"""Version and variant."""
+_VERSION, _VARIANT = 7 << 12, 2 << 62
 
 
 class Ids:
@@ -25,14 +24,16 @@ class Ids:
         self._bits = bits
         self._last = 0
 
-    def next(self, time_us: int) -> tuple[int, str, bytes]:
-        """The timestamp and the id of something that happened at `time_us`, or a moment after what happened before it; the id as
-        text and as bytes.
-        """
+    def next(self, time_us: int) -> tuple[int, int, int]:
+        """The timestamp of what happened at `time_us`, or a moment after what happened before it; and the halves of its id."""
         ticks = max(0, -(-time_us * _TICKS // 1000))
         if 0 <= self._last - ticks <= _NEAR:
             ticks = self._last + 1
         self._last = ticks
-        raw = (ticks >> 12 << 80 | (ticks & 0xFFF) << 64 | _FIXED | self._bits(62)).to_bytes(16, "big")
-        text = raw.hex()
-        return ticks * 1000 // _TICKS, f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}", raw
+        return ticks * 1000 // _TICKS, ticks >> 12 << 16 | _VERSION | ticks & 0xFFF, _VARIANT | self._bits(62)
+
+
+def spelled(high: int, low: int) -> str:
+    """The usual spelling of an id."""
+    text = f"{high:016x}{low:016x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -52,8 +52,8 @@ def unpacked(body: bytes) -> Block:
 
 def note_of(rows: Sequence[Row]) -> str:
     """What a record holds, readable also when its body is damaged: `Told`, and a checksum of that."""
-    first, last = rows[0], rows[-1]
-    told = f"{first.process} {first.seq} {last.seq} {len(rows)} {last.chain.hex()}"
+    span = Block.of(rows).span
+    told = f"{span.process} {span.first} {span.last} {len(rows)} {span.chain.hex()}"
     return f"{told} {crc32(told.encode()):08x}"
 
 

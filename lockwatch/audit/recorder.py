@@ -9,10 +9,11 @@ import random
 import secrets
 import time
 from functools import partial
+from operator import attrgetter
 from typing import Final
 
 from lockwatch import native
-from lockwatch.audit.backlog import Backlog
+from lockwatch.audit.backlog import ORDINARY, Backlog
 from lockwatch.audit.checkpoint import Head
 from lockwatch.audit.floods import Floods
 from lockwatch.audit.gaps import Losses, gap
@@ -41,6 +42,7 @@ REMEMBERED: Final = 60.0
 """Seconds for which a loss makes the health degraded."""
 NO_ROOM: Final = "no room"
 DAMAGED: Final = "damaged in the spool"
+_kind: Final = attrgetter("kind")
 
 
 class Recorder:
@@ -130,9 +132,10 @@ class Recorder:
         self._told = self._lost_at = 0.0
         self._sealed: Head | None = None
         bits = random.Random(secrets.randbits(128)).getrandbits  # noqa: S311 - unique, not secret
-        self._writer = Writer(secrets.token_hex(8), settings.redactor, bits, settings.headers)
         self._running: dict[str, asyncio.Task[None]] = {}
         sinks = settings.sinks()
+        keeps = not all(getattr(sink, "takes_bodies", False) for sink in sinks)
+        self._writer = Writer(secrets.token_hex(8), settings.redactor, bits, settings.headers, keeps)
         names = _unique([sink.name for sink in sinks])
         directory = settings.directory
         self._backlog = Backlog(names, None if directory is None else partial(self._open, directory), self._damaged)
@@ -154,7 +157,7 @@ class Recorder:
                 if not self._backlog.room(event.kind):
                     self._lose(event.kind, NO_ROOM, event.count)
         if kept:
-            self._backlog.add(self._writer.rows(kept))
+            self._backlog.add(self._writer.rows(kept), not ORDINARY.issuperset(map(_kind, kept)))
 
     def _tell(self, force: bool) -> None:
         before = self._losses.total

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
-from lockwatch.audit.block import Block
-from lockwatch.audit.chain import linked
+from lockwatch.audit.block import Block, Span
+from lockwatch.audit.brief import Brief
+from lockwatch.audit.chain import START
 from lockwatch.audit.clean import LIMITS, clean, digest, encoded, listed, whole
 from lockwatch.audit.encoding import LINK, TEXTS, in_columns, lengths, long, numbers, short
-from lockwatch.audit.ids import Ids
+from lockwatch.audit.ids import Ids, spelled
 from lockwatch.audit.redact import Redactor
 from lockwatch.audit.row import SCHEMA, Row
 from lockwatch.event import Event
@@ -32,10 +34,16 @@ class Writer:
         redactor: the rules of the application.
         bits: returns that many random bits.
         headers: names of the request headers that are kept.
+        keeps: somebody wants the rows as values, too.
     """
 
     def __init__(
-        self, process: str, redactor: Redactor, bits: Callable[[int], int], headers: frozenset[bytes] = frozenset()
+        self,
+        process: str,
+        redactor: Redactor,
+        bits: Callable[[int], int],
+        headers: frozenset[bytes] = frozenset(),
+        keeps: bool = False,
     ) -> None:
         self.process = process
         self.seq = 0
@@ -43,22 +51,34 @@ class Writer:
         self._headers = headers
         self._hashes = redactor.hashes
         self._ids = Ids(bits)
-        self._chain = b""
+        self._keeps = keeps
+        self._brief = Brief(process, redactor)
+        self._chain = START
 
     def rows(self, events: Iterable[Event]) -> Block:
         """A row for each event, in the order they happened."""
-        rows: list[Row] = []
-        bodies: list[bytes] = []
+        first, parts, rows = self.seq + 1, list[bytes](), list[Row]()
         for event in sorted(events, key=_time):
-            self._write(event, rows, bodies)
-        return Block(len(rows), rows, b"".join(bodies))
+            self.seq = seq = self.seq + 1
+            moment = self._ids.next(event.time_us)
+            plain = not (self._keeps or self._headers or event.details)
+            part = self._brief.part(self._chain, event, seq, *moment) if plain else None
+            if part is None:
+                fields, values = self._encoded(event, seq, *moment)
+                part = self._chain + fields
+            self._chain = chain = sha256(part).digest()  # as `chain.link` makes it
+            parts.append(part)
+            if self._keeps:
+                rows.append(Row._make(in_columns((*values, chain))))
+        body = LINK.join([*parts, self._chain])[32:] if parts else b""
+        return Block(len(parts), rows if self._keeps else None, body, Span(self.process, first, self.seq, self._chain))
 
-    def _write(self, event: Event, rows: list[Row], bodies: list[bytes]) -> None:
+    def _encoded(self, event: Event, seq: int, timestamp: int, high: int, low: int) -> tuple[bytes, tuple[Any, ...]]:
+        """The fields of any event but its chain, and the values they encode."""
         flags: list[str] = []
         texts = self._texts(event, flags)
         counts = _counts(event)
-        timestamp, row_id, raw = self._ids.next(event.time_us)
-        self.seq = seq = self.seq + 1
+        raw = (high << 64 | low).to_bytes(16, "big")
         hit, anomaly = event.decision == "limited", bool(event.anomaly)
         found = None if flags else short(texts, _LIMITS)
         try:
@@ -69,10 +89,7 @@ class Writer:
         if found is None:
             texts = _cleaned(event, texts, flags)
             found = long(texts)
-        fields += found
-        self._chain = chain = linked(self._chain, fields)
-        bodies += (fields, LINK, chain)
-        rows.append(Row._make(in_columns((timestamp, row_id, seq, SCHEMA, hit, anomaly, *counts, *texts, chain))))
+        return fields + found, (timestamp, spelled(high, low), seq, SCHEMA, hit, anomaly, *counts, *texts)
 
     def _texts(self, event: Event, flags: list[str]) -> Texts:
         """The texts as `TEXTS` names them, redacted, not cleaned."""

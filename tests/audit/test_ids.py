@@ -8,7 +8,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockwatch.audit.ids import Ids
+from lockwatch.audit.ids import Ids, spelled
 
 NOW = 1_760_000_000_000_000
 SECOND = 1_000_000
@@ -16,7 +16,8 @@ SECOND = 1_000_000
 
 def made(times: list[int]) -> list[tuple[int, str, bytes]]:
     ids = Ids(random.Random(1).getrandbits)
-    return [ids.next(time) for time in times]
+    found = [ids.next(time) for time in times]
+    return [(timestamp, spelled(high, low), (high << 64 | low).to_bytes(16, "big")) for timestamp, high, low in found]
 
 
 @given(st.lists(st.integers(-SECOND // 20, SECOND // 20), min_size=1, max_size=60))

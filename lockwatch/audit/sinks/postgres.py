@@ -55,7 +55,12 @@ class PostgresSink:
         migrate: make or change the tables when they are missing or old.
         clock: seconds that only go forward.
         deadline: seconds for one batch, the connection included.
+
+    Attributes:
+        takes_bodies: blocks are written by their bodies, so nobody need make values of them.
     """
+
+    takes_bodies: Final = True
 
     def __init__(
         self,
