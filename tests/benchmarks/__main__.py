@@ -36,10 +36,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _alone(options: argparse.Namespace) -> Report:
-    """What needs no store."""
+    """What needs no server of HTTP."""
     from tests.benchmarks import inside, tokens
 
-    return inside.run() if options.command == "inside" else tokens.run(options.rounds, options.checks)
+    return inside.run(options.only, options.parts) if options.command == "inside" else tokens.run(options.rounds, options.checks)
 
 
 def _tell(report: Report, markdown: Path | None) -> int:
@@ -70,6 +70,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     session.add_argument("--rounds", type=int, default=15)
     session.add_argument("--checks", type=int, default=1000, help="per contender and round")
     within = commands.add_parser("inside", help="what one request runs, without a server: bytecodes, frames, CPU time")
+    within.add_argument("--only", action="append", default=[], metavar="WORD", help="variants whose names contain WORD")
+    within.add_argument("--parts", action="store_true", help="bytecodes by module, too")
     log = commands.add_parser("audit", help="a large audit log on PostgreSQL: writing, asking, forgetting")
     log.add_argument("--rows", type=int, default=1_000_000)
     log.add_argument("--quick", action="store_true", help="fewer rows and rounds: two minutes")
