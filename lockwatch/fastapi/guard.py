@@ -19,9 +19,10 @@ from lockwatch.engine import Engine
 from lockwatch.errors import RequestRefused
 from lockwatch.fastapi import mistakes
 from lockwatch.fastapi.body import Reading, fields_of
-from lockwatch.fastapi.plan import Seen, declared, required, restore, seen_in, spare, tables, walk
+from lockwatch.fastapi.plan import Seen, declared, required, seen_in, tables, walk
 from lockwatch.fastapi.refusal import answer
 from lockwatch.fastapi.shortcut import Shortcut
+from lockwatch.fastapi.spare import restore, spare
 from lockwatch.fastapi.visit import Visit, visit_in
 from lockwatch.flow import run_async
 from lockwatch.guard import METHODS, Refused, method_named
@@ -143,7 +144,7 @@ class Gate:
         self.app = app
         self._seen = seen
         self._plans: dict[tuple[str, str, bool], Plan] = {}
-        spare(seen.dependant)
+        spare(seen)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Check the plan, then run the route. Where it is not this gate that decides, the route's own dependencies do.

@@ -7,7 +7,8 @@ from inspect import unwrap
 from typing import Any, Final
 
 from lockwatch.errors import ConfigurationError
-from lockwatch.fastapi.plan import Seen, branches
+from lockwatch.fastapi.plan import Seen
+from lockwatch.fastapi.spare import branches
 from lockwatch.limits.declaration import Declaration
 from lockwatch.tokens.requirement import Requirement
 

@@ -14,6 +14,7 @@ from fastapi.dependencies.utils import get_dependant
 from starlette.routing import BaseRoute, Host, Mount
 from starlette.types import Scope
 
+from lockwatch.fastapi.spare import branches, scopes_of
 from lockwatch.limits.declaration import Declaration
 from lockwatch.tokens.requirement import Access, Requirement
 
@@ -136,44 +137,7 @@ def declared(dependant: Any, endpoint: Any, overrides: Overrides) -> tuple[Decla
 def required(dependant: Any, overrides: Overrides) -> tuple[Access, ...]:
     """The tokens a route requires, outermost first, each with the scopes that `Security` adds."""
     found = [] if dependant is None else _in_tree(dependant, overrides, Requirement)
-    return tuple(dict.fromkeys([Access(sub.call, sub.call.demanded(_scopes(sub))) for sub in found]))
-
-
-def _scopes(sub: Any) -> list[str]:
-    """What `Security(..., scopes=[...])` says, there and above; FastAPI has called it differently over time."""
-    names = ("parent_oauth_scopes", "own_oauth_scopes", "security_scopes")
-    return [scope for name in names for scope in getattr(sub, name, None) or ()]
-
-
-class Spared(list[Any]):
-    """The dependencies of a route without the limits its gate decides; `whole` has them too."""
-
-    def __init__(self, kept: Iterable[Any], whole: list[Any]) -> None:
-        super().__init__(kept)
-        self.whole = whole
-
-
-def spare(dependant: Any) -> None:
-    """Spare FastAPI the solving of limits that a gate decides and that give the endpoint nothing."""
-    whole = getattr(dependant, "dependencies", [])
-    if not isinstance(whole, Spared) and any(map(_is_spare, whole)):
-        dependant.dependencies = Spared([sub for sub in whole if not _is_spare(sub)], whole)
-
-
-def restore(dependant: Any) -> None:
-    """Have FastAPI solve them again: it may be that no gate decides."""
-    if isinstance(getattr(dependant, "dependencies", None), Spared):
-        dependant.dependencies = dependant.dependencies.whole
-
-
-def _is_spare(sub: Any) -> bool:
-    return isinstance(sub.call, Declaration) and not sub.call.late and sub.name is None
-
-
-def branches(dependant: Any) -> list[Any]:
-    """Everything a route or a dependency depends on, what FastAPI is spared included."""
-    found: list[Any] = getattr(dependant.dependencies, "whole", dependant.dependencies)
-    return found
+    return tuple(dict.fromkeys([Access(sub.call, sub.call.demanded(scopes_of(sub))) for sub in found]))
 
 
 def _in_tree(dependant: Any, overrides: Overrides, kind: type) -> Iterator[Any]:

@@ -8,7 +8,8 @@ from typing import Any, Final
 from starlette.routing import Host, Mount, WebSocketRoute
 
 from lockwatch.fastapi.guard import Guard
-from lockwatch.fastapi.plan import BELOW, MARK, Seen, branches, innermost, walk
+from lockwatch.fastapi.plan import BELOW, MARK, Seen, innermost, walk
+from lockwatch.fastapi.spare import branches
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import UNMATCHED
 from lockwatch.limits.survey import Route

@@ -39,8 +39,10 @@ def _measured(options: argparse.Namespace) -> Report:
         return throughput.run(options.rounds, options.seconds, chosen, options.python, options.patience)
     if options.command == "audit":
         return audit.run(*((50_000, 100_000, 3) if options.quick else (options.rows,)))
-    if options.command in ("inside", "allocations"):
-        return inside.run() if options.command == "inside" else allocations.run(options.requests, environments.python_of("ours"))
+    if options.command == "inside":
+        return inside.run(options.only, options.parts)
+    if options.command == "allocations":
+        return allocations.run(options.requests, environments.python_of("ours"))
     per_check = {"checks": checks.run, "sessions": sessions.run_all, "tokens": tokens.run}[options.command]
     return per_check(options.rounds, options.checks)
 
@@ -84,6 +86,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     session.add_argument("--rounds", type=int, default=15)
     session.add_argument("--checks", type=int, default=1000, help="per contender and round")
     within = commands.add_parser("inside", help="what one request runs, without a server: bytecodes, frames, CPU time")
+    within.add_argument("--only", action="append", default=[], metavar="WORD", help="variants whose names contain WORD")
+    within.add_argument("--parts", action="store_true", help="bytecodes by module, too")
     objects = commands.add_parser("allocations", help="what one request allocates, by stage, and what survives it")
     objects.add_argument("--requests", type=int, default=200, help="counted, per variant")
     log = commands.add_parser("audit", help="a large audit log on PostgreSQL: writing, asking, forgetting")

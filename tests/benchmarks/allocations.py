@@ -129,7 +129,7 @@ async def measured(name: str, count: int) -> Found:
     tally = installed()
     sys.path.insert(0, str(APPS))
     application = import_module(VARIANTS[name].app)
-    requests = Requests(application.app, await shown(application) if VARIANTS[name].shows else "")
+    requests = Requests(application.app, await shown(application) if VARIANTS[name].shows else b"")
     await requests.send(_WARM)
     if set(requests.statuses) != {200}:
         raise RuntimeError(f"{name}: answered {set(requests.statuses)}")
