@@ -80,6 +80,11 @@ def _argument(script: str, keys: int, args: tuple[int, ...]) -> bytes:
     return _text(f"{script} {keys} {' '.join([str(int(a)) for a in args])}".encode())
 
 
+@lru_cache(maxsize=4096)
+def _key(key: str) -> bytes:
+    return _text(key.encode("utf-8", "surrogatepass"))
+
+
 def _worded(call: Call) -> bytes:
     # Uncached: words are hashes and sealed texts, hardly ever the same twice.
     words = "'" + " '".join(call.words)
@@ -100,7 +105,7 @@ def _single(script: str, keys: tuple[str, ...], args: tuple[int, ...]) -> bytes:
 
 def command(calls: Sequence[Call], whole: bool = False) -> bytes:
     """The RESP bytes that run `calls` as one script; `whole` sends its source too (after NOSCRIPT)."""
-    keys = [_text(key.encode("utf-8", "surrogatepass")) for call in calls for key in call.keys]
+    keys = [_key(key) for call in calls for key in call.keys]
     arguments = [_worded(call) if call.words else _argument(call.script, len(call.keys), call.args) for call in calls]
     head = b"*%d\r\n" % (3 + len(keys) + len(arguments))
     return b"".join([head, _eval() if whole else _evalsha(), _text(b"%d" % len(keys)), *keys, *arguments])
@@ -140,7 +145,7 @@ def _reply(line: str) -> Reply | StoreError:
     try:
         if line[:1] < "-":  # the characters in front of a number: "!" before an error, "'" before numbers and words
             return _refusal(line[1:201]) if line[:1] == "!" else _with_words(line[1:])
-        return [int(number) for number in line.split()]
+        return list(map(int, line.split()))
     except ValueError:
         return CallFailed("the store answered a call with something else than numbers and words")
 
