@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, Final, TypeVar
 
 from lockwatch.config import LockWatchConfig
-from lockwatch.errors import StoreError
+from lockwatch.errors import StoreError, StoreFull
 from lockwatch.flow import Call, Flow, Steps
 from lockwatch.keys import Visit
 from lockwatch.limits import flows
@@ -68,17 +68,18 @@ class Admission:
         if self._tenant is not None:
             buckets = self._of_tenant(buckets, visit)
         if plan.fixed is None:
-            charged = yield from charges(plan, visit.request, visit, buckets)
-            return (yield from self._admitting(charged, visit, bool(plan.later)))
+            return self._charging(plan, visit, buckets)
         prepared = plan.prepare(visit.client.subject, buckets)
-        return (yield from self._admitting(prepared.charges, visit, False, prepared.call))
+        return self._admitting(prepared.charges, visit, False, prepared.call)
 
     def deciding_at_once(self, plan: Plan, visit: Visit, buckets: Buckets) -> Outcome:
         """`deciding`, for a plan that is plain where buckets are in memory: nothing to wait for, and nothing that fails."""
         prepared = plan.prepare(visit.client.subject, buckets)
         terms = self._terms()
         call = flows.call("admit", prepared.charges, terms) if terms.observe else prepared.call
-        outcome = self._in_memory(prepared.charges, terms, call)
+        outcome = flows.outcome(prepared.charges, self._link.memory.call(call), terms)
+        if outcome.receipts:
+            self.settlement.hold(outcome.receipts)
         self._link.meter.decided(outcome.decisions)
         return outcome
 
@@ -162,6 +163,10 @@ class Admission:
         self.denied.known.clear()
         return found
 
+    def _charging(self, plan: Plan, visit: Visit, buckets: Buckets) -> Steps[Outcome]:
+        charged = yield from charges(plan, visit.request, visit, buckets)
+        return (yield from self._admitting(charged, visit, bool(plan.later)))
+
     def _admitting(self, charged: Sequence[Charge], visit: Visit, loose: bool, prepared: Call | None = None) -> Steps[Outcome]:
         if not charged:
             return NOTHING
@@ -170,24 +175,24 @@ class Admission:
             terms = self._terms(loose)
             call = prepared if prepared is not None and not terms.observe else flows.call("admit", charged, terms)
             if self._link.in_memory:
-                outcome = self._in_memory(charged, terms, call)
-            else:
-                outcome = yield from flows.admit(charged, terms, call)
-                if outcome.receipts:
-                    self.settlement.hold(outcome.receipts)
+                outcome = flows.outcome(charged, self._link.memory.call(call), terms)
+            elif terms.split:
+                outcome = yield from flows.admit(charged, terms)
+            else:  # what `admit` does, without a frame of its own for each request
+                try:
+                    reply = yield call
+                except StoreError as error:
+                    outcome = yield from flows.without_store(charged, terms, isinstance(error, StoreFull))
+                else:
+                    outcome = flows.outcome(charged, reply, terms)
+            if outcome.receipts:
+                self.settlement.hold(outcome.receipts)
         self._link.meter.decided(outcome.decisions)
         for decision in outcome.decisions:
             if not decision.allowed:
                 self._remember(outcome)
                 yield from self._telling(outcome, visit)
                 break
-        return outcome
-
-    def _in_memory(self, charged: Sequence[Charge], terms: Terms, call: Call) -> Outcome:
-        """Charge what is kept in memory."""
-        outcome = flows.outcome(charged, self._link.memory.call(call), terms)
-        if outcome.receipts:
-            self.settlement.hold(outcome.receipts)
         return outcome
 
     def _telling(self, outcome: Outcome, visit: Visit) -> Steps[None]:

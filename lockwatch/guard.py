@@ -35,7 +35,7 @@ class Guard:
         inspector: asks for tokens; None where nobody's are believed.
         doorkeeper: knows the banned; None where nobody may be.
         infers: whether the status of some routes says who logged in.
-        swift: whether plain plans can be decided without waiting.
+        asks_nobody: whether a plain plan is one for whoever comes: no tenants, no exempt networks.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -49,8 +49,7 @@ class Guard:
         self.inspector = _inspector(engine)
         self.doorkeeper = _doorkeeper(engine)
         self.infers = bool(engine.logins.routes)
-        self._asks_nobody = engine.config.tenant is None and not engine.exempt
-        self.swift = self._asks_nobody and engine.link.in_memory
+        self.asks_nobody = engine.config.tenant is None and not engine.exempt
 
     def is_exempt_path(self, path: str) -> bool:
         """Whether a path, as the application knows it, is one of `exempt_paths`."""
@@ -92,11 +91,6 @@ class Guard:
             plan = replace(EXEMPT, access=plan.access) if plan.access else EXEMPT
         visit.plan = plan
         return plan
-
-    def check_at_once(self, visit: Visit, plan: Plan, buckets: Buckets) -> RequestRefused | None:
-        """`checking` of a plain plan where that is `swift`, with what `applying` notes."""
-        visit.plan = plan
-        return visit.record(self.admission.deciding_at_once(plan, visit, buckets)) if plan.steps else None
 
     def checking(self, visit: Visit, plan: Plan, buckets: Buckets) -> Steps[Refused | None]:
         """Decide what `plan` says before the body is read, and record it on the visit; the refusal, when there is one."""

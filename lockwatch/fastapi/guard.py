@@ -27,6 +27,7 @@ from lockwatch.fastapi.visit import Visit, visit_in
 from lockwatch.flow import run_async
 from lockwatch.guard import METHODS, Refused, method_named
 from lockwatch.keys import BodyKey
+from lockwatch.limits.buckets import Buckets
 from lockwatch.limits.declaration import Declaration
 from lockwatch.limits.plan import UNMATCHED, Plan, Step, make_plan
 
@@ -73,11 +74,7 @@ class Guard(guard.Guard):
         plan = self.applying(visit, plan)
         if not plan.steps and not plan.access:
             return None
-        link = self.engine.link
-        if plan.access or link.named is None or link.store is None:
-            return await link.pursue(self.checking, visit, plan)
-        deciding = self.admission.deciding(plan, visit, link.named)
-        return visit.record(await run_async(deciding, link.store, link.memory))
+        return await self.engine.link.pursue(self.checking, visit, plan)
 
     async def check_body(self, visit: Visit, plan: Plan, scope: Scope, reading: Reading) -> RequestRefused | None:
         """Decide what `plan` says with the body; a refusal gives back what was charged before it."""
@@ -155,14 +152,28 @@ class Gate:
         if type(visit) is not Visit or visit.guard is not guard or (visit.plan is not None and not visit.plan.exempt):
             restore(self._seen.dependant)
         elif visit.plan is None and (scope.get("method") != "OPTIONS" or not is_preflight(scope)):
-            plan = self._plan(scope, visit.prefix)
-            buckets = guard.engine.link.named
-            if not plan.plain or not guard.swift or guard.doorkeeper is not None or buckets is None:
+            plan, link = self._plan(scope, visit.prefix), guard.engine.link
+            buckets = link.named
+            if not plan.plain or not guard.asks_nobody or guard.doorkeeper is not None or buckets is None:
                 return self._check(visit, plan, scope, receive, send)
-            refused = guard.check_at_once(visit, plan, buckets)
-            if refused is not None:
-                return self._refuse(refused, visit, plan, scope, receive, send)
+            visit.plan = plan
+            if plan.steps:
+                if not link.in_memory:
+                    return self._ask(visit, plan, buckets, scope, receive, send)
+                refused = visit.record(guard.admission.deciding_at_once(plan, visit, buckets))
+                if refused is not None:
+                    return self._refuse(refused, visit, plan, scope, receive, send)
         return self.app(scope, receive, send)
+
+    async def _ask(self, visit: Visit, plan: Plan, buckets: Buckets, scope: Scope, receive: Receive, send: Send) -> None:
+        """`_check` of a plain plan on a store that has to be waited for: as few frames as possible live until it answers."""
+        link, admission = self.guard.engine.link, self.guard.admission
+        store = link.store or link.async_store()
+        refused = visit.record(await run_async(admission.deciding(plan, visit, buckets), store, link.memory))
+        if refused is None:
+            await self.app(scope, receive, send)
+        else:
+            await self._refuse(refused, visit, plan, scope, receive, send)
 
     async def _check(self, visit: Visit, plan: Plan, scope: Scope, receive: Receive, send: Send) -> None:
         doorkeeper = self.guard.doorkeeper

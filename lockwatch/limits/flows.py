@@ -69,16 +69,12 @@ PLAIN: Final = Terms("")
 """Terms that add nothing."""
 
 
-def admit(charges: Sequence[Charge], terms: Terms, prepared: Call | None = None) -> Flow[Outcome]:
-    """Charge every bucket, or none when one of them refuses. One store call, one per subject where the store is split.
-
-    Args:
-        prepared: the call, where it was made before.
-    """
+def admit(charges: Sequence[Charge], terms: Terms) -> Flow[Outcome]:
+    """Charge every bucket, or none when one of them refuses. One store call, one per subject where the store is split."""
     try:
         if terms.split and len(charges) > 1:
             return (yield from _admit_apart(charges, terms))
-        reply = yield prepared or call("admit", charges, terms)
+        reply = yield call("admit", charges, terms)
     except StoreError as error:
         return (yield from without_store(charges, terms, isinstance(error, StoreFull)))
     return outcome(charges, reply, terms)

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Reply
@@ -23,6 +23,7 @@ _LATE = 0.005
 _TICK = 0.01
 _REST = 0.01
 """A lane at rest for so long may have been hung up on: a task gives the loop a turn to hear of it before anything is sent."""
+_new: Final[Any] = tuple.__new__
 _SILENT = "no answer from the store within the deadline"
 
 
@@ -66,7 +67,7 @@ class Batcher:
         """Queue a call for the end of this tick of the loop."""
         answer: asyncio.Future[Reply] = self._loop.create_future()
         now = self._clock()
-        self._waiting.append(Item(call, answer, now - self._lost + self._deadline))
+        self._waiting.append(_new(Item, (call, answer, now - self._lost + self._deadline)))
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)
@@ -136,10 +137,15 @@ class Batcher:
 
     def _arrive(self, lane: Lane, replies: list[Reply | StoreError]) -> None:
         """Tell everybody their replies."""
-        items = self._free(lane)
-        for item, reply in zip(items, replies, strict=True):
-            _answer(item, reply)
-        self._tell([reply for reply in replies if isinstance(reply, StoreError)])
+        failures = []
+        for (_, answer, _), reply in zip(self._free(lane), replies, strict=True):
+            if isinstance(reply, StoreError):
+                failures.append(reply)
+                if not answer.done():
+                    answer.set_exception(reply)
+            elif not answer.done():
+                answer.set_result(reply)
+        self._tell(failures)
         if self._waiting:
             self._dispatch()
 
@@ -157,9 +163,12 @@ class Batcher:
 
     def _tell(self, failures: list[StoreError]) -> None:
         """Report a batch: one failure of each kind, or that there was none."""
-        if self._report is not None:
-            for failure in {type(failure): failure for failure in failures}.values() or (None,):
-                self._report(failure)
+        if self._report is None:
+            return
+        if not failures:
+            self._report(None)
+        for failure in {type(failure): failure for failure in failures}.values():
+            self._report(failure)
 
     def _tick(self) -> None:
         """Fail what is overdue, every few milliseconds while anything is under way."""
@@ -201,15 +210,6 @@ class Batcher:
             lane.abandon()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*[lane.close(wait=True) for lane in self._lanes])
-
-
-def _answer(item: Item, reply: Reply | StoreError) -> None:
-    if item.answer.done():
-        return
-    if isinstance(reply, StoreError):
-        item.answer.set_exception(reply)
-    else:
-        item.answer.set_result(reply)
 
 
 def _fail(items: list[Item], error: BaseException) -> None:

@@ -95,6 +95,11 @@ def _numbers(script: str, keys: int, args: tuple[int, ...]) -> str:
     return f"{script} {keys} {' '.join([str(int(a)) for a in args])}"
 
 
+@lru_cache(maxsize=4096)
+def _key(key: str) -> bytes:
+    return _text(key.encode("utf-8", "surrogatepass"))
+
+
 def _worded(call: Call) -> bytes:
     # Uncached: words are hashes and sealed texts, hardly ever the same twice.
     words = "'" + " '".join(call.words)
@@ -118,7 +123,7 @@ def command(calls: Sequence[Call], whole: bool = False) -> bytes:
     if len(calls) == 1 and calls[0].script == _ALONE:
         call = calls[0]
         return b"".join([_head_alone(whole), *[_text(key.encode()) for key in call.keys], _worded(call)])
-    keys = [_text(key.encode("utf-8", "surrogatepass")) for call in calls for key in call.keys]
+    keys = [_key(key) for call in calls for key in call.keys]
     arguments = [_worded(call) if call.words else _argument(call.script, len(call.keys), call.args) for call in calls]
     head = b"*%d\r\n" % (3 + len(keys) + len(arguments))
     return b"".join([head, _eval() if whole else _evalsha(), _text(b"%d" % len(keys)), *keys, *arguments])
@@ -158,7 +163,7 @@ def _reply(line: str) -> Reply | StoreError:
     try:
         if line[:1] < "-":  # the characters in front of a number: "!" before an error, "'" before numbers and words
             return _refusal(line[1:201]) if line[:1] == "!" else _with_words(line[1:])
-        return [int(number) for number in line.split()]
+        return list(map(int, line.split()))
     except ValueError:
         return CallFailed("the store answered a call with something else than numbers and words")
 
