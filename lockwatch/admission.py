@@ -9,7 +9,7 @@ from contextlib import suppress
 from inspect import isawaitable
 from itertools import count
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from lockwatch.config import LockWatchConfig
 from lockwatch.errors import StoreError, StoreFull
@@ -31,6 +31,20 @@ NOTHING: Final = Outcome((), ())
 _new: Final[Any] = tuple.__new__
 POLL: Final = 0.4
 """Seconds between two questions for the epoch, while offenders are remembered."""
+
+
+class Asked(NamedTuple):
+    """What a store is asked about a request.
+
+    Attributes:
+        charges: what the request would be charged.
+        terms: on which.
+        call: asks the store.
+    """
+
+    charges: Sequence[Charge]
+    terms: Terms
+    call: Call
 
 
 class Admission:
@@ -81,6 +95,27 @@ class Admission:
         if outcome.receipts:
             self.settlement.hold(outcome.receipts)
         self._link.meter.decided(outcome.decisions)
+        return outcome
+
+    def asking(self, plan: Plan, visit: Visit, buckets: Buckets) -> Asked | Outcome:
+        """What a plain plan asks a store that is one server, for edges that call it themselves; or what is known already."""
+        prepared = plan.prepare(visit.client.subject, buckets)
+        charged = prepared.charges
+        known = self._denied(charged) if self.denied.known and self.mode == "enforce" else None
+        if known is not None:
+            return known
+        terms = self._terms()
+        return Asked(charged, terms, flows.call("admit", charged, terms) if terms.observe else prepared.call)
+
+    def noted(self, outcome: Outcome) -> Outcome:
+        """Count and remember what was decided by what `asking` gave."""
+        if outcome.receipts:
+            self.settlement.hold(outcome.receipts)
+        self._link.meter.decided(outcome.decisions)
+        for decision in outcome.decisions:
+            if not decision.allowed:
+                self._remember(outcome)
+                break
         return outcome
 
     def entering(

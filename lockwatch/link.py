@@ -158,10 +158,15 @@ class Link:
 
     def pursue_sync(self, steps: Callable[..., Steps[T]], *args: Any, wait: Wait = refuse) -> T:
         """`pursue` for blocking code; `wait` waits for what functions of the application return, where that is awaitable."""
+        buckets, store = self.at_once()
+        return run(steps(*args, buckets), store, self.memory, wait)
+
+    def at_once(self) -> tuple[Buckets, Store]:
+        """`ready_sync`, where everything is open as a rule."""
         buckets, store = self.named, self._blocking
         if buckets is None or store is None or self.pid != os.getpid():
-            buckets, store = self.ready_sync()
-        return run(steps(*args, buckets), store, self.memory, wait)
+            return self.ready_sync()
+        return buckets, store
 
     def async_store(self) -> AsyncStore:
         """The store for event loops, opened when it is needed first."""
@@ -281,6 +286,8 @@ class Link:
         split = self.split  # the nodes of a cluster have breakers of their own: one that is lost must not take the others along
 
         def report(failure: StoreError | None) -> None:
+            if failure is None and not breaker.count and not notes.error:
+                return  # an answer where everything was well
             now = clock()
             if not split:
                 breaker.heard(failure, now)

@@ -10,10 +10,12 @@ from flask import current_app, has_app_context
 from lockwatch import guard
 from lockwatch.capture import READ
 from lockwatch.engine import Engine
-from lockwatch.errors import RequestRefused
-from lockwatch.flow import Steps
+from lockwatch.errors import RequestRefused, StoreError, StoreFull
+from lockwatch.flow import Steps, run
 from lockwatch.guard import Refused, method_named
 from lockwatch.keys import BodyKey
+from lockwatch.limits import flows
+from lockwatch.limits.flows import Outcome
 from lockwatch.limits.plan import Plan
 from lockwatch_flask.body import fields_of
 
@@ -34,6 +36,7 @@ class Blocking(guard.Guard):
         super().__init__(engine)
         kept = engine.config.audit_headers
         names = [name.strip().lower().encode("latin-1") for name in ([kept] if isinstance(kept, str) else kept)]
+        self._direct = self._asks_nobody and not engine.link.split
         self.heads = tuple([(name, variable_of(name)) for name in dict.fromkeys([*READ, *names])])
 
     @property
@@ -43,8 +46,27 @@ class Blocking(guard.Guard):
 
     def check(self, visit: Visit, plan: Plan) -> Refused | None:
         """Decide what `plan` says before the body is read, and record it on the visit; the refusal, when there is one."""
+        if plan.plain and self._direct:
+            visit.plan = plan
+            return visit.record(self._decide(plan, visit)) if plan.steps else None
         plan = self.applying(visit, plan)
         return self.pursue(self.checking, visit, plan) if plan.steps or plan.access else None
+
+    def _decide(self, plan: Plan, visit: Visit) -> Outcome:
+        """What a plain plan says: the same steps as those of the flow, without its frames between a request and its answer."""
+        link, admission = self.engine.link, self.admission
+        buckets, store = link.at_once()
+        asked = admission.asking(plan, visit, buckets)
+        if isinstance(asked, Outcome):
+            return admission.noted(asked)
+        charged, terms, call = asked
+        try:
+            reply = store.call(call)
+        except StoreError as error:
+            outcome = run(flows.without_store(charged, terms, isinstance(error, StoreFull)), store, link.memory)
+        else:
+            outcome = flows.outcome(charged, reply, terms)
+        return admission.noted(outcome)
 
     def check_body(self, visit: Visit, plan: Plan) -> RequestRefused | None:
         """Decide what `plan` says with the body; a refusal gives back what was charged before it."""

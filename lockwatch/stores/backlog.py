@@ -16,24 +16,28 @@ MOST: Final = 10_000
 
 
 class Backlog:
-    """Calls that blocking code has left for later."""
+    """Calls that blocking code has left for later.
+
+    Attributes:
+        calls: the oldest first.
+    """
 
     def __init__(self) -> None:
-        self._calls: deque[Call] = deque(maxlen=MOST)
+        self.calls: deque[Call] = deque(maxlen=MOST)
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self.calls)
 
     def add(self, call: Call) -> None:
         """Leave one more."""
-        self._calls.append(call)
+        self.calls.append(call)
 
     def take(self) -> list[Call]:
         """As many as go along with another, the oldest first."""
         taken: list[Call] = []
         with suppress(IndexError):
             while len(taken) < BATCH:
-                taken.append(self._calls.popleft())
+                taken.append(self.calls.popleft())
         return taken
 
 
@@ -43,10 +47,11 @@ class Ahead:
     def __init__(self, store: Guarded, backlog: Backlog) -> None:
         self._store = store
         self._backlog = backlog
+        self._left = backlog.calls
 
     def call(self, call: Call) -> Reply:
         """Run one script, after those that were left. Raises: StoreError."""
-        if self._backlog:
+        if self._left:
             call = Following.of(self._backlog.take(), call)
         reply: Reply = self._store.call(call)
         return reply

@@ -38,6 +38,8 @@ class Breaker:
     def __init__(self, deadline: float, failures: int = 3, pause: float = 0.25, longest: float = 5.0) -> None:
         self.opened_at: float | None = None
         """When it opened; None while it is closed."""
+        self.count = 0
+        """Calls in a row that got no answer."""
         self._deadline = deadline
         self._failures = failures
         # Calls under way when it opens have failed before the first probe leaves: what is heard then is about the probe.
@@ -45,7 +47,6 @@ class Breaker:
         self._longest = max(longest, self._shortest)
         self._lease = LEASE + 2 * deadline
         self._lock = native.lock()
-        self._count = 0
         self._first = self._pause = self._next = 0.0
         self._probing = False
         self._cause = ""
@@ -69,7 +70,7 @@ class Breaker:
     def heard(self, failure: StoreError | None, now: float) -> None:
         """Note an outcome: None for an answer."""
         if failure is None or isinstance(failure, StoreRefused):
-            if self._count:
+            if self.count:
                 self._close()
             return
         with self._lock:
@@ -85,15 +86,15 @@ class Breaker:
         self._close()
 
     def _fail(self, failure: StoreError, now: float) -> None:
-        self._first = self._first if self._count else now
-        self._count += 1
-        if self._count >= self._failures and now - self._first >= self._deadline:
+        self._first = self._first if self.count else now
+        self.count += 1
+        if self.count >= self._failures and now - self._first >= self._deadline:
             self.opened_at, self._pause, self._next = now, self._shortest, now + self._shortest
             self._probing, self._cause = False, str(failure)
 
     def _close(self) -> None:
         with self._lock:
-            self.opened_at, self._count, self._probing = None, 0, False
+            self.opened_at, self.count, self._probing = None, 0, False
 
 
 class Guarded:

@@ -5,7 +5,10 @@ Its parser is made for every answer there is; for the one that we get it costs m
 
 from __future__ import annotations
 
+import _socket
+import sys
 from socket import MSG_PEEK
+from struct import pack
 from typing import Any, Final
 
 from redis.exceptions import (
@@ -29,6 +32,9 @@ _CODES: Final[dict[str, type[RedisError]]] = {
 _FULL: Final = "ERR max number of clients reached"
 _PART: Final = 65_536
 _MOST: Final = 64 * 2**20
+_CAPABLE: Final = sys.platform == "linux" and sys.maxsize > 2**32
+"""Whether the timeouts of the system are two long numbers."""
+_LOOK: Final = MSG_PEEK | getattr(_socket, "MSG_DONTWAIT", 0)
 
 
 def ask(connection: Any, command: bytes) -> bytes:
@@ -36,16 +42,41 @@ def ask(connection: Any, command: bytes) -> bytes:
 
     Raises: RedisError, what the server says in its place; OSError; TimeoutError.
     """
-    if connection._sock is None:
-        connection.connect()
     sock = connection._sock
-    sock.sendall(command)
-    answer: bytes = sock.recv(_PART)
-    if answer[:1] == b"$" and answer[-2:] == b"\r\n":  # hardly ever in more than one part
+    if sock is None:
+        connection.connect()
+        sock = connection._sock
+    if sock.gettimeout() is not None:
+        _leave_waiting_to_the_system(sock)
+    try:
+        sock.sendall(command)
+        answer: bytes = sock.recv(_PART)
         head, _, text = answer.partition(b"\r\n")
-        if head[1:].isdigit() and len(text) == int(head[1:]) + 2:
+        if head == b"$%d" % (len(text) - 2):  # hardly ever in more than one part
             return text[:-2]
-    return _rest(sock, answer)
+        return _rest(sock, answer)
+    except BlockingIOError as error:
+        raise TimeoutError("the system has waited long enough") from error
+
+
+def _leave_waiting_to_the_system(sock: Any) -> None:
+    """Have the system end what takes longer than the timeout of a socket.
+
+    Python asks the system twice for each step of a socket that has a timeout, whether it is ready and then for the step itself,
+    and hands the interpreter to another thread both times.
+    """
+    if _CAPABLE and isinstance(sock, _socket.socket):  # gevent and eventlet put something else in its place
+        seconds = sock.gettimeout() or 0.0
+        patience = pack("ll", int(seconds), max(1, int(seconds % 1 * 1_000_000)))
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, patience)
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, patience)
+        sock.settimeout(None)
+
+
+def within(connection: Any, seconds: float | None) -> None:
+    """Leave a connection to redis-py, which knows timeouts of Python alone."""
+    if connection._sock is not None:
+        connection._sock.settimeout(seconds)
 
 
 def hung_up(connection: Any) -> bool:
@@ -53,12 +84,16 @@ def hung_up(connection: Any) -> bool:
     sock = connection._sock
     if sock is None:
         return False
-    within = sock.gettimeout()
+    timeout = sock.gettimeout()
     try:
-        sock.settimeout(0)
-        sock.recv(1, MSG_PEEK)
+        if timeout is None:
+            sock.recv(1, _LOOK)
+        else:
+            sock.settimeout(0)
+            sock.recv(1, MSG_PEEK)
     except BlockingIOError:
-        sock.settimeout(within)
+        if timeout is not None:
+            sock.settimeout(timeout)
         return False
     except OSError:
         return True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -14,6 +15,10 @@ from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Following, Reply
 from lockwatch.stores import exchange, wire
 from lockwatch.stores.connect import Address, sync_pool
+
+FRESH: Final = 0.01
+"""Seconds for which a connection that was answered is used again without a look. A server that closes it within them is met as one
+that closes while it is asked."""
 
 
 class Pool:
@@ -31,11 +36,15 @@ class Pool:
     def call(self, call: Call) -> Reply:
         """Run one script. Raises: StoreError, StoreTimeout."""
         idle = self._idle if self._pid == os.getpid() else self._own()
-        connection = idle.take(self._deadline) or self._pool.make_connection()
+        held = idle.take(self._deadline) or Held(self._pool.make_connection())
+        connection = held.connection
         try:
+            if monotonic() - held.used > FRESH and self._hung_up(connection):
+                connection.disconnect()
             reply = self._exchange(connection, call)
             if call.wait and not isinstance(reply, StoreError):
-                reply = wire.confirmed(reply, _replicas(connection, call.wait))
+                reply = wire.confirmed(reply, self._replicas(connection, call.wait))
+            held.used = monotonic()
         except (RedisTimeoutError, TimeoutError) as error:
             connection.disconnect()
             raise StoreTimeout(f"no answer from {self.address} within the deadline") from error
@@ -46,7 +55,7 @@ class Pool:
             connection.disconnect()  # an unread reply must never answer the next caller
             raise
         finally:
-            idle.give(connection)
+            idle.give(held)
         if isinstance(reply, StoreError):
             raise reply
         return reply
@@ -54,8 +63,8 @@ class Pool:
     def close(self) -> None:
         """Close the idle connections."""
         idle, self._pid = self._idle, 0
-        for connection in idle.emptied():
-            connection.disconnect()
+        for held in idle.emptied():
+            held.connection.disconnect()
 
     def _fill(self) -> None:
         self._idle = Idle(self._size, str(self.address))
@@ -69,23 +78,44 @@ class Pool:
             return self._idle
 
     def _exchange(self, connection: Any, call: Call) -> Reply | StoreError:
-        if self._hung_up(connection):
-            connection.disconnect()
-        calls = (*call.ahead, call) if isinstance(call, Following) else (call,)
-        try:
-            text = self._ask(connection, wire.command(calls) if len(calls) > 1 else wire.command_of(call))
-        except NoScriptError:
-            text = self._ask(connection, wire.command(calls, whole=True))
-        return wire.replies(text, len(calls))[-1]
+        if isinstance(call, Following):
+            calls = (*call.ahead, call)
+            return wire.replies(self._run(connection, wire.command(calls), calls), len(calls))[-1]
+        return wire.reply(self._run(connection, wire.command_of(call), (call,)))
 
-    def _ask(self, connection: Any, command: bytes) -> object:
-        if self._plain:
-            return exchange.ask(connection, command)
-        connection.send_packed_command([command])
-        return connection.read_response(disable_decoding=True)
+    def _run(self, connection: Any, command: bytes, calls: Sequence[Call]) -> object:
+        ask = exchange.ask if self._plain else _ask
+        try:
+            return ask(connection, command)
+        except NoScriptError:
+            return ask(connection, wire.command(calls, whole=True))
 
     def _hung_up(self, connection: Any) -> bool:
         return exchange.hung_up(connection) if self._plain else hung_up(connection)
+
+    def _replicas(self, connection: Any, milliseconds: int) -> int:
+        """How many replicas have what was just written on this connection."""
+        if self._plain:
+            exchange.within(connection, self._deadline)
+        connection.send_command("WAIT", 1, milliseconds)
+        try:
+            return int(connection.read_response())
+        except ResponseError:
+            return 0
+
+
+class Held:
+    """A connection of a pool.
+
+    Attributes:
+        used: when it was answered last, in seconds of a clock that never steps back.
+    """
+
+    __slots__ = ("connection", "used")
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.used = float("-inf")
 
 
 class Idle:
@@ -142,13 +172,9 @@ class Idle:
         self._given.wait(patience)
 
 
-def _replicas(connection: Any, milliseconds: int) -> int:
-    """How many replicas have what was just written on this connection."""
-    connection.send_command("WAIT", 1, milliseconds)
-    try:
-        return int(connection.read_response())
-    except ResponseError:
-        return 0
+def _ask(connection: Any, command: bytes) -> object:
+    connection.send_packed_command([command])
+    return connection.read_response(disable_decoding=True)
 
 
 def hung_up(connection: Any) -> bool:

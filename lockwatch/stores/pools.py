@@ -29,7 +29,7 @@ class MasterPool(Pool):
             if self._master.uncertain:
                 self._master.ask(self._deadline)
             node = self._master.known()
-            if turn(connection, node) or self._hung_up(connection):
+            if turn(connection, node):
                 connection.disconnect()
             if getattr(connection, "_sock", None) is None:
                 connection.send_command("ROLE")
@@ -51,8 +51,6 @@ class NodePool(Pool):
         self._node = node
 
     def _exchange(self, connection: Any, call: Call) -> Reply | StoreError:
-        if self._hung_up(connection):
-            connection.disconnect()
         groups = groups_of([call])
         answer = self._answer(connection, packed(groups), groups[0].asking)
         if isinstance(answer, NoScriptError):

@@ -129,6 +129,16 @@ def command(calls: Sequence[Call], whole: bool = False) -> bytes:
     return b"".join([head, _eval() if whole else _evalsha(), _text(b"%d" % len(keys)), *keys, *arguments])
 
 
+def reply(text: object) -> Reply | StoreError:
+    """The reply in the `text` of one call; as for `replies`."""
+    if isinstance(text, bytes) and text[:1] >= b"-" and b"\n" not in text:  # numbers, as almost always
+        try:
+            return list(map(int, text.split()))
+        except ValueError:
+            pass
+    return replies(text, 1)[0]
+
+
 def replies(text: object, expected: int) -> list[Reply | StoreError]:
     """The replies in `text`, one per call; a call that failed alone is an error in its place. Raises: StoreError."""
     if isinstance(text, bytes):
