@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from lockwatch import AnomalyConfig, AnomalyDetector, ConfigurationError, LockWatch, LockWatchConfig
 from lockwatch.anomaly.burst import Burst
+from lockwatch.engine import Engine
 
 KINDS = ("memory", "fake", "fake-async", "url", "client", "async-client")
 
@@ -48,8 +49,21 @@ class Told(list[Burst]):
 
 
 def make(kind: str, url: str, told: Callable[[Burst], object] | None = None, **options: Any) -> AnomalyDetector:
-    config = AnomalyConfig(**{"burst_threshold": 5, "burst_window_seconds": 60, "secret_key": "0123456789abcdef"} | options)
-    return AnomalyDetector(redis_client=client_of(kind, url), config=config, alert=told)
+    """A detector whose store may take its time, as in all tests: `redis_client` gives it 50 ms."""
+    config = AnomalyConfig(**{"burst_threshold": 5, "burst_window_seconds": 60} | options)
+    client = client_of(kind, url)
+    where = {"redis_url": client} if isinstance(client, str) else {"redis": client}
+    engine = Engine(LockWatchConfig(**where, secret_key="0123456789abcdef", store_timeout=5.0))
+    return AnomalyDetector(config=config, engine=engine, alert=told)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_client_of_either_colour_is_taken(kind: str) -> None:
+    detector = AnomalyDetector(client_of(kind, "redis://127.0.0.1:1/0"), AnomalyConfig(key_prefix="ours:"))
+    assert detector.engine.config.namespace == "ours"
+    assert (detector.engine.store_name == "memory") == (kind == "memory")
+    await detector.aclose()
+    detector.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -91,8 +91,8 @@ async def processes(request: pytest.FixtureRequest, redis_server: str) -> AsyncI
         fakeredis = import_module("fakeredis")
         where = {"redis": fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer())}
     elif request.param == "redis":
-        where = {"redis_url": redis_server, "store_timeout": 2.0}
-    config = LockWatchConfig(secret_key=SECRET, namespace="test", **where)
+        where = {"redis_url": redis_server}
+    config = LockWatchConfig(secret_key=SECRET, namespace="test", store_timeout=5.0, **where)
     settings = AnomalyConfig(respond="ban", burst_threshold=0)
     made = [Process(config, settings) for _ in range(1 if request.param == "memory" else 2)]
     yield made * (2 // len(made))
@@ -172,7 +172,7 @@ async def test_nothing_is_done_beyond_what_was_asked_for(respond: str) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "tell"])
 async def test_the_alert_of_a_killed_judge_is_told_by_the_next_one(redis_server: str, moment: str) -> None:
-    config = LockWatchConfig(secret_key=SECRET, namespace="test", redis_url=redis_server, store_timeout=2.0)
+    config = LockWatchConfig(secret_key=SECRET, namespace="test", redis_url=redis_server, store_timeout=5.0)
     settings = AnomalyConfig(burst_threshold=0)
     one, other = Process(config, settings), Process(config, settings)
     await one.watcher.flush()
@@ -241,7 +241,7 @@ async def test_bursts_ban_only_where_that_is_asked_for_and_never_for_another_sit
 
 
 async def test_an_outage_loses_nothing_that_fits(redis_server: str) -> None:
-    config = LockWatchConfig(secret_key=SECRET, namespace="test", redis_url=redis_server, store_timeout=2.0)
+    config = LockWatchConfig(secret_key=SECRET, namespace="test", redis_url=redis_server, store_timeout=5.0)
     process = Process(config, AnomalyConfig(burst_threshold=0))
     await process.watcher.flush()
     real, process.link.store = process.link.store, Away()
