@@ -14,7 +14,7 @@ from tests.benchmarks.table import Report
 def main(arguments: list[str]) -> int:
     """Run one benchmark and print its tables."""
     options = _options(arguments)
-    if options.command in ("scaling", "plot", "publish"):
+    if options.command in ("scaling", "flame", "plot", "publish"):
         return _from_records(options)
     for name in ("markdown", "out"):
         if (path := getattr(options, name)) is not None:
@@ -49,12 +49,15 @@ def _measured(options: argparse.Namespace) -> Report:
 
 def _from_records(options: argparse.Namespace) -> int:
     """What writes records, and what reads them."""
-    from tests.benchmarks import curves, pictures, records, scaling
+    from tests.benchmarks import curves, flame, pictures, records, scaling
 
     if options.command == "scaling":
         amount = scaling.Amount(options.rounds, options.seconds, options.largest, options.patience)
         found = scaling.run(options.only or scaling.ALL, amount, options.out)
         print("\n".join([f"{name}\n{report.text()}" for name, report in curves.reports(found).items()]))
+        return 0
+    if options.command == "flame":
+        print("\n".join(map(str, flame.run(options.only or list(flame.VARIANTS), options.seconds, options.to))))
         return 0
     found = records.read(options.files)
     if options.command == "plot":
@@ -100,6 +103,10 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     curve.add_argument("--largest", type=int, default=0, metavar="N", help="no point of a curve beyond this; 0: all")
     curve.add_argument("--patience", type=float, default=0, help="seconds to wait for a quiet machine, per sample")
     curve.add_argument("--out", type=Path, metavar="FILE", help="append every sample to it; what it has is not measured again")
+    burning = commands.add_parser("flame", help="flame graphs of the thread that serves")
+    burning.add_argument("--only", action="append", choices=("memory", "redis", "everything"))
+    burning.add_argument("--seconds", type=float, default=20, help="under load, per picture")
+    burning.add_argument("--to", type=Path, default=Path("docs/images"), metavar="FOLDER")
     picture = commands.add_parser("plot", help="pictures from files of records")
     picture.add_argument("files", type=Path, nargs="+")
     picture.add_argument("--to", type=Path, default=Path("docs/images"), metavar="FOLDER")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import svg
-from tests.benchmarks import allocations, curves, pictures, records, scaling
+from tests.benchmarks import allocations, curves, flame, pictures, records, scaling
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.machine import ROOT, Cores
 from tests.benchmarks.server import Place, Server
@@ -144,6 +145,29 @@ def test_a_function_is_on_the_account_of_its_module_or_of_its_class() -> None:
         (code("/lib/json.py", "f"), -1),
     ]
     assert staged([found for found, _ in where], stages, ours, 1) == where
+
+
+def test_stacks_of_a_server_become_a_flame(tmp_path: Path) -> None:
+    written = flame.run(["memory"], 0.5, tmp_path, "here")
+    assert [path.name for path in written] == ["flame-memory.svg"]
+    assert len(written[0].read_bytes()) < pictures.LARGEST
+    assert any("one limit, memory" in text for text in texts(written[0].read_text("utf-8")))
+
+
+def test_a_flame_shows_what_stacks_have_in_common() -> None:
+    runner, app = "/lib/asyncio/runners.py:Runner.run", "/site/starlette/routing.py:Router.app"
+    ours, route = "/x/lockwatch/fastapi/guard.py:Gate.__call__", "/x/apps/ours.py:make.<locals>.ping"
+    found = [([runner, "/lib/asyncio/base.py:once", app, ours], 6), ([runner, app, route], 3), ([runner, app], 1)]
+    stacks = flame.read([*found, ([runner, "/lib/selectors.py:select"], 90)])
+    assert stacks == {(app, ours): 6, (app, route): 3, (app,): 1}
+    assert flame.boxes(stacks, 0.0) == [
+        svg.Box(0.0, 1.0, 0, "routing.py Router.app", "FastAPI and Starlette"),
+        svg.Box(0.0, 0.3, 1, "ours.py make.ping", "application"),
+        svg.Box(0.3, 0.6, 1, "fastapi/guard.py Gate.__call__", "lockwatch"),
+    ]
+    assert [box.width for box in flame.boxes(stacks, 0.5)] == [1.0, 0.6]
+    many = Counter({(f"/x/lockwatch/a.py:f{n}", f"/x/lockwatch/b.py:{'g' * 60}{n}"): 1 + n for n in range(900)})
+    assert len(flame.picture("many", many).encode()) <= flame.LARGEST
 
 
 def test_an_axis_ends_over_what_it_shows() -> None:

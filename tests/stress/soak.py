@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tests.audit.tampering import command, summary
 from tests.stress.admission import Seen, most_in_a_window
@@ -103,20 +103,30 @@ async def trouble(site: Site, notes: Notes, cycle: float, calm: list[tuple[int, 
         calm.append((since, _now()))
 
 
+async def peace(calm: list[tuple[int, int]]) -> None:
+    """No faults at all."""
+    since = _now()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        calm.append((since, _now()))
+
+
 async def watch(site: Site, samples: list[Sample], every: float) -> None:
-    """Note what memory is used."""
+    """Note what memory is used, and have it looked into."""
     began = time.monotonic()
     while True:
         await asyncio.sleep(every)
         samples.append(Sample(time.monotonic() - began, site.memory()))
+        site.look()
 
 
-async def soak(site: Site, minutes: float, seed: int) -> tuple[Notes, list[Sample], list[tuple[int, int]]]:
+async def soak(site: Site, minutes: float, seed: int, calm_only: bool = False) -> tuple[Notes, list[Sample], list[tuple[int, int]]]:
     """Load and faults for so long."""
     notes, samples, calm = Notes(), list[Sample](), list[tuple[int, int]]()
     loading = asyncio.create_task(load(site, notes, seed))
     others = [
-        asyncio.create_task(trouble(site, notes, min(150.0, minutes * 30), calm)),
+        asyncio.create_task(peace(calm) if calm_only else trouble(site, notes, min(150.0, minutes * 30), calm)),
         asyncio.create_task(watch(site, samples, minutes * 1.5)),
     ]
     done, _ = await asyncio.wait([loading, *others], timeout=minutes * 60, return_when=asyncio.FIRST_COMPLETED)
@@ -177,6 +187,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--calm", action="store_true", help="without faults")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -188,14 +199,16 @@ def run(options: argparse.Namespace) -> int:
             site.people(free | dict.fromkeys(PRO, "pro"), [*AUTHORS, *VICTIMS.values()])
             site.start()
             began = os.getloadavg()[0]
-            notes, samples, calm = asyncio.run(soak(site, options.minutes, options.seed))
+            notes, samples, calm = asyncio.run(soak(site, options.minutes, options.seed, options.calm))
             print(f"{options.minutes:g} minutes; load of the machine {began:.1f} before, {os.getloadavg()[0]:.1f} after")
             site.stop()
-            found = site.found()
+            found, looked = site.found(), site.looked()
             whole = {name: bool(summary(command("verify", site.url(name), "--json"))["as_written"]) for name in NAMES}
         finally:
             site.close()
-    return report(notes, samples, calm, found, whole)
+    code = report(notes, samples, calm, found, whole)
+    print("".join([f"\n{name}: {anatomy(lines)}\n" for name, lines in looked.items()]))
+    return code
 
 
 def report(notes: Notes, samples: Sequence[Sample], calm: Sequence[tuple[int, int]], found: Found, whole: dict[str, bool]) -> int:
@@ -227,6 +240,19 @@ def _told(samples: Sequence[Sample], name: str) -> bool:
     growth = slope(samples, name)
     print(f"\nMiB of the {name} process that lasts: {series}\nslope over the last two thirds: {growth:+.0f} KiB a minute")
     return growth > FLAT
+
+
+def anatomy(looked: Sequence[dict[str, Any]]) -> str:
+    """What the memory of a process was made of over time, as a table: MiB, thousands, and the kinds of objects that became more."""
+    sizes, counts = ("resident", "trimmed", "used", "free"), ("blocks", "objects")
+    rows = []
+    for one in looked:
+        cells = [one.get(name, 0) / 2**20 for name in sizes] + [one[name] / 1000 for name in counts]
+        rows.append("".join([f"{cell:10.1f}" for cell in cells]) + f"{one['threads']:9}")
+    head = "".join([name.rjust(10) for name in (*sizes, *counts)]) + "  threads"
+    middle, last = looked[len(looked) // 2]["kinds"], looked[-1]["kinds"]
+    more = sorted([(number - middle.get(kind, 0), kind) for kind, number in last.items()], reverse=True)[:8]
+    return "\n".join(["", head, *rows, f"in the second half more: {', '.join([f'{kind} {grown:+,}' for grown, kind in more])}"])
 
 
 def _missing(notes: Notes, found: Found) -> str:

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from docs.examples.chronobot.accounts import Accounts as Chatters
 from docs.examples.livestotell.accounts import Accounts as Authors
@@ -22,6 +23,7 @@ from tests.audit.stored import fetch
 from tests.audit.tampering import command, sql
 from tests.failure.audited import Postgres, until
 from tests.stress.soak_clients import PASSWORD
+from tests.stress.soak_memory import FOLDER
 
 ROOT = Path(__file__).parents[2]
 CHEAP = 2
@@ -30,10 +32,13 @@ NAMES = ("chronobot", "livestotell")
 CHRONOBOT = """
 import socket, sys, uvicorn
 from docs.examples.chronobot import create_app
+from tests.stress.soak_memory import install
+install()
 config = uvicorn.Config(create_app(), log_level="critical", proxy_headers=False, timeout_graceful_shutdown=10, backlog=512)
 uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
 """
-GUNICORN = ("-m", "gunicorn", "-k", "gthread", "-w", "2", "--threads", "8", "--graceful-timeout", "20", "--log-level", "critical")
+LOOKED_INTO = ("-c", "python:tests.stress.soak_memory", "--log-level", "critical")
+GUNICORN = ("-m", "gunicorn", "-k", "gthread", "-w", "2", "--threads", "8", "--graceful-timeout", "20", *LOOKED_INTO)
 
 
 @dataclass
@@ -102,6 +107,7 @@ class Site:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(ROOT),
+            FOLDER: str(self.place),
             f"{name.upper()}_DATA": str(self.place / name),
             "XDG_STATE_HOME": str(self.place),
             "LOCKWATCH_REDIS_URL": f"redis://127.0.0.1:{self.store.port}/0",
@@ -128,6 +134,16 @@ class Site:
         """Bytes of the processes that last."""
         pages = {name: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for name, pid in self.lasting.items()}
         return {name: number * resource.getpagesize() for name, number in pages.items()}
+
+    def look(self) -> None:
+        """Have these processes write down what their memory is made of."""
+        for pid in self.lasting.values():
+            os.kill(pid, signal.SIGUSR2)
+
+    def looked(self) -> dict[str, list[dict[str, Any]]]:
+        """What they wrote."""
+        files = {name: self.place / f"{pid}.jsonl" for name, pid in self.lasting.items()}
+        return {name: [json.loads(line) for line in file.read_text().splitlines()] for name, file in files.items() if file.exists()}
 
     # ------------------------------------------------------------------- faults
     async def renew_bot(self) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
+from pathlib import Path
 
+from tests.stress import soak_memory
 from tests.stress.admission import Seen
-from tests.stress.soak import FLAT, MINUTE, Sample, judged, report, slope, unaccounted
+from tests.stress.soak import FLAT, MINUTE, Sample, anatomy, judged, report, slope, unaccounted
 from tests.stress.soak_clients import Notes
 from tests.stress.soak_site import NAMES, Found
 
@@ -63,3 +67,15 @@ def test_the_report_fails_for_whatever_is_wrong(capsys: object) -> None:
     assert verdict(Notes(answered={"a": 200}, wrong=["a wrong password was right"]), found("a")) == 1
     fine.admitted["writing", "ann"] = [Seen(n, n) for n in range(11)]
     assert verdict(fine, found("a")) == 1
+
+
+def test_a_process_says_what_its_memory_is_made_of(tmp_path: Path) -> None:
+    soak_memory.write(tmp_path)
+    kept = [[] for _ in range(5000)]
+    soak_memory.write(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / f"{os.getpid()}.jsonl").read_text("utf-8").splitlines()]
+    first, second = lines
+    assert second["kinds"]["list"] - first["kinds"]["list"] >= len(kept)
+    assert second["blocks"] > first["blocks"]
+    assert min(first["resident"], first["trimmed"], first["threads"]) > 0
+    assert "list +" in anatomy([first, first, second])
