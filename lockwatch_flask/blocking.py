@@ -36,7 +36,7 @@ class Blocking(guard.Guard):
         super().__init__(engine)
         kept = engine.config.audit_headers
         names = [name.strip().lower().encode("latin-1") for name in ([kept] if isinstance(kept, str) else kept)]
-        self._direct = self._asks_nobody and not engine.link.split
+        self._direct = self.asks_nobody and not engine.link.split
         self.heads = tuple([(name, variable_of(name)) for name in dict.fromkeys([*READ, *names])])
 
     @property
