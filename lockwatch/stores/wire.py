@@ -30,6 +30,7 @@ _OTHERS: Final = ("settle", "keys")
 _ALONE: Final = "rotate"
 """What has a script of its own where nothing travels with it."""
 _GUARDS: Final = ("burst", "bans", "acquaintance", "watch")
+_SHOWN: Final = frozenset(["enter", "standing"])
 _WORDS: Final = re.compile("'[A-Za-z0-9_-]+(?: '[A-Za-z0-9_-]+)*").fullmatch
 
 
@@ -100,12 +101,22 @@ def _key(key: str) -> bytes:
     return _text(key.encode("utf-8", "surrogatepass"))
 
 
-def _worded(call: Call) -> bytes:
-    # Uncached: words are hashes and sealed texts, hardly ever the same twice.
-    words = "'" + " '".join(call.words)
-    if not _WORDS(words):
-        raise ValueError(f"a word of the call {call.script} is not text of the base64url alphabet")
-    return _text(f"{_numbers(call.script, len(call.keys), call.args)} {words}".encode())
+def _worded(script: str, keys: int, args: tuple[int, ...], words: tuple[str, ...]) -> bytes:
+    told = "'" + " '".join(words)
+    if not _WORDS(told):
+        raise ValueError(f"a word of the call {script} is not text of the base64url alphabet")
+    return _text(f"{_numbers(script, keys, args)} {told}".encode())
+
+
+_standing: Final = lru_cache(maxsize=4096)(_worded)
+"""`_worded` for a token that is shown again and again. Words of other calls are hardly ever the same twice."""
+
+
+def _argument_of(call: Call) -> bytes:
+    script, keys, args, _, words, _ = call
+    if not words:
+        return _argument(script, len(keys), args)
+    return (_standing if script in _SHOWN else _worded)(script, len(keys), args, words)
 
 
 def command_of(call: Call) -> bytes:
@@ -122,9 +133,9 @@ def command(calls: Sequence[Call], whole: bool = False) -> bytes:
     """The RESP bytes that run `calls` as one script; `whole` sends its source too (after NOSCRIPT)."""
     if len(calls) == 1 and calls[0].script == _ALONE:
         call = calls[0]
-        return b"".join([_head_alone(whole), *[_text(key.encode()) for key in call.keys], _worded(call)])
+        return b"".join([_head_alone(whole), *[_text(key.encode()) for key in call.keys], _argument_of(call)])
     keys = [_key(key) for call in calls for key in call.keys]
-    arguments = [_worded(call) if call.words else _argument(call.script, len(call.keys), call.args) for call in calls]
+    arguments = [_argument_of(call) for call in calls]
     head = b"*%d\r\n" % (3 + len(keys) + len(arguments))
     return b"".join([head, _eval() if whole else _evalsha(), _text(b"%d" % len(keys)), *keys, *arguments])
 
