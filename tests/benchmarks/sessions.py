@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import Final, TypeAlias
 
 import redis
 import redis.asyncio
@@ -34,6 +35,8 @@ USERS: Final = 200
 DEVICE: Final = {"ip": "203.0.113.9", "agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"}
 GRANT: Final = {"roles": ["reader"], "scope": "profile reports"}
 _PATIENT: Final = 5.0
+Spent: TypeAlias = Callable[[], float]
+"""Seconds that processors have worked for the measurement."""
 
 
 class Users:
@@ -89,13 +92,15 @@ def run_all(rounds: int, checks: int) -> Report:
     pin(0, cores().server)
     url = f"redis://127.0.0.1:{server.port}/0"
     try:
-        found = (asyncio.run(_waiting(url, rounds, checks)), _blocking(url, rounds, checks), _memory(url))
+        spent = partial(_processor_time, server.popen.pid)
+        waiting, blocking = asyncio.run(_waiting(url, rounds, checks, spent)), _blocking(url, rounds, checks, spent)
+        found = (*waiting, *blocking, _memory(url))
     finally:
         server.stop()
     return Report((*description(Path.cwd()), f"store: {server.origin}; {rounds} interleaved rounds of {checks:,}"), found)
 
 
-async def _waiting(url: str, rounds: int, checks: int) -> Table:
+async def _waiting(url: str, rounds: int, checks: int, spent: Spent) -> tuple[Table, Table]:
     store, users = AsyncRedisStore(address_of(url), _PATIENT), Users("waiting")
     users.log_in(RedisStore(address_of(url), _PATIENT))
     client = redis.asyncio.Redis.from_url(url)
@@ -109,34 +114,63 @@ async def _waiting(url: str, rounds: int, checks: int) -> Table:
         "refresh, with a device": lambda: users.refresh(store, True),
         "check of an access token": lambda: users.check(store),
     }
-    costs: dict[str, list[float]] = {name: [] for name in contenders}
+    costs = Costs(contenders, checks, spent)
     for turn in range(rounds + 1):
         for name, work in alternating(contenders, turn):
-            began = time.perf_counter()
+            costs.begin()
             for _ in range(checks):
                 await work()
-            if turn:
-                costs[name].append((time.perf_counter() - began) / checks * 1e6)
+            costs.end(name, turn)
     await store.aclose()
     await client.aclose()
-    return compared("Sessions on Redis, async, one at a time", costs, PING)
+    return costs.tables("Sessions on Redis, async, one at a time", PING)
 
 
-def _blocking(url: str, rounds: int, checks: int) -> Table:
+def _blocking(url: str, rounds: int, checks: int, spent: Spent) -> tuple[Table, Table]:
     store, users, client = RedisStore(address_of(url), _PATIENT), Users("blocking"), redis.Redis.from_url(url)
     users.log_in(store)
     contenders: dict[str, Callable[[], object]] = {SYNC_PING: client.ping, "refresh": lambda: users.refresh_sync(store)}
-    costs: dict[str, list[float]] = {name: [] for name in contenders}
+    costs = Costs(contenders, checks, spent)
     for turn in range(rounds + 1):
         for name, work in alternating(contenders, turn):
-            began = time.perf_counter()
+            costs.begin()
             for _ in range(checks):
                 work()
-            if turn:
-                costs[name].append((time.perf_counter() - began) / checks * 1e6)
+            costs.end(name, turn)
     store.close()
     client.close()
-    return compared("Sessions on Redis, blocking", costs, SYNC_PING)
+    return costs.tables("Sessions on Redis, blocking", SYNC_PING)
+
+
+class Costs:
+    """Microseconds per call, on the clock and on the processors; the first round warms up and is left out."""
+
+    def __init__(self, contenders: Iterable[str], checks: int, spent: Spent) -> None:
+        self._clock: dict[str, list[float]] = {name: [] for name in contenders}
+        self._used: dict[str, list[float]] = {name: [] for name in self._clock}
+        self._checks, self._spent = checks, spent
+
+    def begin(self) -> None:
+        """Note when the work of a contender begins."""
+        self._began = self._spent(), time.perf_counter()
+
+    def end(self, name: str, turn: int) -> None:
+        """Note what it cost."""
+        clock, used = time.perf_counter() - self._began[1], self._spent() - self._began[0]
+        if turn:
+            self._clock[name].append(clock / self._checks * 1e6)
+            self._used[name].append(used / self._checks * 1e6)
+
+    def tables(self, title: str, reference: str) -> tuple[Table, Table]:
+        """By the clock, which neighbours disturb, and by the processors, which they disturb less."""
+        used = compared(f"{title}: processor time of client and server together", self._used, reference)
+        return compared(title, self._clock, reference), used
+
+
+def _processor_time(pid: int) -> float:
+    """Seconds that this process and a server have computed, all their threads together."""
+    tasks = [task / "schedstat" for task in Path(f"/proc/{pid}/task").iterdir()]
+    return time.process_time() + sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
 def _memory(url: str) -> Table:

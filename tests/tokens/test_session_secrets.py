@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from lockwatch.flow import run
 from lockwatch.stores.memory import MemoryStore
 from lockwatch.tokens.config import JWTConfig
 from lockwatch.tokens.keyfile import open_ring
+from lockwatch.tokens.manager import JWTRotationManager
 from lockwatch.tokens.names import jti_of, tag_of
 from lockwatch.tokens.outcomes import Grant, Outcome
 from lockwatch.tokens.refresh import FOLLOWING, Format, Opaque, RefreshToken, hash_of
@@ -66,6 +68,28 @@ async def test_a_dump_holds_no_token_no_key_and_nothing_personal(redis_server: s
         assert not [shape for shape in shapes(text.encode()) if shape in found]
     assert not [shape for shape in shapes(SECRET) if shape in found]
     await desk.close()
+
+
+@pytest.mark.parametrize("refresh_format", ["opaque", "jwt"])
+async def test_a_dump_holds_nothing_of_what_a_manager_gave_out(refresh_format: str, redis_server: str) -> None:
+    config = JWTConfig(jwt_secret="a secret of thirty-two characters", algorithm="HS256", refresh_format=refresh_format)
+    with contextlib.closing(
+        JWTRotationManager(redis_server, config, secret_key="another secret of tests", store_timeout=5)
+    ) as tokens:
+        first = tokens.issue_token_pair_sync(PERSONAL[0], {"roles": [PERSONAL[3]]}, device={"ip": PERSONAL[1], "name": PERSONAL[4]})
+        second = tokens.rotate_sync(first.refresh_token, device={"agent": PERSONAL[2]})
+        assert tokens.rotate_sync(first.refresh_token).refresh_token == second.refresh_token
+        tokens.blacklist_access_token_sync(first.access_token)
+    found = dump(redis_server)
+    assert b"seal" in found
+    assert b"denied" in found
+    for pair in (first, second):
+        for token in (pair.access_token, pair.refresh_token):
+            parts = token.split(".")
+            assert not [part for part in (token, *parts[1:]) if part.encode() in found]
+            assert decoded(parts[-1][-24:]) not in found
+    secrets = (*PERSONAL, "a secret of thirty-two characters", "another secret of tests")
+    assert not [shape for text in secrets for shape in shapes(text.encode()) if shape in found]
 
 
 async def test_every_key_has_a_lifetime(redis_server: str) -> None:
