@@ -1,15 +1,17 @@
-"""lockwatch: no limit, one on the route, or one on the application."""
+"""lockwatch: no limit, one on the route, or one on the application; with the audit log where there is one."""
 
 from typing import Any
 
 from fastapi import Depends, FastAPI
-from settings import LIMIT, PLACE, REDIS
+from settings import AUDIT, LIMIT, PLACE, REDIS, SPOOL
 
 from lockwatch import LockWatch, RateLimit
 
 options: dict[str, Any] = {"secret_key": "benchmark-secret-key-of-32-chars"}
 if REDIS:
     options["redis_url"] = REDIS
+if AUDIT:
+    options |= {"audit_database_url": AUDIT, "spool_dir": SPOOL}
 if PLACE == "application":
     options["application_limits"] = LIMIT
 limits = [Depends(RateLimit(LIMIT))] if PLACE == "route" else []
