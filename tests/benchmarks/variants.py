@@ -25,8 +25,10 @@ class Variant:
         against: the variant whose requests per second are 1.
         refuses: every measured answer is a 429.
         shows: whether each request shows a token, which ``/token`` gives.
-        log: where the audit log goes: ``postgres``, ``sqlite`` or nowhere; `everything` looks for bursts too where it goes anywhere.
+        log: where the audit log goes: ``postgres``, ``sqlite`` or nowhere; with one, `everything` looks for bursts too.
         remembers: whether tokens that were verified are remembered for a while.
+        limits: how many limits the route has, all of them plenty.
+        workers: how many processes serve.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Variant:
     shows: bool = False
     log: str = ""
     remembers: bool = True
+    limits: int = 1
+    workers: int = 1
 
     @property
     def counts(self) -> bool:

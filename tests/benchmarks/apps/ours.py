@@ -1,9 +1,9 @@
-"""lockwatch: no limit, one on the route, or one on the application; with the audit log where there is one."""
+"""lockwatch: no limit, one or several on the route, or one on the application; with the audit log where there is one."""
 
 from typing import Any
 
 from fastapi import Depends, FastAPI
-from settings import AUDIT, LIMIT, PLACE, REDIS, SPOOL
+from settings import AUDIT, LIMIT, LIMITS, PLACE, REDIS, SPOOL
 
 from lockwatch import LockWatch, RateLimit
 
@@ -14,7 +14,7 @@ if AUDIT:
     options |= {"audit_database_url": AUDIT, "spool_dir": SPOOL}
 if PLACE == "application":
     options["application_limits"] = LIMIT
-limits = [Depends(RateLimit(LIMIT))] if PLACE == "route" else []
+limits = [Depends(RateLimit(LIMITS))] if PLACE == "route" else []
 
 app = FastAPI()
 lockwatch = LockWatch(app, **options)
