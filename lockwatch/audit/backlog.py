@@ -156,8 +156,8 @@ class Backlog:
 
     def acknowledge(self, reader: str, n: int) -> None:
         """A reader has everything up to a number. What all have is forgotten."""
+        self._dirty = self._dirty or any(self._batches[i].stored for i in range(self._read[reader] + 1, n + 1))
         self._read[reader] = n
-        self._dirty = True
         least = min(self._read.values())
         while (first := next(iter(self._batches), None)) is not None and first <= least:
             self._fresh.pop(first, None)
@@ -166,16 +166,18 @@ class Backlog:
             self._forget(batch)
 
     def settle(self) -> None:
-        """Delete from the spool what all readers have."""
-        if self._dirty and self._journal is not None:
+        """Delete from the spool what all readers have. What was never there is no work: `store` notes what they have by then."""
+        if self._journal is None:
+            return
+        if self._dirty:
             try:
                 self._journal.acknowledge(self._read, self._readers)
                 self._dirty = False
                 if not self._batches:
                     self._journal.database.shrink()
-                self._journal.database.trim_ballast()
             except SpoolError as error:
                 self._failed(str(error), monotonic())
+        self._journal.database.trim_ballast()
 
     def waits(self, reader: str) -> bool:
         """Whether there is anything for a reader."""

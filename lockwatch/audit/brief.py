@@ -27,6 +27,7 @@ _FLAGS: Final = Struct("> ii iB iB iq")
 _ORDINARY: Final = _FLAGS.pack(4, SCHEMA, 1, 0, 1, 0, 8, 1)
 """No limit was hit, no rule points at it, and it stands for itself."""
 _NUMBERS: Final = Struct(f"> 6s q 4s QQ 4s q {_FLAGS.size}s ii iq iq")
+_PEER: Final = b"\0\0\0\4peer"
 _LENGTHS: Final = [n.to_bytes(4, "big") for n in range(2049)]
 _TOLD: Final = ("campaign_id", "endpoint_sha256", "reasons", "flags", "details")
 _NOTHING_TOLD: Final = _ABSENT * len(_TOLD)
@@ -71,7 +72,7 @@ class Brief:
             ("process", "kind", "action", "outcome"),
             lambda kind, action, outcome: (process, kind or "", action or "", outcome or ""),
         )
-        hashes = redactor.hashes
+        self._hashes = hashes = redactor.hashes
         self._user = Remembered(("user_id",), (lambda user: (person(user),)) if hashes else None)
         self._peer = Remembered(
             ("ip", "ip_source", "peer_ip"), (lambda ip, source, peer: (person(ip), source, person(peer))) if hashes else None
@@ -89,7 +90,7 @@ class Brief:
 
     def part(self, chain: bytes, event: Event, seq: int, timestamp: int, high: int, low: int) -> bytes | None:
         """`chain` and the fields of an event without `details`; None when that takes the long way."""
-        path, route, query, ip = event.path, event.route, event.query, event.ip
+        path, route, query, ip, peer = event.path, event.route, event.query, event.ip, event.peer
         same = path == route
         try:
             found = (
@@ -97,7 +98,7 @@ class Brief:
                 self._numbers(event, seq, timestamp, high, low),
                 self._what[event.kind, event.action, event.outcome],
                 self._user[(event.user,)],
-                self._peer[ip, None if ip is None else event.ip_source, event.peer],
+                self._address(ip, event.ip_source, peer),
                 (self._there if same else self._where)[event.method, route],
                 b"" if same else _ABSENT if path is None else _field(self._value(path), 2048),
                 _ABSENT if query is None else _field(self._query(query), 2048),
@@ -110,6 +111,13 @@ class Brief:
             return b"".join(found)  # type: ignore[arg-type]
         except (struct.error, TypeError, AttributeError):  # a value that is not there, or none of ours
             return None
+
+    def _address(self, ip: str | None, source: str, peer: str | None) -> bytes | None:
+        """Fields of the address. Where there is no proxy it is that of the peer, and new too often to be looked up."""
+        if ip is None or ip != peer or source != "peer" or self._hashes:
+            return self._peer[ip, None if ip is None else source, peer]
+        field = _field(ip, 64)
+        return None if field is None else field + _PEER + field
 
     @staticmethod
     def _numbers(event: Event, seq: int, timestamp: int, high: int, low: int) -> bytes:
@@ -127,9 +135,12 @@ class Brief:
             _OF_8,
             seq,
             flags,
-            *(4, event.status),
-            *(8, event.latency_us),
-            *(8, event.bytes_sent),
+            4,
+            event.status,
+            8,
+            event.latency_us,
+            8,
+            event.bytes_sent,
         )
 
 

@@ -33,7 +33,7 @@ from tests.benchmarks.table import Table, middle, spread
 
 EVENTS: Final = 10_000
 """Events that are posted at once; a queue has room for more."""
-RECORD: Final = 64
+RECORD: Final = 128
 """Rows in a record of a spool, as the recorder writes them."""
 AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 _TICK: Final = os.sysconf("SC_CLK_TCK")

@@ -25,7 +25,7 @@ class Variant:
         against: the variant whose requests per second are 1.
         refuses: every measured answer is a 429.
         shows: whether each request shows a token, which ``/token`` gives.
-        log: where the audit log goes: ``postgres``, ``sqlite`` or nowhere; where it goes anywhere, bursts are looked for too.
+        log: where the audit log goes: ``postgres``, ``sqlite`` or nowhere; with one, `everything` looks for bursts too.
         remembers: whether tokens that were verified are remembered for a while.
         limits: how many limits the route has, all of them plenty.
         workers: how many processes serve.
@@ -76,6 +76,7 @@ ALL: Final = (
     Variant(
         "lockwatch, limit and token, Redis, no token remembered", "ours", "everything", redis=True, shows=True, remembers=False
     ),
+    Variant("lockwatch, audit only, PostgreSQL", "ours", "ours", place="none", log="postgres"),
     Variant("lockwatch, everything on", "ours", "everything", redis=True, shows=True, log="postgres"),
     Variant(
         "lockwatch, everything on, no token remembered",

@@ -1,9 +1,9 @@
-"""lockwatch: no limit, one or several on the route, or one on the application."""
+"""lockwatch: no limit, one or several on the route, or one on the application; with the audit log where there is one."""
 
 from typing import Any
 
 from fastapi import Depends, FastAPI
-from settings import LIMIT, LIMITS, PLACE, REDIS
+from settings import AUDIT, LIMIT, LIMITS, PLACE, REDIS, SPOOL
 
 from lockwatch import LockWatch, RateLimit
 
@@ -11,6 +11,8 @@ from lockwatch import LockWatch, RateLimit
 options: dict[str, Any] = {"secret_key": "benchmark-secret-key-of-32-chars", "store_timeout": 2.0}
 if REDIS:
     options["redis_url"] = REDIS
+if AUDIT:
+    options |= {"audit_database_url": AUDIT, "spool_dir": SPOOL}
 if PLACE == "application":
     options["application_limits"] = LIMIT
 limits = [Depends(RateLimit(LIMITS))] if PLACE == "route" else []
