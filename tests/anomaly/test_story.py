@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,13 +11,15 @@ import pytest
 from lockwatch.anomaly.campaign import Campaign, Change
 from lockwatch.anomaly.cases import Cases
 from lockwatch.anomaly.exchange import item_of
+from lockwatch.anomaly.names import Names
+from lockwatch.anomaly.replay import Rerun
 from lockwatch.anomaly.rules import DAY, HOUR, Settings, ruled
 from lockwatch.anomaly.state import pack, unpack
 from lockwatch.errors import ConfigurationError
+from lockwatch.event import Event
 
 SECOND = 1_000_000
 NOW = 1_767_571_200 * SECOND
-ALERT = {"opened", "updated", "resolved"}
 
 
 def key(kind: str, number: int) -> bytes:
@@ -314,3 +317,34 @@ def test_a_story_is_bounded() -> None:
 def test_a_severity_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="severity='awful' of rule 'spray' is not one of low, medium, high, critical"):
         ruled({"spray": {"severity": "awful"}})
+
+
+def test_a_spray_and_the_guessing_at_one_account_at_once_are_two_stories() -> None:
+    """Five rules see the first, a sixth the second, of which the first has the victim among its targets, too."""
+    rng, events = Random(4), list[Event]()
+    for _ in range(6400):
+        user, at_us = rng.randrange(400), NOW + rng.randrange(8 * DAY * SECOND)
+        who = (f"user{user}", f"20.{user % 7}.{user % 200}.{1 + user // 200}", f"b{user % 7}")
+        events += [attempt(at_us, *who, "failure")] if rng.random() < 0.1 else []
+        events.append(attempt(at_us + 20 * SECOND, *who, "success"))
+    begin = NOW + 7 * DAY * SECOND + 10 * HOUR * SECOND
+    for n in range(1200):
+        who = (f"user{rng.randrange(400)}", f"{60 + n % 60}.1.{n % 60}.9", f"b{rng.randrange(7)}")
+        events.append(attempt(begin + n * 20 * SECOND, *who, "failure"))
+    for n in range(200):
+        events.append(attempt(begin + n * 60 * SECOND, "boss", f"{130 + n % 90}.{n}.7.9", f"z{n % 9}", "failure"))
+    names = Names(b"story", 100_000)
+    rerun = Rerun(names)
+    for event in sorted(events, key=lambda event: event.time_us):
+        rerun.take(event)
+    story = rerun.end()
+    spray, guessing = sorted(story.campaigns.values(), key=lambda each: -len(each.parts))
+    assert {"spray", "stuffing.distributed", "stuffing.address"} <= set(rules_of(spray))
+    assert rules_of(guessing) == ["spread.account"]
+    assert names.user("boss") in guessing.targets
+    assert len(set(spray.sources) & set(guessing.sources)) <= 3
+    assert story.alerts <= 8
+
+
+def attempt(at_us: int, user: str, ip: str, agent: str, outcome: str) -> Event:
+    return Event(time_us=at_us, kind="auth", action="login", outcome=outcome, user=user, ip=ip, user_agent=agent)

@@ -197,6 +197,29 @@ async def test_the_alert_of_a_killed_judge_is_told_by_the_next_one(redis_server:
         await process.link.aclose()
 
 
+async def test_that_it_became_worse_is_told_by_the_next_judge_when_one_is_killed(redis_server: str) -> None:
+    config = LockWatchConfig(secret_key=SECRET, namespace="test", redis_url=redis_server, store_timeout=5.0)
+    settings = AnomalyConfig(burst_threshold=0, rules={"scan.address": {"cooldown": 0}})
+    one, other = Process(config, settings), Process(config, settings)
+    await one.watcher.consume(scan())
+    await rounds([one])
+    assert [kind for kind, _, _ in one.told] == ["lockwatch.attack.detected"]
+    for n in range(12):
+        await one.watcher.consume(scan(f"198.51.100.{n}"))
+    one.killed_at = "tell"
+    with pytest.raises(Killed):
+        await one.watcher.flush()
+    deadline = time.monotonic() + 20
+    while not other.told:
+        assert time.monotonic() < deadline
+        await other.watcher.flush()
+    ((kind, _, data),) = other.told
+    assert (kind, data["news"], data["source_count"]) == ("lockwatch.attack.updated", ["13 sources, 1 before"], 13)
+    assert data["campaign"] == one.told[0][2]["campaign"]
+    for process in (one, other):
+        await process.link.aclose()
+
+
 async def test_a_login_makes_its_network_known_and_a_failed_one_does_not() -> None:
     process = Process(LockWatchConfig(secret_key=SECRET, namespace="test"), AnomalyConfig(burst_threshold=0))
     buckets = await process.link.buckets()
