@@ -75,8 +75,9 @@ class Box:
 
 
 def lines(title: str, series: Mapping[str, Sequence[Point]], across: Axis, up: Axis) -> str:
-    """Lines through points, each with its name on the right of the legend."""
-    span, rise = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM - 18
+    """Lines through points, with their names above."""
+    names, depth = _legend({name: f"f{number % 6}" for number, name in enumerate(series)}, TOP + 4)
+    span, rise = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM - 18 * depth
 
     def spot(x: float, y: float) -> Point:
         return LEFT + across.at(x) * span, HEIGHT - BOTTOM - up.at(y) * rise
@@ -89,7 +90,7 @@ def lines(title: str, series: Mapping[str, Sequence[Point]], across: Axis, up: A
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (spot(*point) for point in points))
         parts.append(f'<polyline points="{path}" class="l s{number % 6}"/>')
         parts += [f'<circle cx="{spot(*p)[0]:.1f}" cy="{spot(*p)[1]:.1f}" r="3" class="f{number % 6}"/>' for p in points]
-    parts += _legend({name: f"f{number % 6}" for number, name in enumerate(series)}, TOP + 4)
+    parts += names
     parts += [_text(LEFT + span / 2, HEIGHT - 10, across.name), _text(10, 18, f"{title}: {up.name}", "start")]
     return _picture(f"{title}: {up.name}", HEIGHT, parts)
 
@@ -97,10 +98,11 @@ def lines(title: str, series: Mapping[str, Sequence[Point]], across: Axis, up: A
 def bars(title: str, across: str, found: Sequence[Bar], one: float | None = 1.0) -> str:
     """Bars from the left, in the given order; a line through `one`."""
     axis = upwards(across, [max(bar.length, bar.high) for bar in found])
-    left, height = 300, TOP + 22 * len(found) + BOTTOM
+    left, height = 20 + round(6.7 * max(len(bar.name) for bar in found)), TOP + 22 * len(found) + BOTTOM
+    width = left + 380
 
     def x(value: float) -> float:
-        return left + axis.at(value) * (WIDTH - left - RIGHT - 30)
+        return left + axis.at(value) * (width - left - RIGHT - 30)
 
     parts = [_rule((x(mark), TOP), (x(mark), height - BOTTOM)) for mark in axis.marks]
     parts += [_text(x(mark), height - BOTTOM + 16, short(mark)) for mark in axis.marks]
@@ -113,8 +115,8 @@ def bars(title: str, across: str, found: Sequence[Bar], one: float | None = 1.0)
         parts.append(_text(max(x(bar.length), x(bar.high)) + 6, y + 11, f"{bar.length:.2f}", "start"))
     if one is not None:
         parts.append(f'<path d="M{x(one):.1f} {TOP}V{height - BOTTOM}" class="mark"/>')
-    parts += [_text((left + WIDTH) / 2, height - 10, across), _text(10, 18, title, "start")]
-    return _picture(title, height, parts)
+    parts += [_text((left + width) / 2, height - 10, across), _text(10, 18, title, "start")]
+    return _picture(title, height, parts, width)
 
 
 def flames(title: str, boxes: Sequence[Box], kinds: Sequence[str]) -> str:
@@ -132,7 +134,7 @@ def flames(title: str, boxes: Sequence[Box], kinds: Sequence[str]) -> str:
             name = box.name if len(box.name) <= letters else box.name[: letters - 1] + "…"
             parts.append(f'<text x="{x + 2:.1f}" y="{y + 11}" class="in">{escape(name)}</text>' if letters > 3 else "")
         parts.append("</g>")
-    return _picture(title, height, [*parts, *_legend(colours, 40, 8), _text(10, 18, title, "start")], width)
+    return _picture(title, height, [*parts, *_legend(colours, 40, 8, width)[0], _text(10, 18, title, "start")], width)
 
 
 def short(value: float) -> str:
@@ -143,13 +145,17 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _legend(names: Mapping[str, str], y: float, x: float = LEFT) -> list[str]:
-    parts = []
+def _legend(names: Mapping[str, str], y: float, left: float = LEFT, width: int = WIDTH) -> tuple[list[str], int]:
+    """Names with their colours, and how many rows they take."""
+    parts, x, rows = [], left, 1
     for name, colour in names.items():
+        wide = 32 + 6.7 * len(name)
+        if x > left and x + wide > width:
+            x, y, rows = left, y + 18, rows + 1
         parts.append(f'<rect x="{x:.0f}" y="{y - 9:.0f}" width="10" height="10" class="{colour}"/>')
         parts.append(_text(x + 15, y, name, "start"))
-        x += 32 + 6.4 * len(name)
-    return parts
+        x += wide
+    return parts, rows
 
 
 def _rule(begin: Point, end: Point) -> str:

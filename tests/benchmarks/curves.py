@@ -77,14 +77,14 @@ def _picture(name: str, samples: Sequence[Record]) -> str:
     groups = _grouped(samples)
     points = sorted({point for _, point in groups})
     across = powers(ACROSS[name], points)
-    series: dict[str, list[Point]] = {}
+    series: dict[str, list[Point]] = {} if name == "keys" else {"bare": []}
     for (variant, point), found in groups.items():
         if name == "keys":
             series.setdefault(f"{variant}, known keys", []).append((point, 1 / found[-1]["known"]))
             series.setdefault(f"{variant}, new keys", []).append((point, 1 / found[-1]["new"]))
         else:
             series.setdefault(variant, []).append((point, median(one["rate"] for one in found)))
-            series.setdefault("bare", []).append((point, median(one["bare"] for one in found)))
+            series["bare"].append((point, median(one["bare"] for one in found)))
     up = "checks/s" if name == "keys" else "requests/s"
     merged = {variant: _once(line) for variant, line in series.items()}
     axis = decades if name == "keys" else upwards

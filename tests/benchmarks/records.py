@@ -49,9 +49,10 @@ def publish(page: Path, found: Mapping[str, Report]) -> list[str]:
 
 
 def figures(report: Report) -> str:
-    """A report as a page shows it: facts, then tables, whose titles are no headings."""
+    """A report as a page shows it: facts, then tables, whose titles are no headings and are left out of a single one."""
     tables = [table.markdown().partition("\n\n")[2] for table in report.tables]
-    titled = [f"{table.title}:\n\n{text}" if table.title else text for table, text in zip(report.tables, tables, strict=True)]
+    titles = [f"{table.title}:\n\n" if len(tables) > 1 else "" for table in report.tables]
+    titled = [title + table for title, table in zip(titles, tables, strict=True)]
     return "\n".join(["", *[f"- {fact}" for fact in report.facts], "", "\n\n".join(titled), ""])
 
 

@@ -6,13 +6,14 @@ import argparse
 import sys
 from typing import Any
 
-from tests.stress import admission, adversary, audit, failover, keys, schema, servers, soak
+from tests.stress import admission, adversary, audit, failover, fill, keys, schema, servers, soak
 
 PROGRAMS: dict[str, Any] = {
     "admission": admission,
     "adversary": adversary,
     "audit": audit,
     "failover": failover,
+    "fill": fill,
     "keys": keys,
     "schema": schema,
     "servers": servers,

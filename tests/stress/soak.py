@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from tests.audit.tampering import command, summary
 from tests.stress.admission import Seen, most_in_a_window
-from tests.stress.soak_clients import Author, Chatter, Notes, Wire, burst, forever, guesser, read, talk
+from tests.stress.soak_clients import ADDRESSES, Author, Chatter, Notes, Wire, burst, forever, guesser, read, talk
 from tests.stress.soak_site import NAMES, Found, Site
 
 MINUTE: Final = 60_000_000
@@ -121,9 +121,11 @@ async def watch(site: Site, samples: list[Sample], every: float) -> None:
         site.look()
 
 
-async def soak(site: Site, minutes: float, seed: int, calm_only: bool = False) -> tuple[Notes, list[Sample], list[tuple[int, int]]]:
+async def soak(
+    site: Site, minutes: float, seed: int, calm_only: bool = False, addresses: int = ADDRESSES
+) -> tuple[Notes, list[Sample], list[tuple[int, int]]]:
     """Load and faults for so long."""
-    notes, samples, calm = Notes(), list[Sample](), list[tuple[int, int]]()
+    notes, samples, calm = Notes(addresses=addresses), list[Sample](), list[tuple[int, int]]()
     loading = asyncio.create_task(load(site, notes, seed))
     others = [
         asyncio.create_task(peace(calm) if calm_only else trouble(site, notes, min(150.0, minutes * 30), calm)),
@@ -188,6 +190,7 @@ def describe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--calm", action="store_true", help="without faults")
+    parser.add_argument("--addresses", type=int, default=ADDRESSES, help="from which clients come; few fill every table soon")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -199,15 +202,16 @@ def run(options: argparse.Namespace) -> int:
             site.people(free | dict.fromkeys(PRO, "pro"), [*AUTHORS, *VICTIMS.values()])
             site.start()
             began = os.getloadavg()[0]
-            notes, samples, calm = asyncio.run(soak(site, options.minutes, options.seed, options.calm))
+            notes, samples, calm = asyncio.run(soak(site, options.minutes, options.seed, options.calm, options.addresses))
             print(f"{options.minutes:g} minutes; load of the machine {began:.1f} before, {os.getloadavg()[0]:.1f} after")
             site.stop()
             found, looked = site.found(), site.looked()
             whole = {name: bool(summary(command("verify", site.url(name), "--json"))["as_written"]) for name in NAMES}
+            said = site.said() if notes.wrong else ""
         finally:
             site.close()
     code = report(notes, samples, calm, found, whole)
-    print("".join([f"\n{name}: {anatomy(lines)}\n" for name, lines in looked.items()]))
+    print("".join([f"\n{name}: {anatomy(lines)}\n" for name, lines in looked.items()]) + said)
     return code
 
 

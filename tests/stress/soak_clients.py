@@ -21,6 +21,7 @@ from tests.stress.admission import Seen
 PASSWORD: Final = "correct horse battery"
 QUESTION: Final = "What day was 1969-07-20 in the end?"
 WORDS: Final = len(QUESTION.split())
+ADDRESSES: Final = 256 * 254
 STALE: Final = 12.0
 """Seconds after which a used refresh token is presented again: the grace is over by then."""
 
@@ -37,6 +38,7 @@ class Notes:
         spent: when tokens were spent, and how many, by user.
         wrong: answers that should not be.
         counts: events worth a line of the report.
+        addresses: how many addresses clients come from.
     """
 
     answered: dict[str, int] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class Notes:
     counts: Counter[str] = field(default_factory=Counter)
     stopped: bool = False
     ids: Any = field(default_factory=lambda: count(1))
+    addresses: int = ADDRESSES
 
 
 @dataclass
@@ -86,7 +89,8 @@ class Wire:
     def address(self) -> str:
         """Where the request is from: another place every 40 requests, so that few of them are bursts."""
         if self._used % 40 == 0:
-            self._address = f"198.18.{self.dice.randrange(256)}.{self.dice.randrange(1, 255)}"
+            number = self.dice.randrange(self.notes.addresses)
+            self._address = f"198.18.{number // 254}.{1 + number % 254}"
         self._used += 1
         return self._address
 

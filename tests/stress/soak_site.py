@@ -212,6 +212,10 @@ class Site:
                     statuses[request] = status
         return Found(statuses, rows - len(statuses), folded, gaps, kinds)
 
+    def said(self) -> str:
+        """The last that the applications wrote to their log."""
+        return (self.place / "log").read_text("utf-8", "replace")[-8000:]
+
     def close(self) -> None:
         """Stop the servers."""
         for process in (*self.bots, self.gunicorn):

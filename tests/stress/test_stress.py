@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from tests.stress import keys
+from tests.stress import fill, keys
 from tests.stress.admission import IN_FLIGHT, MODES, QUOTA, Seen, most_at_once, most_in_a_window, race
 from tests.stress.adversary import LIMIT, PHASES, Subject, attack, subjects
 
@@ -50,3 +52,12 @@ def test_the_judge_counts_what_is_beyond_doubt() -> None:
 def test_an_adversary_gets_no_more_than_promised(subject: Subject) -> None:
     most = max(attack(subject, phase).most for phase in PHASES[::3])
     assert LIMIT <= most <= subject.promised
+
+
+def test_a_process_that_is_full_grows_no_more() -> None:
+    found = asyncio.run(fill.fill(40, 4, 100))
+    assert [step.requests for step in found] == [10, 20, 30, 40]
+    assert all(step.blocks > 0 for step in found)
+    flat = [fill.Step(n, blocks, 0) for n, blocks in enumerate((100_000, 180_000, 200_000, 201_000))]
+    assert not fill.grows(flat)
+    assert fill.grows([*flat, fill.Step(5, 240_000, 0)])
