@@ -54,7 +54,7 @@ class Notes:
             begins, self.error, self._last = not self.error, error, now
             self.outages += begins
         if begins:
-            logger.error("lockwatch: the store at %s fails: %s", self._name, error)
+            logger.error("lockwatch: the store at %s fails: %s", self._name, error.removeprefix("the store failed: "))
 
     def _works(self) -> None:
         with self._lock:

@@ -27,12 +27,36 @@ class Action:
         kind: ``challenge`` is for novel (user, network) pairs only.
         about: what `subject_hash` is the key of: ``address``, ``user``, or ``everyone``.
         seconds: how long.
+        rule: whose proposal it is; empty for an alert.
     """
 
     kind: Literal["alert", "challenge", "ban"]
     about: Literal["address", "user", "everyone"]
     subject_hash: bytes
     seconds: int
+    reason: str
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one rule has to say about a campaign.
+
+    Attributes:
+        detected_us: when it joined.
+        resolved_us: when it saw no more of it; None while it does.
+        sources, targets: keys, the likeliest first.
+    """
+
+    rule: str
+    detected_us: int
+    resolved_us: int | None
+    sources: tuple[bytes, ...]
+    targets: tuple[bytes, ...]
+    source_count: int
+    target_count: int
+    attempts: int
+    evidence: tuple[Evidence, ...]
     reason: str
 
 
@@ -47,12 +71,16 @@ class Campaign:
         detected_us, updated_us: when it was opened, when it last changed.
         resolved_us: when it ended; None while it goes on.
         sources, targets: addresses, user names.
-        source_count, target_count: how many there are, also beyond those named.
-        attempts: how many attempts count as its own.
+        source_count, target_count: how many there are at least, also beyond those named.
+        attempts: how many attempts count as its own; each once, whatever number of rules saw it.
         compromised: users of whom a source of it logged in successfully.
+        evidence: of all parts.
         examples: request ids.
         reason: why, for people.
         dry_run: the rule is on trial: say it, do nothing.
+        severity: ``low``, ``medium``, ``high`` or ``critical``.
+        parts: the rules that see it, in the order in which they joined.
+        merged_into: id of the campaign that it turned out to be part of.
     """
 
     id: str
@@ -71,16 +99,27 @@ class Campaign:
     examples: tuple[str, ...]
     reason: str
     dry_run: bool = False
+    severity: str = "medium"
+    parts: tuple[Part, ...] = ()
+    merged_into: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """Something new about a campaign.
 
-    It is one alert's worth where `actions` holds an ``alert``. An update without one only proposes what is to be done about sources
-    or targets that came in since.
+    It is one alert's worth where `actions` holds an ``alert``. An update without one only says what is to be done about sources
+    or targets that came in since, or that a rule proposes its response for longer, or no more.
+
+    Attributes:
+        news: what is new, for people.
+        ended: rules whose proposals end with this.
+        joined: it is about sources or targets that joined since, and nothing else.
     """
 
     campaign: Campaign
     kind: Literal["opened", "updated", "resolved"]
     actions: tuple[Action, ...] = ()
+    news: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    joined: bool = False

@@ -6,6 +6,7 @@ exactly like one who never logged in: the same question is asked about both, und
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,27 +46,41 @@ class Challenges:
 
     def __init__(self, everyone: bytes) -> None:
         self._everyone = everyone
-        self._until: dict[bytes, tuple[float, str]] = {}
+        self._until: dict[bytes, dict[tuple[str, str], float]] = {}
 
     def __len__(self) -> int:
         return len(self._until)
 
-    def put(self, key: bytes, until: float, campaign: str, now: float) -> None:
-        """Challenge a user, or everyone, until then."""
+    def put(self, key: bytes, until: float, campaign: str, now: float, rule: str = "") -> None:
+        """Challenge a user, or everyone, until then, as a rule proposes."""
         if key not in self._until and len(self._until) >= _MOST:
-            self._until = {each: held for each, held in self._until.items() if held[0] > now}
+            self._until = {each: held for each, held in self._until.items() if max(held.values()) > now}
             key = key if len(self._until) < _MOST else self._everyone
-        before = self._until.get(key, (0.0, ""))
-        self._until[key] = max(before, (until, campaign))
+        held = {each: end for each, end in self._until.get(key, {}).items() if end > now}
+        held[campaign, rule] = max(until, held.get((campaign, rule), 0.0))
+        self._until[key] = held
 
-    def end(self, campaign: str) -> None:
-        """A campaign is over."""
-        self._until = {key: held for key, held in self._until.items() if held[1] != campaign}
+    def end(self, campaign: str, rules: Collection[str] | None = None) -> None:
+        """A campaign is over, or some of its rules see it no more."""
+        for key, held in [*self._until.items()]:
+            left = {each: end for each, end in held.items() if each[0] != campaign or (rules is not None and each[1] not in rules)}
+            if left:
+                self._until[key] = left
+            else:
+                del self._until[key]
+
+    def rename(self, campaign: str, into: str) -> None:
+        """A campaign turned out to be part of another: what its rules proposed goes on."""
+        self._until = {
+            key: {(into if each[0] == campaign else each[0], each[1]): end for each, end in held.items()}
+            for key, held in self._until.items()
+        }
 
     def find(self, key: bytes, username: str, now: float) -> Challenge | None:
         """The challenge of a user; what is over goes."""
         for each in (key, self._everyone):
-            until, campaign = self._until.get(each, (0.0, ""))
+            held = self._until.get(each, {})
+            (campaign, _), until = max(held.items(), key=lambda item: item[1], default=(("", ""), 0.0))
             if until > now:
                 return Challenge(campaign, "novel_network", username, until - now)
             self._until.pop(each, None)

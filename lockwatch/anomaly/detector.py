@@ -18,7 +18,7 @@ from lockwatch.anomaly.state import pack, unpack
 from lockwatch.anomaly.tally import Tally
 from lockwatch.anomaly.tools import Tools
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 class _Part(Protocol):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2s
 from typing import Any, Final, NamedTuple
 
-from lockwatch.anomaly.campaign import Change
+from lockwatch.anomaly.campaign import Change, Evidence, Part
 from lockwatch.anomaly.detector import Detector
 from lockwatch.anomaly.packing import bytes_of, word_of
 from lockwatch.anomaly.rules import Settings
@@ -119,13 +119,14 @@ class Judge:
     _detector: Detector | None = None
     _dumped: float = field(default=float("-inf"))
     _dirty: bool = False
-    _known: dict[str, set[bytes]] = field(default_factory=dict)
+    _known: dict[str, dict[str, set[bytes]]] = field(default_factory=dict)
 
     def take(self, heard: Report, now_us: int) -> list[Change]:
         """What the tallies of a report, and the time, bring to light."""
         if heard.fresh or self._detector is None:
             self._detector = self._begin(heard.state)
-            self._known = {campaign.id: set(campaign.sources) for campaign in self._detector.campaigns()}
+            campaigns = self._detector.campaigns()
+            self._known = {each.id: {part.rule: set(part.sources) for part in each.parts} for each in campaigns}
         changes = [change for tally in heard.tallies for change in self._detector.feed(tally)]
         if not heard.waiting:
             changes += self._detector.tick(now_us)
@@ -133,15 +134,22 @@ class Judge:
         self._dirty = self._dirty or bool(heard.tallies)
         return changes
 
-    def bans(self, change: Change) -> list[bytes]:
-        """Whom a change proposes to ban that none before it did: who was let in again since stays so."""
-        known = self._known.setdefault(change.campaign.id, set())
-        found = [each.subject_hash for each in change.actions if each.kind == "ban" and each.subject_hash not in known]
-        if len(known) > _REMEMBERED:
-            known.clear()
-        known.update(found)
+    def bans(self, change: Change) -> list[tuple[str, bytes]]:
+        """Whom a change proposes to ban that none before it did, and by which rule: who was let in again since stays so."""
+        campaign = change.campaign
+        known, found = self._known.setdefault(campaign.id, {}), []
+        for action in change.actions:
+            mine = known.setdefault(action.rule, set())
+            if action.kind == "ban" and action.subject_hash not in mine:
+                found.append((action.rule, action.subject_hash))
+                if len(mine) > _REMEMBERED:
+                    mine.clear()
+                mine.add(action.subject_hash)
+        for rule in change.ended:
+            known.pop(rule, None)
         if change.kind == "resolved":
-            del self._known[change.campaign.id]
+            for rule, keys in self._known.pop(campaign.id).items() if campaign.merged_into else ():
+                self._known.setdefault(campaign.merged_into, {}).setdefault(rule, set()).update(keys)
         return found
 
     def state(self, now: float, changed: bool) -> bytes | None:
@@ -166,21 +174,24 @@ class Judge:
         return detector
 
 
-def item_of(change: Change, bans: Sequence[bytes]) -> tuple[str, dict[str, Any]]:
+def item_of(change: Change, bans: Sequence[tuple[str, bytes]]) -> tuple[str, dict[str, Any]]:
     """The id of a change, the same whoever finds it, and what all processes have to know of it.
 
     Args:
-        bans: whose ban it proposes.
+        bans: whose ban it proposes, and by which rule.
     """
     campaign = change.campaign
     silent = not campaign.dry_run and all(action.kind != "alert" for action in change.actions)
-    challenges = [[action.subject_hash.hex(), action.seconds] for action in change.actions if action.kind == "challenge"]
+    challenges = [[each.subject_hash.hex(), each.seconds, each.rule] for each in change.actions if each.kind == "challenge"]
     return _id_of(change, silent), {
         "campaign": campaign.id,
         "kind": change.kind,
         "rule": campaign.rule,
         "at": campaign.updated_us,
         "reason": campaign.reason,
+        "news": list(change.news),
+        "severity": campaign.severity,
+        "merged_into": campaign.merged_into,
         "dry_run": campaign.dry_run,
         "silent": silent,
         "started": campaign.started_us,
@@ -190,17 +201,38 @@ def item_of(change: Change, bans: Sequence[bytes]) -> tuple[str, dict[str, Any]]
         "target_count": campaign.target_count,
         "attempts": campaign.attempts,
         "compromised": len(campaign.compromised),
-        "evidence": [[e.signal, round(e.observed, 2), round(e.expected, 2), round(e.contribution, 2)] for e in campaign.evidence],
+        "evidence": [_evidence(each) for each in campaign.evidence],
+        "rules": [_part(each) for each in campaign.parts],
         "examples": list(campaign.examples),
         "challenges": challenges[:NAMED],
-        "bans": [key.hex() for key in bans],
+        "bans": [[rule, key.hex()] for rule, key in bans],
+        "ended": list(change.ended),
     }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    """What a rule has to say, for people."""
+    return {
+        "rule": part.rule,
+        "detected_us": part.detected_us,
+        "resolved_us": part.resolved_us,
+        "source_count": part.source_count,
+        "target_count": part.target_count,
+        "attempts": part.attempts,
+        "reason": part.reason,
+        "evidence": [_evidence(each) for each in part.evidence],
+    }
+
+
+def _evidence(found: Evidence) -> list[Any]:
+    return [found.signal, round(found.observed, 2), round(found.expected, 2), round(found.contribution, 2)]
 
 
 def _id_of(change: Change, silent: bool) -> str:
     """A campaign opens and ends once, is told again once a minute at most, and grows as often as others join it."""
-    if silent:
-        keys = b"".join(sorted(action.subject_hash for action in change.actions))
-        return f"{change.campaign.id}-joined-{blake2s(keys, digest_size=8).hexdigest()}"
-    minute = f"-{change.campaign.updated_us // 60_000_000}" if change.kind == "updated" else ""
-    return f"{change.campaign.id}-{change.kind}{minute}"
+    campaign, minute = change.campaign, f"-{change.campaign.updated_us // 60_000_000}"
+    if not silent:
+        return f"{campaign.id}-{change.kind}{minute if change.kind == 'updated' else ''}"
+    words = [f"{each.rule} {each.subject_hash.hex()}" for each in change.actions] + list(change.ended)
+    digest = blake2s("\n".join(sorted(words)).encode(), digest_size=8).hexdigest()
+    return f"{campaign.id}-joined-{digest}{'' if change.joined else minute}"

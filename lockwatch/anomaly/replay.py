@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from lockwatch.anomaly.campaign import Campaign, Change
+from lockwatch.anomaly.campaign import Campaign, Change, Evidence, Part
 from lockwatch.anomaly.detector import Detector
 from lockwatch.anomaly.names import Names
 from lockwatch.anomaly.rules import Settings
@@ -41,12 +41,17 @@ class Story:
         for change in changes:
             if change.campaign.dry_run:
                 continue
-            self.campaigns[change.campaign.id] = change.campaign
-            self._name(change.campaign)
+            self._note(change.campaign)
             for action in change.actions:
                 self.alerts += action.kind == "alert"
                 if action.kind == "ban":
                     self.bans.setdefault(action.subject_hash, (change.campaign.updated_us, action.seconds, action.reason))
+
+    def _note(self, campaign: Campaign) -> None:
+        self.campaigns[campaign.id] = campaign
+        if campaign.merged_into:
+            del self.campaigns[campaign.id]
+        self._name(campaign)
 
     def _name(self, campaign: Campaign) -> None:
         for key in (*campaign.sources, *campaign.targets, *campaign.compromised):
@@ -156,12 +161,28 @@ def _campaign(campaign: Campaign, story: Story) -> Mapping[str, Any]:
         "attempts": campaign.attempts,
         "compromised": [story.name(key) for key in campaign.compromised],
         "why": campaign.reason,
-        "evidence": [
-            {"signal": e.signal, "observed": e.observed, "expected": e.expected, "contribution": e.contribution}
-            for e in campaign.evidence
-        ],
+        "severity": campaign.severity,
+        "evidence": [_evidence(each) for each in campaign.evidence],
+        "rules": [_part(each) for each in campaign.parts],
         "examples": list(campaign.examples),
     }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "rule": part.rule,
+        "joined": when(part.detected_us),
+        "left": part.resolved_us and when(part.resolved_us),
+        "source_count": part.source_count,
+        "target_count": part.target_count,
+        "attempts": part.attempts,
+        "why": part.reason,
+        "evidence": [_evidence(each) for each in part.evidence],
+    }
+
+
+def _evidence(found: Evidence) -> dict[str, Any]:
+    return {"signal": found.signal, "observed": found.observed, "expected": found.expected, "contribution": found.contribution}
 
 
 def when(at_us: int) -> str:

@@ -11,6 +11,8 @@ from lockwatch.errors import ConfigurationError
 
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
+SEVERITIES: Final = ("low", "medium", "high", "critical")
+"""How bad it is: requests only, somebody is tried, many are, somebody is in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Rule:
         challenge: proposes step-up for novel pairs, for this many seconds; 0 proposes nothing.
         ban: proposes a ban of each source of a rule about addresses, for this many seconds. No rule does until told to.
         dry_run: campaigns are told, nothing is proposed.
+        severity: one of `SEVERITIES`. A campaign has that of its worst rule, and the last one when somebody was logged in as.
         reason: for people; ``{observed}``, ``{expected}``, ``{sources}``, ``{targets}`` are filled in.
     """
 
@@ -42,6 +45,11 @@ class Rule:
     challenge: int = 0
     ban: int = 0
     dry_run: bool = False
+    severity: str = "medium"
+
+    def __post_init__(self) -> None:
+        if self.severity not in SEVERITIES:
+            raise ConfigurationError(f"severity={self.severity!r} of rule {self.name!r} is not one of {', '.join(SEVERITIES)}")
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -52,8 +60,17 @@ RULES: Final[tuple[Rule, ...]] = (
         10,
         "an address sends {observed:.0f} requests in ten seconds; {expected:.0f} are allowed",
         quiet=60,
+        severity="low",
     ),
-    Rule("burst.user", "requests of one user", 100, 10, "a user sends {observed:.0f} requests in ten seconds", quiet=60),
+    Rule(
+        "burst.user",
+        "requests of one user",
+        100,
+        10,
+        "a user sends {observed:.0f} requests in ten seconds",
+        quiet=60,
+        severity="low",
+    ),
     Rule(
         "burst.route",
         "requests of one route, against its day",
@@ -62,6 +79,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "a route gets {observed:.0f} requests in ten seconds; {expected:.1f} are usual",
         quiet=600,
         dry_run=True,
+        severity="low",
     ),
     Rule(
         "failures.address",
@@ -93,6 +111,7 @@ RULES: Final[tuple[Rule, ...]] = (
         DAY,
         "{sources} addresses of one network try the passwords of many users ({observed:.0f} failed, {expected:.0f} ever succeeded)",
         challenge=HOUR,
+        severity="high",
     ),
     Rule(
         "spread.account",
@@ -110,6 +129,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "more addresses than usual try several users each ({observed:.0f}, where {expected:.1f} are usual)",
         quiet=7 * DAY,
         challenge=HOUR,
+        severity="high",
     ),
     Rule(
         "stuffing.distributed",
@@ -120,6 +140,7 @@ RULES: Final[tuple[Rule, ...]] = (
         quiet=7 * DAY,
         false_alarms=0.25,
         challenge=DAY,
+        severity="high",
     ),
     Rule(
         "stuffing.tool",
@@ -130,6 +151,7 @@ RULES: Final[tuple[Rule, ...]] = (
         quiet=DAY,
         false_alarms=0.03,
         challenge=DAY,
+        severity="high",
     ),
     Rule(
         "scan.address",
@@ -137,6 +159,7 @@ RULES: Final[tuple[Rule, ...]] = (
         15,
         DAY,
         "{sources} address(es) look for paths that do not exist ({observed:.0f} different ones)",
+        severity="low",
     ),
     Rule(
         "enumeration.address",
@@ -151,6 +174,7 @@ RULES: Final[tuple[Rule, ...]] = (
         1,
         DAY,
         "a refresh token was used again after it had been replaced: somebody holds a copy ({observed:.0f} times)",
+        severity="critical",
     ),
     Rule(
         "key.travel",
@@ -159,6 +183,7 @@ RULES: Final[tuple[Rule, ...]] = (
         600,
         "{targets} session(s) or key(s) are used from {observed:.0f} parts of the network within ten minutes",
         quiet=HOUR,
+        severity="critical",
     ),
 )
 

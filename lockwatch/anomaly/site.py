@@ -9,7 +9,8 @@ from typing import Any, Final
 from lockwatch.anomaly.activity import STEP, Activity
 from lockwatch.anomaly.attribution import attribute
 from lockwatch.anomaly.campaign import Evidence
-from lockwatch.anomaly.cases import Case, Cases
+from lockwatch.anomaly.case import Case
+from lockwatch.anomaly.cases import Cases
 from lockwatch.anomaly.cells import READY, RISES, Channel, Cusum
 from lockwatch.anomaly.opening import Opening
 from lockwatch.anomaly.pairs import PATIENCE_US, Failing, Pairs

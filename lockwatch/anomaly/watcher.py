@@ -35,6 +35,10 @@ _PARTS: Final = 20
 """Reports in a row at most, while tallies wait."""
 CHANGES: Final = {"opened": "detected", "updated": "updated", "resolved": "resolved"}
 """What an alert says of a change of a campaign."""
+_SHOWN: Final = (
+    *("campaign", "rule", "reason", "severity", "news", "attempts", "source_count", "target_count", "compromised"),
+    "merged_into",
+)
 
 
 class Watcher:
@@ -167,10 +171,8 @@ class Watcher:
     def _tell_of(self, name: str, item: Mapping[str, Any]) -> None:
         if item["silent"]:
             return
-        shown = {
-            key: item[key] for key in ("campaign", "rule", "reason", "attempts", "source_count", "target_count", "compromised")
-        }
-        details = {**shown, "sources": item["names"], "evidence": item["evidence"], "examples": item["examples"]}
+        shown = {key: item[key] for key in _SHOWN}
+        details = {**shown, "sources": item["names"], **{key: item[key] for key in ("evidence", "examples", "rules")}}
         self._post(
             Event(
                 time_us=item["at"],
@@ -195,24 +197,27 @@ class Watcher:
                     await self._ban(item, buckets)
 
     def _challenge(self, item: Mapping[str, Any]) -> None:
-        challenges = self._logins.challenges
-        if item["kind"] == "resolved":
-            challenges.end(item["campaign"])
+        challenges, campaign = self._logins.challenges, item["campaign"]
+        over = item["kind"] == "resolved" and not item["merged_into"]
+        challenges.end(campaign, None if over else item["ended"])
+        if item["merged_into"]:
+            challenges.rename(campaign, item["merged_into"])
         if not self.settings.allows("challenge"):
             return
         age = time.time() - item["at"] / 1e6
-        for key, seconds in item["challenges"]:
+        for key, seconds, rule in item["challenges"]:
             if seconds > age:
-                challenges.put(bytes.fromhex(key), self._clock() + seconds - age, item["campaign"], self._clock())
+                challenges.put(bytes.fromhex(key), self._clock() + seconds - age, campaign, self._clock(), rule)
 
     async def _ban(self, item: Mapping[str, Any], buckets: Buckets) -> None:
         """Ban the sources of a campaign that this process knows by name."""
         fresh = time.time() - item["at"] / 1e6 < _FRESH
-        if not fresh or not self.settings.allows("ban") or item["rule"] not in self.settings.ban_rules:
+        if not fresh or not self.settings.allows("ban"):
             return
-        for ip in self._named(item["bans"], buckets):
-            if not ip.endswith(ELSEWHERE):
-                await self._bans.propose(ip, reason=item["reason"], by=item["rule"])
+        for rule, key in item["bans"]:
+            for ip in self._named([key], buckets) if rule in self.settings.ban_rules else ():
+                if not ip.endswith(ELSEWHERE):
+                    await self._bans.propose(ip, reason=item["reason"], by=rule)
 
     def _named(self, keys: Sequence[str], buckets: Buckets) -> list[str]:
         names = self._logins.names(buckets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lockwatch.audit import upgrades
 from lockwatch.audit.answers import Answers
 from lockwatch.audit.connect import Database
+from lockwatch.audit.drivers import is_of_a_database, lacks_tables, told_by
 from lockwatch.audit.entry import AuditLogEntry, event_of
 from lockwatch.audit.query import AuditQuery
 from lockwatch.audit.standalone import Recording, Standalone
@@ -108,8 +109,7 @@ class AuditLogger:
 
         Raises: AuditUnreachable, CursorError, ConfigurationError.
         """
-        question = query or AuditQuery(**filters)
-        return await self._asked().ask(lambda reader: reader.entries(question))
+        return await self._asked().ask(self._finding(query or AuditQuery(**filters)))
 
     def health(self) -> AuditHealth:
         """How it does: what waits, what was lost, what is wrong with each sink."""
@@ -155,8 +155,7 @@ class AuditLogger:
 
     def query_sync(self, query: AuditQuery | None = None, **filters: Any) -> list[AuditLogEntry]:
         """`query` for blocking code."""
-        question = query or AuditQuery(**filters)
-        return self._asked().ask_sync(lambda reader: reader.entries(question))
+        return self._asked().ask_sync(self._finding(query or AuditQuery(**filters)))
 
     def close_sync(self) -> None:
         """`close` for blocking code."""
@@ -164,6 +163,20 @@ class AuditLogger:
             self._own.close()
         if self._answers is not None:
             self._answers.close()
+
+    def _finding(self, question: AuditQuery) -> Callable[[Reader], Awaitable[list[AuditLogEntry]]]:
+        """Looks for entries. Before the first row is delivered there are no tables: where we may make them, that is no outage."""
+
+        async def find(reader: Reader) -> list[AuditLogEntry]:
+            try:
+                return await reader.entries(question)
+            except Exception as error:
+                if not (self._config.audit_migrate and is_of_a_database(error) and lacks_tables(told_by(error))):
+                    raise
+            await self._upgrade(reader)
+            return await reader.entries(question)
+
+        return find
 
     async def _upgrade(self, reader: Reader) -> None:
         await upgrades.upgrade(Database.of(self._place))

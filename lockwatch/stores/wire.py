@@ -27,18 +27,23 @@ _ALGORITHMS: Final = ("sorted_set", "sliding_counter", "gcra", "fixed_window", "
 """By their numbers, from 1 on."""
 _CHARGES: Final = ("algorithms", "sliding_window", "open", "admit")
 _OTHERS: Final = ("settle", "keys")
+_ALONE: Final = "rotate"
+"""What has a script of its own where nothing travels with it."""
 _GUARDS: Final = ("burst", "bans", "acquaintance", "watch")
 _SHOWN: Final = frozenset(["enter", "standing"])
 _WORDS: Final = re.compile("'[A-Za-z0-9_-]+(?: '[A-Za-z0-9_-]+)*").fullmatch
 
 
 @cache
-def source() -> bytes:
-    """The script that runs every batch: all files of `lua/`.
+def source(alone: bool = False) -> bytes:
+    """The script that runs every batch: all files of `lua/`; or the one that runs a refresh which travels `alone`.
 
     What the common case does not need stands in functions that a batch runs when it does: Lua makes the functions of a
     script anew each time, and that would be half of the time of a check.
     """
+    if alone:
+        others = "local function otherwise()\nlocal sessions = {}\n" + _joined(("prelude", "refresh", "otherwise")) + "end\n"
+        return (_joined(("record", "alone")) + others + "return otherwise()").encode()
     parts = [
         _joined(("prelude",)),
         "local ring, decide_plain = {}\nlocal function load_window()\n" + _joined(_WINDOW) + "end\n",
@@ -48,7 +53,7 @@ def source() -> bytes:
         "local function load_charges()\n" + _joined(_CHARGES),
         "function scripts.others()\n" + _joined(_OTHERS) + "end\nend\n",
         "local sessions = {}\nlocal function load_standing()\n" + _joined(("standing",)) + "end\n",
-        "local function load_sessions()\n" + _joined(("refresh",)),
+        "local function load_sessions()\n" + _joined(("record", "refresh")),
         "function sessions.load_others()\n" + _joined(("session",)) + "end\nend\n",
         "local guards = {}\nlocal function load_guards()\n" + _joined(_GUARDS) + "end\n",
         _joined(("dispatch",)),
@@ -62,23 +67,33 @@ def _joined(names: Sequence[str]) -> str:
 
 
 @cache
-def _evalsha() -> bytes:
+def _evalsha(alone: bool = False) -> bytes:
     # Redis names scripts by SHA-1; nothing here rests on its strength.
-    return _text(b"EVALSHA") + _text(sha1(source(), usedforsecurity=False).hexdigest().encode())
+    return _text(b"EVALSHA") + _text(sha1(source(alone), usedforsecurity=False).hexdigest().encode())
 
 
 @cache
-def _eval() -> bytes:
-    return _text(b"EVAL") + _text(source())
+def _eval(alone: bool = False) -> bytes:
+    return _text(b"EVAL") + _text(source(alone))
 
 
 def _text(value: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
+@cache
+def _head_alone(whole: bool) -> bytes:
+    return b"*6\r\n" + (_eval(True) if whole else _evalsha(True)) + _text(b"2")
+
+
 @lru_cache(maxsize=4096)
 def _argument(script: str, keys: int, args: tuple[int, ...]) -> bytes:
-    return _text(f"{script} {keys} {' '.join([str(int(a)) for a in args])}".encode())
+    return _text(_numbers(script, keys, args).encode())
+
+
+@lru_cache(maxsize=4096)
+def _numbers(script: str, keys: int, args: tuple[int, ...]) -> str:
+    return f"{script} {keys} {' '.join([str(int(a)) for a in args])}"
 
 
 @lru_cache(maxsize=4096)
@@ -90,7 +105,7 @@ def _worded(script: str, keys: int, args: tuple[int, ...], words: tuple[str, ...
     told = "'" + " '".join(words)
     if not _WORDS(told):
         raise ValueError(f"a word of the call {script} is not text of the base64url alphabet")
-    return _text(f"{script} {keys} {' '.join([str(int(a)) for a in args])} {told}".encode())
+    return _text(f"{_numbers(script, keys, args)} {told}".encode())
 
 
 _standing: Final = lru_cache(maxsize=4096)(_worded)
@@ -116,6 +131,9 @@ def _single(script: str, keys: tuple[str, ...], args: tuple[int, ...]) -> bytes:
 
 def command(calls: Sequence[Call], whole: bool = False) -> bytes:
     """The RESP bytes that run `calls` as one script; `whole` sends its source too (after NOSCRIPT)."""
+    if len(calls) == 1 and calls[0].script == _ALONE:
+        call = calls[0]
+        return b"".join([_head_alone(whole), *[_text(key.encode()) for key in call.keys], _argument_of(call)])
     keys = [_key(key) for call in calls for key in call.keys]
     arguments = [_argument_of(call) for call in calls]
     head = b"*%d\r\n" % (3 + len(keys) + len(arguments))

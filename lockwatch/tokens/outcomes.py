@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Outcome(IntEnum):
@@ -42,7 +45,8 @@ class Outcome(IntEnum):
         return self in _RENEWED
 
 
-_RENEWED = frozenset([Outcome.ROTATED, Outcome.FRESH, Outcome.REPLAY, Outcome.HEALED, Outcome.ISSUED])
+_RENEWED = (Outcome.ROTATED, Outcome.FRESH, Outcome.REPLAY, Outcome.HEALED, Outcome.ISSUED)
+"""No set: looking into one would hash by a function of `Enum`."""
 
 
 class Reason(IntEnum):
@@ -65,8 +69,7 @@ class Reason(IntEnum):
     """The subject may not log in any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """What a login was good for. It is sealed in the store.
 
     Attributes:
@@ -76,7 +79,7 @@ class Grant:
     """
 
     subject: str
-    claims: Mapping[str, Any] = field(default_factory=dict)
+    claims: Mapping[str, Any] = _NOTHING
     auth_time: int = 0
 
 
@@ -98,8 +101,7 @@ class Issued:
     evicted: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Rotation:
+class Rotation(NamedTuple):
     """What came of presenting a refresh token.
 
     Attributes:
@@ -114,14 +116,17 @@ class Rotation:
     """
 
     outcome: Outcome
-    refresh_token: str = field(default="", repr=False)
+    refresh_token: str = ""
     grant: Grant | None = None
     session: str = ""
     generation: int = 0
     since: float = 0.0
     expires_in: float = 0.0
     reason: Reason = Reason.NONE
-    device: Mapping[str, str] = field(default_factory=dict)
+    device: Mapping[str, str] = _NOTHING
+
+    def __repr__(self) -> str:
+        return f"Rotation({self.outcome!r}, session={self.session!r}, generation={self.generation}, reason={self.reason!r})"
 
 
 @dataclass(frozen=True, slots=True)

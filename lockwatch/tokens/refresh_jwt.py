@@ -10,8 +10,9 @@ from lockwatch.tokens.access import sign
 from lockwatch.tokens.claims import Claims, Rules
 from lockwatch.tokens.config import JWTConfig
 from lockwatch.tokens.names import TAG, tag_of
-from lockwatch.tokens.refresh import PARENT, RefreshToken
+from lockwatch.tokens.refresh import PARENT, SECRET, RefreshToken, Successor, hash_of
 from lockwatch.tokens.ring import KeyRing
+from lockwatch.tokens.sealing import NONCE, Wraps, encoded
 from lockwatch.tokens.verify import Verifier
 
 REFRESH: Final = "rt+jwt"
@@ -25,10 +26,11 @@ class Signed:
     Args:
         config: how tokens are signed.
         ring: the keys to do it with.
+        wraps: seals a successor with the token before it.
     """
 
-    def __init__(self, config: JWTConfig, ring: KeyRing) -> None:
-        self._config, self._key = config, ring.current
+    def __init__(self, config: JWTConfig, ring: KeyRing, wraps: Wraps) -> None:
+        self._config, self._key, self._wraps = config, ring.current, wraps
         self._audience = f"{config.issuer}/refresh"
         rules = Rules(
             issuer=config.issuer,
@@ -62,6 +64,16 @@ class Signed:
             return _token(self._verifier.verify(text, now))
         except TokenError:
             return None
+
+    def follow(self, token: RefreshToken, text: str, own: str, random: bytes, now: float) -> Successor:
+        """What comes after a token."""
+        secret, nonce = encoded(random[:SECRET]), random[SECRET : SECRET + NONCE]
+        made = self.write(RefreshToken(token.tag, token.family, token.generation + 1, own[:PARENT], secret), now)
+        return Successor(made, hash_of(made), self._wraps.close(made, text, nonce))
+
+    def again(self, token: RefreshToken, text: str, seal: str) -> str | None:
+        """The successor of a token once more."""
+        return self._wraps.open(seal, text)
 
 
 def _token(claims: Claims) -> RefreshToken | None:

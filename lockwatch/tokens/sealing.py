@@ -21,6 +21,7 @@ from lockwatch.tokens.outcomes import Grant
 NONCE: Final = 12
 NONE: Final = "-"
 """The word for nothing."""
+_read: Final = json.JSONDecoder().raw_decode
 
 
 def encoded(data: bytes) -> str:
@@ -44,11 +45,10 @@ class Sealer:
         namespace: what is sealed in one does not open in another.
     """
 
-    __slots__ = ("_boxes", "_subjects", "_wraps")
+    __slots__ = ("_boxes", "_subjects")
 
     def __init__(self, secrets: Sequence[bytes], namespace: str) -> None:
         self._boxes = [AESGCM(derive_key(secret, f"session:{namespace}")) for secret in secrets]
-        self._wraps = [derive_key(secret, f"successor:{namespace}") for secret in secrets]
         self._subjects = [derive_key(secret, f"session-subject:{namespace}") for secret in secrets]
 
     def tags(self, subject: str) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ class Sealer:
         data = self._open(text, b"grant" + session.encode())
         if data is None:
             return None
-        subject, auth_time, claims = json.loads(data.decode())
+        (subject, auth_time, claims), _ = _read(data.decode())
         return Grant(subject, claims, auth_time)
 
     def close_device(self, device: Mapping[str, str] | None, session: str, nonce: bytes) -> str:
@@ -81,28 +81,46 @@ class Sealer:
         device: dict[str, str] = json.loads(data) if data else {}
         return device
 
-    def wrap(self, successor: str, token: str, nonce: bytes) -> str:
-        """Seal a refresh token for whoever holds the one before it, and nobody else: not this process, not the store."""
-        return encoded(nonce + _lock(self._wraps[0], token).encrypt(nonce, successor.encode(), b"successor"))
-
-    def unwrap(self, text: str, token: str) -> str | None:
-        """The successor of `token`, or None when it does not open."""
-        data = decoded(text)
-        for key in self._wraps:
-            try:
-                return _lock(key, token).decrypt(data[:NONCE], data[NONCE:], b"successor").decode()
-            except (InvalidTag, ValueError):
-                continue
-        return None
-
     def _close(self, data: bytes, bound_to: bytes, nonce: bytes) -> str:
         return encoded(nonce + self._boxes[0].encrypt(nonce, data, bound_to))
 
     def _open(self, text: str, bound_to: bytes) -> bytes | None:
-        data = decoded(text)
+        try:
+            data = decode(text.encode())
+        except ValueError:
+            return None
+        nonce, closed = data[:NONCE], data[NONCE:]
         for box in self._boxes:
             try:
-                return box.decrypt(data[:NONCE], data[NONCE:], bound_to)
+                return box.decrypt(nonce, closed, bound_to)
+            except (InvalidTag, ValueError):
+                continue
+        return None
+
+
+class Wraps:
+    """Seals a refresh token for whoever holds the one before it, and nobody else: not this process, not the store.
+
+    Args:
+        secrets: newest first. The newest closes, each opens.
+        namespace: what is sealed in one does not open in another.
+    """
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, secrets: Sequence[bytes], namespace: str) -> None:
+        self._keys = [derive_key(secret, f"successor:{namespace}") for secret in secrets]
+
+    def close(self, successor: str, token: str, nonce: bytes) -> str:
+        """Seal the successor of `token`."""
+        return encoded(nonce + _lock(self._keys[0], token).encrypt(nonce, successor.encode(), b"successor"))
+
+    def open(self, text: str, token: str) -> str | None:
+        """The successor of `token`, or None when it does not open."""
+        data = decoded(text)
+        for key in self._keys:
+            try:
+                return _lock(key, token).decrypt(data[:NONCE], data[NONCE:], b"successor").decode()
             except (InvalidTag, ValueError):
                 continue
         return None

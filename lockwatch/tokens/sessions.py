@@ -20,7 +20,7 @@ from lockwatch.tokens.failover import Kept, RecentRevocations, Spool, Watches
 from lockwatch.tokens.names import TAG, Names, tag_in, tag_of
 from lockwatch.tokens.outcomes import Grant, Issued, Outcome, Reason, Revocation, Rotation, Session, Standing
 from lockwatch.tokens.policy import SessionPolicy
-from lockwatch.tokens.refresh import NO_PARENT, PARENT, SECRET, Format, RefreshToken, hash_of
+from lockwatch.tokens.refresh import FOLLOWING, NO_PARENT, SECRET, Format, RefreshToken, hash_of
 from lockwatch.tokens.sealing import NONCE, NONE, Sealer, encoded
 
 _SECOND: Final = 1_000_000
@@ -28,6 +28,7 @@ _FAMILY: Final = 12
 _ORIGIN_LIFETIME: Final = 400 * 86_400 * _SECOND
 _ASK, _HEAL, _NEVER = 0, 1, 2
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
+_AHEAD: Final = int(Outcome.AHEAD)
 _REASONS: Final = {int(reason): reason for reason in Reason}
 
 
@@ -83,22 +84,24 @@ class Sessions:
         token = self._format.read(text, now)
         if token is None:
             return Rotation(Outcome.UNKNOWN)
-        random, origin = Random(entropy), self._names.origin(token.tag)
-        yield from self._attend(origin, now)
-        own = hash_of(text)
-        successor = self._format.write(
-            token._replace(generation=token.generation + 1, parent=own[:PARENT], secret=encoded(random.take(SECRET))),
-            now,
-        )
-        seal = self._sealer.wrap(successor, text, random.take(NONCE)) if self._grace else NONE
-        seen = self._sealer.close_device(device, token.session, random.take(NONCE))
-        words = (token.family, own, token.parent, hash_of(successor), seal, seen)
-        reply = yield from self._heard(self._rotate(token, words, _ASK))
-        if reply[0] == Outcome.AHEAD:
-            self.watch[origin].doubt()
+        origin = self._names.origin(token.tag)
+        watch = self.watch[origin]
+        if watch.due(now):
             yield from self._attend(origin, now)
-            reply = yield from self._heard(self._rotate(token, words, _HEAL if self.watch[origin].heals(now) else _NEVER))
-        return self._rotation(token, text, successor, reply)
+        random, own = Random(entropy), hash_of(text)
+        successor = self._format.follow(token, text, own, random.take(FOLLOWING), now)
+        seen = self._sealer.close_device(device, token.session, random.take(NONCE)) if device else NONE
+        words = (token.family, own, token.parent, successor.hash, successor.seal if self._grace else NONE, seen)
+        try:
+            reply = yield self._rotate(token, words, _ASK)
+            if reply[0] == _AHEAD:
+                watch.doubt()
+                yield from self._attend(origin, now)
+                reply = yield self._rotate(token, words, _HEAL if watch.heals(now) else _NEVER)
+        except StoreError:
+            self.watch.doubt()
+            raise
+        return self._rotation(token, text, successor.text, reply)
 
     def standing(self, session: str | None, jti: str, on_store_error: str = "deny") -> Flow[Standing]:
         """Whether an access token is still believed: one call, on the keys of one subject.
@@ -180,25 +183,19 @@ class Sessions:
 
     def _rotation(self, token: RefreshToken, text: str, successor: str, reply: Reply) -> Rotation:
         """What the caller learns; the words of a reply are there only for a session that was found alive."""
-        outcome, reason, generation, since, left = _OUTCOMES[reply[0]], _REASONS[reply[1]], *reply[2:]
+        told, why, generation, since, left = reply
+        outcome, session = _OUTCOMES[told], token.session
         grant, device, seal = words_of(reply) or (NONE, NONE, NONE)
-        following: str | None = text if outcome is Outcome.FRESH else successor if outcome.renewed else ""
+        opened = None if grant == NONE else self._sealer.open_grant(grant, session)
+        numbers = (session, generation, since / _SECOND, left / _SECOND, _REASONS[why])
+        if not outcome.renewed:
+            return Rotation(outcome, "", opened, *numbers, self._sealer.open_device(device, session))
+        following = text if outcome is Outcome.FRESH else successor
         if outcome is Outcome.REPLAY:
-            following = self._sealer.unwrap(seal, text)
-        opened = None if grant == NONE else self._sealer.open_grant(grant, token.session)
-        if outcome.renewed and (opened is None or following is None):
-            return Rotation(Outcome.UNKNOWN, session=token.session)  # sealed with a secret that is gone
-        return Rotation(
-            outcome,
-            following or "",
-            opened,
-            token.session,
-            generation,
-            since / _SECOND,
-            left / _SECOND,
-            reason,
-            {} if outcome.renewed else self._sealer.open_device(device, token.session),
-        )
+            following = self._format.again(token, text, seal) or ""
+        if opened is None or not following:
+            return Rotation(Outcome.UNKNOWN, session=session)  # sealed with a secret that is gone
+        return Rotation(outcome, following, opened, *numbers)
 
     def _sessions(self, tag: str, reply: Reply, now: float) -> list[Session]:
         numbers, words = iter(reply), iter(words_of(reply))

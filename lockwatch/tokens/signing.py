@@ -17,7 +17,7 @@ from lockwatch.tokens.policy import SessionPolicy
 from lockwatch.tokens.refresh import Format, Opaque
 from lockwatch.tokens.refresh_jwt import Signed
 from lockwatch.tokens.roots import roots
-from lockwatch.tokens.sealing import Sealer
+from lockwatch.tokens.sealing import Sealer, Wraps
 from lockwatch.tokens.sessions import Sessions
 
 LOOK: Final = 5.0
@@ -85,5 +85,5 @@ class Signing:
         secrets = roots(self.config, self._secret_key, self._stray)
         sealer, self.cookie = Sealer(secrets, self._namespace), AccessCookie(secrets, self._namespace)
         if self.config.refresh_format == "jwt":
-            return sealer, Signed(self.config, self._ring.ring)
+            return sealer, Signed(self.config, self._ring.ring, Wraps(secrets, self._namespace))
         return sealer, Opaque(secrets, self._namespace)

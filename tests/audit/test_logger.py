@@ -60,6 +60,18 @@ async def test_what_is_logged_is_found(audit_url: str, logger_options: dict[str,
     await logger.close()
 
 
+async def test_a_log_without_rows_is_empty_and_not_away(audit_url: str, logger_options: dict[str, Any]) -> None:
+    logger = AuditLogger(database_url=audit_url, **logger_options)
+    assert await logger.query() == []
+    await logger.log(ENTRY)
+    await logger.flush()
+    assert len(await logger.query()) == 1
+    await logger.close()
+    blocking = AuditLogger(database_url=audit_url, **logger_options)
+    assert len(blocking.query_sync()) == 1
+    blocking.close_sync()
+
+
 async def test_entries_of_other_times_keep_them(audit_url: str, logger_options: dict[str, Any]) -> None:
     logger = AuditLogger(database_url=audit_url, **logger_options)
     await logger.init()
@@ -136,8 +148,8 @@ async def test_questions_at_once_share_connections(audit_url: str, logger_option
     await logger.close()
 
 
-async def test_a_database_without_tables_says_what_makes_them(audit_url: str, logger_options: dict[str, Any]) -> None:
-    logger = AuditLogger(audit_url, **logger_options)
+async def test_a_database_whose_tables_are_made_by_hand_says_how(audit_url: str, logger_options: dict[str, Any]) -> None:
+    logger = AuditLogger(audit_url, **logger_options, audit_migrate=False)
     with pytest.raises(AuditUnreachable, match="lockwatch db upgrade"):
         await logger.query()
     await logger.init()

@@ -51,7 +51,10 @@ def python_of(name: str, interpreter: str = sys.executable) -> Path:
     """The interpreter of the environment `name` of the benchmarks.
 
     Every environment is held to the versions of ``ours`` or ``flask``, so that all variants run on one framework and one server.
+    ``here`` is the environment of the interpreter itself, with what it has.
     """
+    if name == "here":
+        return Path(interpreter)
     base = "flask" if name.startswith("flask") else "ours"
     return environment(name, WANTED[name], interpreter, tuple if name in _BASES else lambda: _held(base, interpreter))
 

@@ -40,13 +40,13 @@ def generator_name() -> str:
 
 
 def press(
-    port: int, path: str, seconds: int, cores: frozenset[int], headers: Sequence[str] = (), connections: int = CONNECTIONS
+    port: int, path: str, seconds: float, cores: frozenset[int], headers: Sequence[str] = (), connections: int = CONNECTIONS
 ) -> Outcome:
-    """Keep `connections` connections busy for some seconds; `headers` are lines like ``Name: value``."""
+    """Keep `connections` connections busy for some seconds (wrk knows no fractions); `headers` are lines like ``Name: value``."""
     url = f"http://127.0.0.1:{port}{path}"
-    if wrk := shutil.which("wrk"):
+    if (wrk := shutil.which("wrk")) and seconds == int(seconds):
         lines = [part for line in headers for part in ("-H", line)]
-        return _read_wrk(_output([wrk, "-t1", f"-c{connections}", f"-d{seconds}s", *lines, url], cores))
+        return _read_wrk(_output([wrk, "-t1", f"-c{connections}", f"-d{seconds:.0f}s", *lines, url], cores))
     script = str(Path(__file__).with_name("generator.py"))
     found = json.loads(_output([sys.executable, script, str(port), path, str(seconds), str(connections), *headers], cores))
     return Outcome(found["total"], found["total"] - found["fine"], found["seconds"])

@@ -48,6 +48,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process started; none where /proc does not say."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 def copy_of_tree() -> Path:
     """A copy of the sources, so that every round of a run measures the same ones."""
     target = Path(tempfile.mkdtemp(prefix="lockwatch-bench-"))

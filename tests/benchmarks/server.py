@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from tests.benchmarks import environments
-from tests.benchmarks.machine import Cores, pin
+from tests.benchmarks.machine import Cores, children, cpu_seconds, pin
 from tests.benchmarks.variants import Variant
 from tests.servers import free_port
 
-_UVICORN: Final = ("--loop", "uvloop", "--http", "httptools", "--workers", "1", "--no-access-log", "--log-level", "warning")
+# uvicorn takes uvloop and httptools where they are, as they are in the environments of the benchmarks.
+_UVICORN: Final = ("--no-access-log", "--log-level", "warning")
 _GUNICORN: Final = ("-k", "gthread", "-w", "1", "--threads", "4", "--keep-alive", "75", "--log-level", "warning")
-_START: Final = 30.0
+_START: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,15 @@ class Server:
         variant: what to run.
         place: where.
         limit: instead of the variant's own limit.
+        under: words of a program that runs the server: a module and its options.
     """
 
-    def __init__(self, variant: Variant, place: Place, limit: str | None = None) -> None:
+    def __init__(self, variant: Variant, place: Place, limit: str | None = None, under: tuple[str, ...] = ()) -> None:
         self.variant = variant
         self.port = free_port()
         self.headers: tuple[str, ...] = ()
         self._process = subprocess.Popen(
-            [str(environments.python_of(variant.environment, place.interpreter)), "-m", *_command(variant, self.port)],
+            [str(environments.python_of(variant.environment, place.interpreter)), "-m", *under, *_command(variant, self.port)],
             env=_environment(variant, place, limit or variant.limit),
             cwd=place.tree / "tests/benchmarks/apps",
         )
@@ -57,8 +59,12 @@ class Server:
         """The process that serves: of a server that forks, its worker."""
         if not self.variant.forks:
             return self._process.pid
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        return int(children.read_text().split()[0]) if children.exists() else self._process.pid
+        return next(iter(children(self._process.pid)), self._process.pid)
+
+    def cpu_seconds(self) -> float:
+        """How long the processes that serve have computed so far; 0 where /proc does not say."""
+        pids = children(self._process.pid) if self.variant.workers > 1 else [self.pid]
+        return sum(map(cpu_seconds, pids))
 
     def __enter__(self) -> Server:
         self._await_answer()
@@ -117,13 +123,14 @@ def _command(variant: Variant, port: int) -> list[str]:
     application = f"{variant.app}:app"
     if variant.forks:
         return ["gunicorn", *_GUNICORN, "-b", f"127.0.0.1:{port}", application]
-    return ["uvicorn", application, *_UVICORN, "--port", str(port)]
+    return ["uvicorn", application, *_UVICORN, "--workers", str(variant.workers), "--port", str(port)]
 
 
 def _environment(variant: Variant, place: Place, limit: str) -> dict[str, str]:
-    ours = {"PYTHONPATH": str(place.tree)} if variant.environment in ("ours", "flask") else {}
+    ours = {"PYTHONPATH": str(place.tree)} if variant.environment in ("ours", "flask", "here") else {}
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT")}
     bench = {"BENCH_LIMIT": limit, "BENCH_PLACE": variant.place, "BENCH_REDIS": place.redis if variant.redis else ""}
+    bench["BENCH_LIMITS"] = str(variant.limits)
     log = place.tree / f"audit-{variant.place}.db"
     audit = {"postgres": place.postgres, "sqlite": f"sqlite+aiosqlite:///{log}"}.get(variant.log, "")
     more = {"BENCH_AUDIT": audit, "BENCH_SPOOL": str(place.tree / f"spool-{variant.app}-{variant.place}")}

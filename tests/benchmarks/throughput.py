@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Final
 
 from tests.benchmarks import environments
 from tests.benchmarks.load import CONNECTIONS, Outcome, generator_name, press
-from tests.benchmarks.machine import copy_of_tree, cores, cpu_seconds, description, pin
+from tests.benchmarks.machine import copy_of_tree, cores, description, pin
 from tests.benchmarks.neighbours import busy_seconds, least_disturbed
 from tests.benchmarks.server import Place, Server, prove
 from tests.benchmarks.table import Report, Table, middle, spread
@@ -70,9 +70,9 @@ def run(rounds: int, seconds: int, variants: tuple[Variant, ...], interpreter: s
         pairs: dict[str, list[Pair]] = {variant.name: [] for variant in variants}
         for turn in range(rounds):
             for variant in variants if turn % 2 == 0 else reversed(variants):
-                pairs[variant.name].append(least_disturbed(partial(_pair, servers, variant, seconds, place), patience))
+                pairs[variant.name].append(least_disturbed(partial(pair, servers, variant, seconds, place), patience))
             print(f"round {turn + 1} of {rounds}", file=sys.stderr)
-    facts = (*description(place.tree), *_versions(variants, interpreter, store, seconds, rounds))
+    facts = (*description(place.tree), *versions(variants, interpreter, store, seconds, rounds))
     for server in (store, log):
         if server is not None:
             server.stop()
@@ -80,20 +80,23 @@ def run(rounds: int, seconds: int, variants: tuple[Variant, ...], interpreter: s
     return Report(facts, (table,))
 
 
-def _pair(servers: dict[str, Server], variant: Variant, seconds: int, place: Place) -> tuple[Pair, float]:
-    base, taken = _measure(servers[variant.against], seconds, place)
+def pair(
+    servers: Mapping[str, Server], variant: Variant, seconds: float, place: Place, connections: int = CONNECTIONS
+) -> tuple[Pair, float]:
+    """The base of a variant and then the variant, pressed by so many connections; and which share others took of the core."""
+    base, taken = _measure(servers[variant.against], seconds, place, connections)
     if variant.name == variant.against:
         return Pair(base, base), taken
-    own, also_taken = _measure(servers[variant.name], seconds, place)
+    own, also_taken = _measure(servers[variant.name], seconds, place, connections)
     return Pair(own, base), max(taken, also_taken)
 
 
-def _measure(server: Server, seconds: int, place: Place) -> tuple[Sample, float]:
+def _measure(server: Server, seconds: float, place: Place, connections: int) -> tuple[Sample, float]:
     """One sample, and which share of the server's core others took meanwhile."""
     core = min(place.cores.server, default=-1)
-    used, busy = cpu_seconds(server.pid), busy_seconds().get(core, 0)
-    outcome = press(server.port, server.variant.path, seconds, place.cores.load, server.headers)
-    used, busy = cpu_seconds(server.pid) - used, busy_seconds().get(core, 0) - busy
+    used, busy = server.cpu_seconds(), busy_seconds().get(core, 0)
+    outcome = press(server.port, server.variant.path, seconds, place.cores.load, server.headers, connections)
+    used, busy = server.cpu_seconds() - used, busy_seconds().get(core, 0) - busy
     _check(server, outcome)
     return Sample(outcome.rate, outcome.total, outcome.seconds, used), max(0.0, busy - used) / outcome.seconds
 
@@ -129,16 +132,19 @@ def _row(variant: Variant, pairs: Sequence[Pair]) -> tuple[str, ...]:
     )
 
 
-def _versions(variants: Sequence[Variant], interpreter: str, store: Proc, seconds: int, rounds: int) -> tuple[str, ...]:
-    base = "flask" if variants[0].forks else "ours"
+def versions(
+    variants: Sequence[Variant], interpreter: str, store: Proc, seconds: float, rounds: int, connections: str = str(CONNECTIONS)
+) -> tuple[str, ...]:
+    """What took part in a run."""
+    base = "flask" if variants[0].forks else "here" if variants[0].environment == "here" else "ours"
     held = environments.versions(environments.python_of(base, interpreter))
     peers = sorted({v.environment for v in variants} - {base})
     found = [(p, environments.versions(environments.python_of(p, interpreter))) for p in peers]
-    named = [f"{name} {held[name]}" for name in _SHOWN[base]]
+    named = [f"{name} {held[name]}" for name in _SHOWN["flask" if variants[0].forks else "ours"] if name in held]
     named += [f"{peer} {packages.get(peer, '')}".strip() for peer, packages in found]
     return (
         f"python: {_python(interpreter)}; " + ", ".join(named),
-        f"store: {store.origin}; load: {generator_name()}, {CONNECTIONS} keep-alive connections, {rounds} rounds of {seconds} s",
+        f"store: {store.origin}; load: {generator_name()}, {connections} keep-alive connections, {rounds} rounds of {seconds:g} s",
     )
 
 

@@ -27,6 +27,8 @@ class Variant:
         shows: whether each request shows a token, which ``/token`` gives.
         log: where the audit log goes: ``postgres``, ``sqlite`` or nowhere; where it goes anywhere, bursts are looked for too.
         remembers: whether tokens that were verified are remembered for a while.
+        limits: how many limits the route has, all of them plenty.
+        workers: how many processes serve.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Variant:
     shows: bool = False
     log: str = ""
     remembers: bool = True
+    limits: int = 1
+    workers: int = 1
 
     @property
     def counts(self) -> bool:

@@ -216,8 +216,13 @@ def pair_of(event: Event) -> tuple[str, str]:
 
 
 def _challenges(changes: list[Change]) -> bool:
-    open_now: dict[str, bool] = {}
+    open_now: set[tuple[str, str]] = set()
     for change in changes:
-        everyone = any(action.kind == "challenge" and action.about == "everyone" for action in change.actions)
-        open_now[change.campaign.id] = change.kind != "resolved" and (everyone or open_now.get(change.campaign.id, False))
-    return any(open_now.values())
+        mine = change.campaign.id
+        open_now |= {(mine, action.rule) for action in change.actions if action.kind == "challenge" and action.about == "everyone"}
+        open_now -= {(mine, rule) for rule in change.ended}
+        if change.kind == "resolved":
+            into = change.campaign.merged_into
+            moved = {(into, rule) for campaign, rule in open_now if campaign == mine and into}
+            open_now = {each for each in open_now if each[0] != mine} | moved
+    return bool(open_now)

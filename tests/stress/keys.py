@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 
@@ -33,6 +33,7 @@ from lockwatch.stores.redis_sync import RedisStore
 from tests import servers
 from tests.contract.bench import SECOND, START, Ask, admit
 
+T = TypeVar("T")
 QUOTA = 10
 BLOCKS, BLOCK = 60, 100
 SHARED = 1024
@@ -137,6 +138,41 @@ def in_redis(subjects: int, window: float, url: str) -> Row:
     return Row("Redis", subjects, grown, server, check, kept, subjects, left, after)
 
 
+class Pace(NamedTuple):
+    """Seconds of one check beside so many subjects: of new ones, of known ones, and of a `PING` in turns with these."""
+
+    new: float
+    known: float
+    ping: float
+
+
+def pace_in_memory(subjects: int) -> Pace:
+    """The memory store, one check after the other."""
+    names, store = Names(3600), MemoryStore(subjects, lambda: START)
+    began = time.perf_counter()
+    for number in range(subjects):
+        store.call(admit(0, names.ask(number)))
+    new = (time.perf_counter() - began) / subjects
+    return Pace(new, per_check(lambda number: store.call(admit(0, names.ask(number))), subjects), 0.0)
+
+
+def pace_in_redis(subjects: int, url: str) -> Pace:
+    """A server: new subjects come 256 at a time, known ones are checked one at a time."""
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        names, store = Names(3600), RedisStore(address_of(url), _PATIENT)
+        began = time.perf_counter()
+        asyncio.run(_fill(url, names, subjects))
+        new = (time.perf_counter() - began) / subjects
+        pings, known = [], []
+        for _ in range(3):
+            pings.append(per_check(lambda _: client.ping(), subjects))
+            known.append(per_check(lambda number: store.call(admit(0, names.ask(number))), subjects))
+        store.close()
+        client.flushdb()
+    return Pace(new, median(known), median(pings))
+
+
 def _used(client: Any) -> int:
     return int(client.info("memory")["used_memory"])
 
@@ -149,7 +185,7 @@ async def _fill(url: str, names: Names, subjects: int) -> None:
     await store.aclose()
 
 
-def apart(measure: Callable[..., Row], *options: Any) -> Row:
+def apart(measure: Callable[..., T], *options: Any) -> T:
     """Measure in a process of its own, so that its memory says something."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(measure, *options).result()

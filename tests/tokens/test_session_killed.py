@@ -22,7 +22,7 @@ from lockwatch.stores.redis_async import AsyncRedisStore
 from lockwatch.tokens.names import Names
 from lockwatch.tokens.outcomes import Grant, Outcome, Rotation
 from lockwatch.tokens.policy import SessionPolicy
-from lockwatch.tokens.refresh import Opaque
+from lockwatch.tokens.refresh import NO_PARENT, Opaque, RefreshToken
 from lockwatch.tokens.sealing import Sealer
 from lockwatch.tokens.sessions import Sessions
 from tests import servers
@@ -85,6 +85,11 @@ class Client:
         flow = self.sessions.issue(Grant("ada", {}), time.time(), os.urandom(64))
         issued = await run_async(flow, self.store, self.memory)
         return issued.refresh_token, issued.session
+
+    async def miss(self) -> None:
+        """Refresh what is no session. The server knows the script then, and answers the next refresh with one reply."""
+        stray = Opaque(SECRETS, "killed").write(RefreshToken("t" * 16, "f" * 16, 0, NO_PARENT, "s" * 24))
+        assert (await self.refresh(stray)).outcome is Outcome.UNKNOWN
 
     async def refresh(self, token: str) -> Rotation:
         """Raises: StoreError."""
@@ -154,6 +159,7 @@ async def test_a_refresh_whose_answer_was_lost_is_answered_again(mortal: Mortal)
     proxy = Proxy(mortal.port)
     client = Client(proxy.url)
     token, session = await client.log_in()
+    await client.miss()
     proxy.become("drop")
     task = asyncio.ensure_future(client.refresh(token))
     await until(lambda: mortal.generation(session) == 1)

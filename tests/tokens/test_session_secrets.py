@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 
 from lockwatch.flow import run
 from lockwatch.stores.memory import MemoryStore
+from lockwatch.tokens.config import JWTConfig
+from lockwatch.tokens.keyfile import open_ring
 from lockwatch.tokens.names import jti_of, tag_of
 from lockwatch.tokens.outcomes import Grant, Outcome
-from lockwatch.tokens.refresh import Opaque, RefreshToken, hash_of
-from lockwatch.tokens.sealing import Sealer, bounded, decoded, encoded
+from lockwatch.tokens.refresh import FOLLOWING, Format, Opaque, RefreshToken, hash_of
+from lockwatch.tokens.refresh_jwt import Signed
+from lockwatch.tokens.sealing import Sealer, Wraps, bounded, decoded, encoded
 from lockwatch.tokens.sessions import Sessions
 from tests.tokens.desk import SECRET, Desk, make_sessions
 
@@ -111,12 +114,43 @@ def test_a_sealed_text_opens_for_its_session_and_purpose_only() -> None:
         assert sealer.open_grant(broken, "s1") is None
 
 
-def test_a_successor_opens_for_the_token_before_it_only() -> None:
-    sealer = Sealer([SECRET], "shop")
-    sealed = sealer.wrap("the successor", "the token", bytes(12))
-    assert sealer.unwrap(sealed, "the token") == "the successor"
-    assert sealer.unwrap(sealed, "another token") is None
-    assert Sealer([OLD], "shop").unwrap(sealed, "the token") is None
+def formats(secrets: tuple[bytes, ...], namespace: str = "shop") -> tuple[Format, Format]:
+    """How one process writes refresh tokens, in either format. All processes have the same signing key."""
+    config = JWTConfig(jwt_secret="s" * 32, algorithm="HS256")
+    return Opaque(secrets, namespace), Signed(config, open_ring(config), Wraps(secrets, namespace))
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["opaque", "jwt"])
+def test_a_successor_opens_for_the_token_before_it_only(kind: int) -> None:
+    written = formats((OLD,))[kind]
+    token = RefreshToken("t" * 16, "f" * 16, 7, "A" * 12, "s" * 24)
+    text, other = written.write(token, 0.0), written.write(token._replace(secret="o" * 24), 0.0)
+    successor = written.follow(token, text, hash_of(text), os.urandom(FOLLOWING), 0.0)
+    said = written.read(successor.text, 0.0)
+    assert said is not None
+    assert (said.session, said.generation, said.parent) == (token.session, 8, hash_of(text)[:12])
+    assert successor.hash == hash_of(successor.text)
+    for process in (written, formats((NEW, OLD))[kind]):
+        assert process.again(token, text, successor.seal) == successor.text
+    assert formats((NEW,))[kind].again(token, text, successor.seal) is None
+    assert formats((OLD,), "other")[kind].again(token, text, successor.seal) is None
+    assert written.again(token._replace(secret="o" * 24), other, successor.seal) is None
+    for broken in (
+        "",
+        "-",
+        "A",
+        successor.seal[:-1],
+        "A" + successor.seal[1:] if successor.seal[0] != "A" else "B" + successor.seal[1:],
+    ):
+        assert written.again(token, text, broken) is None
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["opaque", "jwt"])
+def test_the_same_token_is_followed_by_another_each_time(kind: int) -> None:
+    written, token = formats((OLD,))[kind], RefreshToken("t" * 16, "f" * 16, 7, "A" * 12, "s" * 24)
+    text = written.write(token, 0.0)
+    made = [written.follow(token, text, hash_of(text), os.urandom(FOLLOWING), 0.0) for _ in range(50)]
+    assert len({successor.text for successor in made}) == len({successor.seal for successor in made}) == 50
 
 
 def test_claims_that_are_not_json_are_refused() -> None:

@@ -1,5 +1,4 @@
 -- Sessions, as standing.lua describes them: what all scripts need, and refreshes.
-local LIVE = "^A (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%S+) (.*)$"
 local ROTATE = "^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d) '(%S+) '(%S+) '(%S+) '(%S+) '(%S+) '(%S+)$"
 local PARENT = 12
 
@@ -16,27 +15,35 @@ local function read(text)
   return false, {created = began, till = tonumber(forgotten), why = why}
 end
 
--- Write a field; the subject lives as long as the longest of its sessions.
+-- Write a field; the subject lives as long as the longest of its sessions, and a little longer, so that few writes have to say so.
 local function write(key, family, text, left)
   call('HSET', key, family, text)
   local lifetime = milliseconds(left)
-  if call('PTTL', key) < lifetime then call('PEXPIRE', key, lifetime) end
+  if call('PTTL', key) < lifetime then call('PEXPIRE', key, lifetime + floor(lifetime / 16)) end
 end
 
 local function save(key, family, s, now)
-  write(key, family, 'A ' .. s.created .. ' ' .. s.absolute .. ' ' .. whole(s.till) .. ' ' .. s.generation .. ' '
-    .. whole(s.rotated) .. ' ' .. s.replays .. ' ' .. s.current .. ' ' .. s.previous .. ' ' .. s.sealed, s.till - now)
+  local text = format(SAVED, s.created, s.absolute, s.till, s.generation, s.rotated, s.replays, s.current, s.previous) .. s.sealed
+  write(key, family, text, s.till - now)
+end
+
+local function told(outcome, why, s, now, seal)
+  return format(TOLD, outcome, why, s.generation, max(0, now - s.rotated), max(0, s.till - now)) .. s.sealed .. " '" .. (seal or '-')
+end
+
+-- The session moves on to the successor; the token that was presented may be repeated within the grace.
+local function advance(outcome, keys, family, s, now, idle, grace, seal, device)
+  s.rotated, s.replays, s.till = now, 0, min(tonumber(s.absolute), now + idle)
+  if device ~= '-' then s.sealed = match(s.sealed, '^%S+') .. " '" .. device end
+  if grace > 0 then call('SET', keys[2], seal, 'PX', milliseconds(grace + 1000000)) end
+  save(keys[1], family, s, now)
+  return told(outcome, 0, s, now)
 end
 
 local function revoke(key, family, s, now, why, tombstone)
   local till = min(s.till, now + tombstone)
   write(key, family, 'R ' .. s.created .. ' ' .. whole(till) .. ' ' .. why, till - now)
   if call('HLEN', key) == 1 then call('PEXPIRE', key, milliseconds(till - now)) end
-end
-
-local function told(outcome, why, s, now, seal)
-  return format('%d %d %.0f %.0f %.0f ', outcome, why, s.generation, max(0, now - s.rotated), max(0, s.till - now)) .. s.sealed
-    .. " '" .. (seal or '-')
 end
 
 local function reuse(keys, s, now, family, why, tombstone)
@@ -59,20 +66,10 @@ function sessions.rotate(keys, text)
   if now >= s.till then return told(8, 0, s, now) end
   grace, generation = tonumber(grace), tonumber(generation)
   local graceful = max(0, now - s.rotated) < grace
-
-  -- The session moves on to the successor; the token that was presented may be repeated within the grace.
-  local function advance(outcome, following)
-    s.previous, s.current, s.generation, s.rotated, s.replays = presented, successor, following, now, 0
-    s.till = min(tonumber(s.absolute), now + idle)
-    if device ~= '-' then s.sealed = match(s.sealed, '^%S+') .. " '" .. device end
-    save(keys[1], family, s, now)
-    if grace > 0 then call('SET', keys[2], seal, 'PX', milliseconds(grace + 1000000)) end
-    return told(outcome, 0, s, now)
-  end
-
   if presented == s.current then
     if s.generation > 0 and graceful then return told(2, 0, s, now) end
-    return advance(1, s.generation + 1)
+    s.previous, s.current, s.generation = presented, successor, s.generation + 1
+    return advance(1, keys, family, s, now, idle, grace, seal, device)
   end
   if presented == s.previous then
     if not graceful then return reuse(keys, s, now, family, 1, tombstone) end
@@ -86,7 +83,10 @@ function sessions.rotate(keys, text)
   -- Made by us, and newer than what is here: the store lost a rotation. Or it did not, and somebody has our key.
   if generation > s.generation + 1 or (generation > s.generation and parent == sub(s.current, 1, PARENT)) then
     if healing == '0' then return told(10, 0, s, now) end
-    if healing == '1' then return advance(6, generation + 1) end
+    if healing == '1' then
+      s.previous, s.current, s.generation = presented, successor, generation + 1
+      return advance(6, keys, family, s, now, idle, grace, seal, device)
+    end
   end
   return reuse(keys, s, now, family, 3, tombstone)
 end

@@ -1,9 +1,9 @@
-"""lockwatch: no limit, one on the route, or one on the application."""
+"""lockwatch: no limit, one or several on the route, or one on the application."""
 
 from typing import Any
 
 from fastapi import Depends, FastAPI
-from settings import LIMIT, PLACE, REDIS
+from settings import LIMIT, LIMITS, PLACE, REDIS
 
 from lockwatch import LockWatch, RateLimit
 
@@ -13,7 +13,7 @@ if REDIS:
     options["redis_url"] = REDIS
 if PLACE == "application":
     options["application_limits"] = LIMIT
-limits = [Depends(RateLimit(LIMIT))] if PLACE == "route" else []
+limits = [Depends(RateLimit(LIMITS))] if PLACE == "route" else []
 
 app = FastAPI()
 lockwatch = LockWatch(app, **options)
