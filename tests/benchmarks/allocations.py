@@ -128,7 +128,7 @@ async def measured(name: str, count: int) -> Found:
     tally = installed()
     sys.path.insert(0, str(APPS))
     application = import_module(VARIANTS[name].app)
-    requests = Requests(application.app, await shown(application) if VARIANTS[name].shows else b"")
+    requests = Requests(application.app, await shown(application) if VARIANTS[name].shows else "")
     await requests.send(_WARM)
     if set(requests.statuses) != {200}:
         raise RuntimeError(f"{name}: answered {set(requests.statuses)}")

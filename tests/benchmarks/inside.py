@@ -122,17 +122,18 @@ def _elsewhere(name: str, urls: dict[str, str]) -> dict[str, Any]:
 class Requests:
     """An application, and one request that is sent to it again and again."""
 
-    def __init__(self, app: Any, token: bytes) -> None:
+    def __init__(self, app: Any, token: str) -> None:
         self.app = app
         self.statuses: list[int] = []
         self._headers = [(b"host", b"127.0.0.1:8000"), (b"user-agent", b"benchmark"), (b"accept", b"*/*")]
         if token:
-            self._headers.append((b"authorization", b"Bearer " + token))
+            self._headers.append((b"authorization", b"Bearer " + token.encode()))
 
-    async def send(self, count: int) -> None:
-        """Send it so often, `_AT_ONCE` at a time."""
-        for _ in range(count // _AT_ONCE):
-            await asyncio.gather(*[self.app(self._scope(), self._receive, self._answer) for _ in range(_AT_ONCE)])
+    async def send(self, count: int, at_once: int = 1) -> None:
+        """Send it so often, some `at_once`."""
+        for begun in range(0, count, at_once):
+            asked = range(min(at_once, count - begun))
+            await asyncio.gather(*[self.app(self._scope(), self._receive, self._answer) for _ in asked])
 
     def _scope(self) -> dict[str, Any]:
         asgi = {"version": "3.0", "spec_version": "2.3"}
@@ -148,9 +149,10 @@ class Requests:
             self.statuses.append(message["status"])
 
 
-async def shown(application: Any) -> bytes:
+async def shown(application: Any) -> str:
     """A token of an application, as it gives them out."""
-    return bytes((await application.token()).body)
+    answer: bytes = (await application.token()).body
+    return answer.decode()
 
 
 async def traced(requests: Requests) -> tuple[Counter[str], Counter[str]]:
@@ -169,7 +171,7 @@ async def traced(requests: Requests) -> tuple[Counter[str], Counter[str]]:
         return inside
 
     sys.settrace(entering)
-    await requests.send(_TRACED)
+    await requests.send(_TRACED, _AT_ONCE)
     sys.settrace(None)
     return bytecodes, frames
 
@@ -179,14 +181,14 @@ async def measured(name: str) -> dict[str, Any]:
     variant = VARIANTS[name]
     sys.path.insert(0, str(APPS))
     application = import_module(variant.app)
-    requests = Requests(application.app, await shown(application) if variant.shows else b"")
-    await requests.send(_WARM)
+    requests = Requests(application.app, await shown(application) if variant.shows else "")
+    await requests.send(_WARM, _AT_ONCE)
     if set(requests.statuses) != {200}:
         raise RuntimeError(f"{name}: answered {set(requests.statuses)}")
     blocks = []
     for _ in range(_BLOCKS):
         began = thread_time_ns()
-        await requests.send(_BLOCK)
+        await requests.send(_BLOCK, _AT_ONCE)
         blocks.append((thread_time_ns() - began) / 1000 / _BLOCK)
     bytecodes, frames = await traced(requests)
     own = f"{ROOT / 'lockwatch'}{os.sep}"
