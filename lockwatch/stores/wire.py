@@ -31,6 +31,8 @@ _ALONE: Final = "rotate"
 """What has a script of its own where nothing travels with it."""
 _GUARDS: Final = ("burst", "bans", "acquaintance", "watch")
 _SHOWN: Final = frozenset(["enter", "standing"])
+_ONE: Final = 6
+"""Numbers of a call about one limit: the time, then mode, quota, span, burst, cost."""
 _WORDS: Final = re.compile("'[A-Za-z0-9_-]+(?: '[A-Za-z0-9_-]+)*").fullmatch
 
 
@@ -61,6 +63,12 @@ def source(alone: bool = False) -> bytes:
     return "\n".join(parts).encode()
 
 
+@cache
+def source_of_check() -> bytes:
+    """The script that runs a check of one plain limit which travels alone: no more than that needs."""
+    return "\n".join([_joined(("prelude",)), "local ring, decide_plain = {}", _joined((*_WINDOW, "check"))]).encode()
+
+
 def _joined(names: Sequence[str]) -> str:
     folder = files("lockwatch.stores") / "lua"
     return "\n".join((folder / f"{name}.lua").read_text("utf-8") for name in names)
@@ -84,6 +92,19 @@ def _text(value: bytes) -> bytes:
 @cache
 def _head_alone(whole: bool) -> bytes:
     return b"*6\r\n" + (_eval(True) if whole else _evalsha(True)) + _text(b"2")
+
+
+@cache
+def _head_of_check(whole: bool) -> bytes:
+    source = source_of_check()
+    named = source if whole else sha1(source, usedforsecurity=False).hexdigest().encode()
+    return b"*5\r\n" + _text(b"EVAL" if whole else b"EVALSHA") + _text(named) + _text(b"1")
+
+
+def _is_check(call: Call) -> bool:
+    """Whether a call is about one sliding window, and leaves nothing that could be given back: mode 0 or 1, no burst."""
+    one = len(call.keys) == 1 and len(call.args) == _ONE and call.script in ("admit", "peek")
+    return one and call.args[1] in (0, 1) and not call.args[4]
 
 
 @lru_cache(maxsize=4096)
@@ -135,6 +156,8 @@ def command(calls: Sequence[Call], whole: bool = False) -> bytes:
         call = calls[0]
         return b"".join([_head_alone(whole), *[_text(key.encode()) for key in call.keys], _argument_of(call)])
     keys = [_key(key) for call in calls for key in call.keys]
+    if len(calls) == 1 and _is_check(calls[0]):
+        return b"".join([_head_of_check(whole), *keys, _argument(calls[0].script, 1, calls[0].args)])
     arguments = [_argument_of(call) for call in calls]
     head = b"*%d\r\n" % (3 + len(keys) + len(arguments))
     return b"".join([head, _eval() if whole else _evalsha(), _text(b"%d" % len(keys)), *keys, *arguments])
