@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any, Final
+from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -15,10 +15,6 @@ from lockwatch.errors import StoreError, StoreTimeout
 from lockwatch.flow import Call, Following, Reply
 from lockwatch.stores import exchange, wire
 from lockwatch.stores.connect import Address, sync_pool
-
-FRESH: Final = 0.01
-"""Seconds for which a connection that was answered is used again without a look. A server that closes it within them is met as one
-that closes while it is asked."""
 
 
 class Pool:
@@ -36,15 +32,13 @@ class Pool:
     def call(self, call: Call) -> Reply:
         """Run one script. Raises: StoreError, StoreTimeout."""
         idle = self._idle if self._pid == os.getpid() else self._own()
-        held = idle.take(self._deadline) or Held(self._pool.make_connection())
-        connection = held.connection
+        connection = idle.take(self._deadline) or self._pool.make_connection()
         try:
-            if monotonic() - held.used > FRESH and self._hung_up(connection):
+            if self._hung_up(connection):
                 connection.disconnect()
             reply = self._exchange(connection, call)
             if call.wait and not isinstance(reply, StoreError):
                 reply = wire.confirmed(reply, self._replicas(connection, call.wait))
-            held.used = monotonic()
         except (RedisTimeoutError, TimeoutError) as error:
             connection.disconnect()
             raise StoreTimeout(f"no answer from {self.address} within the deadline") from error
@@ -55,7 +49,7 @@ class Pool:
             connection.disconnect()  # an unread reply must never answer the next caller
             raise
         finally:
-            idle.give(held)
+            idle.give(connection)
         if isinstance(reply, StoreError):
             raise reply
         return reply
@@ -63,8 +57,8 @@ class Pool:
     def close(self) -> None:
         """Close the idle connections."""
         idle, self._pid = self._idle, 0
-        for held in idle.emptied():
-            held.connection.disconnect()
+        for connection in idle.emptied():
+            connection.disconnect()
 
     def _fill(self) -> None:
         self._idle = Idle(self._size, str(self.address))
@@ -102,20 +96,6 @@ class Pool:
             return int(connection.read_response())
         except ResponseError:
             return 0
-
-
-class Held:
-    """A connection of a pool.
-
-    Attributes:
-        used: when it was answered last, in seconds of a clock that never steps back.
-    """
-
-    __slots__ = ("connection", "used")
-
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-        self.used = float("-inf")
 
 
 class Idle:
