@@ -149,9 +149,9 @@ class Gate:
         No coroutine: where nothing is to be waited for, the route's own is the next.
         """
         visit, guard = scope.get("lockwatch"), self.guard
-        if type(visit) is not Visit or visit.guard is not guard or (visit.plan is not None and not visit.plan.exempt):
+        if type(visit) is not Visit or visit.guard is not guard or visit.plan is not None:
             restore(self._seen.dependant)
-        elif visit.plan is None and (scope.get("method") != "OPTIONS" or not is_preflight(scope)):
+        elif scope.get("method") != "OPTIONS" or not is_preflight(scope):
             plan, link = self._plan(scope, visit.prefix), guard.engine.link
             buckets = link.named
             if not plan.plain or not guard.asks_nobody or guard.doorkeeper is not None or buckets is None:

@@ -121,7 +121,7 @@ def test_a_request_is_taken_apart_into_what_it_allocates() -> None:
     stages = [row[1] for row in report.tables[1].rows if row[0] == "one limit, memory"]
     assert {"application and framework", "entrance", "plan", "decision", "store", "headers"} <= set(stages)
     without = [row[1] for row in report.tables[1].rows if row[0] == "bare FastAPI"]
-    assert set(without) <= {"application and framework", "event loop"}
+    assert set(without) <= {"application and framework", "event loop", "waiting"}
 
 
 def test_a_function_is_on_the_account_of_its_module_or_of_its_class() -> None:

@@ -208,3 +208,20 @@ async def test_a_websocket_gets_its_claims() -> None:
         for _ in range(2):
             with client.websocket_connect("/ws", headers=bearer) as socket:
                 assert socket.receive_text() == "ada"
+
+
+async def test_with_limits_switched_off_the_token_is_asked_for_before_the_body_is_judged() -> None:
+    app = FastAPI()
+    lockwatch = LockWatch(app, jwt=JWT)
+
+    @app.get("/number/{number}")
+    async def number(number: int, claims: Reader) -> Any:
+        return [number, claims.subject]
+
+    bearer = await access(lockwatch)
+    assert (await get(app, "/number/7", bearer)).json() == [7, "ada"]
+    lockwatch.engine.admission.mode = "off"
+    assert [(await get(app, path)).status for path in ("/number/7", "/number/seven")] == [401, 401]
+    assert [(await get(app, path, bearer)).status for path in ("/number/7", "/number/seven")] == [200, 422]
+    lockwatch.engine.admission.mode = "enforce"
+    assert [(await get(app, path)).status for path in ("/number/7", "/number/seven")] == [401, 401]
