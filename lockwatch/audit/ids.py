@@ -13,8 +13,9 @@ _VERSION, _VARIANT = 7 << 12, 2 << 62
 
 
 class Ids:
-    """Makes ids. No two of a process are the same, and none is before the last, also when the clock steps back by up to a tenth of
-    a second. What happened at quite another time, as an entry by hand may say, has that time, and moves no other.
+    """Makes ids. No two of a process are the same, and none is before the last, also when the clock steps back by nearly a tenth of
+    a second (ids of one instant run ahead of it, by a quarter of a microsecond each). What happened at quite another time, as an
+    entry by hand may say, has that time, and moves no other.
 
     Args:
         bits: returns that many random bits.
