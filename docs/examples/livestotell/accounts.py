@@ -50,7 +50,7 @@ class Accounts:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path)) as database, database:
+        with closing(sqlite3.connect(self._path, timeout=30)) as database, database:
             yield database
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 _TABLES = """
+PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS story (id TEXT PRIMARY KEY, author TEXT, title TEXT, text TEXT);
 CREATE TABLE IF NOT EXISTS comment (id TEXT PRIMARY KEY, story TEXT, author TEXT, text TEXT);
 """
@@ -18,7 +19,7 @@ class Library:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with closing(sqlite3.connect(path)) as database:
+        with closing(sqlite3.connect(path, timeout=30)) as database:
             database.executescript(_TABLES)
 
     def add_story(self, author: str, title: str, text: str) -> dict[str, Any]:
@@ -59,6 +60,6 @@ class Library:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path)) as database, database:
+        with closing(sqlite3.connect(self._path, timeout=30)) as database, database:
             database.row_factory = sqlite3.Row
             yield database
