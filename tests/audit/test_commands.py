@@ -168,7 +168,9 @@ def test_tail_shows_what_comes_once_also_what_comes_late(audit_url: str) -> None
 
 def test_tail_follows_until_it_is_interrupted(sqlite_url: str) -> None:
     fill(sqlite_url, rows(2))
-    command = [sys.executable, "-m", "lockwatch.cli", "audit", "tail", "-f", "--json", "--every", "0.1", "--database", sqlite_url]
+    # Whoever runs the tests in the background of a shell has told all processes to ignore the signal of a terminal.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from lockwatch.cli import main; main()"
+    command = [sys.executable, "-c", listening, "audit", "tail", "-f", "--json", "--every", "0.1", "--database", sqlite_url]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
     assert running.stdout is not None
     assert [json.loads(running.stdout.readline())["seq"] for _ in range(2)]
