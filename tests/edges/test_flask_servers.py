@@ -68,7 +68,8 @@ lockwatch.engine.listen(event)
 inherited = []
 if os.environ.get("WARM"):  # a connection and a thread of the parent, which no worker may go on with
     lockwatch.take("warm", "parent", "9/minute")
-    inherited = connected()
+    # What there is when a worker begins: the thread of the parent may connect after it was asked for the first time.
+    os.register_at_fork(before=lambda: inherited.__setitem__(slice(None), connected()))
 
 @app.get("/a")
 @lockwatch.limit("50/hour")
