@@ -44,7 +44,7 @@ class Receiver:
             return error.status or 401
         return 204
 
-    def wait_for(self, kind: str, seconds: float = 10.0, about: str = "") -> dict[str, Any] | None:
+    def wait_for(self, kind: str, seconds: float = 30.0, about: str = "") -> dict[str, Any] | None:
         """The first webhook of a type that mentions `about`, as soon as it is there."""
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
