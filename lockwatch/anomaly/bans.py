@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
@@ -71,6 +71,7 @@ class Bans:
         )
         self._mine: dict[str, None] = {}
         self._mark = self._version = 0
+        self._meanwhile: set[str] = set()  # changed here while the store was asked what changed
         self._lock = native.lock()
         link.every(POLL, self.hear, "bans")
 
@@ -102,28 +103,28 @@ class Bans:
 
         Raises: ValueError, for a subject that is none or must not be banned; StoreError.
         """
-        ban = self._new(subject, seconds, reason, by)
+        ban, since = self._new(subject, seconds, reason, by), self._version
         ledger, told = await self._change(ban, SET)
-        return self._note(ledger, ban, told, ADMIN)
+        return self._note(ledger, ban, told, ADMIN, since)
 
     def add_sync(self, subject: str, *, seconds: float | None = None, reason: str = "", by: str = "") -> Ban:
         """`add` for blocking code."""
-        ban = self._new(subject, seconds, reason, by)
+        ban, since = self._new(subject, seconds, reason, by), self._version
         ledger = self._ledger(self._link.buckets_sync())
         told = self._run(ledger.change(ban, SET, *_random()))
-        return self._note(ledger, ban, told, ADMIN)
+        return self._note(ledger, ban, told, ADMIN, since)
 
     async def lift(self, subject: str, *, by: str = "") -> bool:
         """End a ban, and forget it was there; whether there was one. Raises: ValueError; StoreError."""
-        ban = Ban(subject_of(subject, self._config.ipv6_prefix), 0, by=by)
+        ban, since = Ban(subject_of(subject, self._config.ipv6_prefix), 0, by=by), self._version
         _, told = await self._change(ban, LIFT)
-        return self._lifted(ban, told)
+        return self._lifted(ban, told, since)
 
     def lift_sync(self, subject: str, *, by: str = "") -> bool:
         """`lift` for blocking code."""
-        ban = Ban(subject_of(subject, self._config.ipv6_prefix), 0, by=by)
+        ban, since = Ban(subject_of(subject, self._config.ipv6_prefix), 0, by=by), self._version
         ledger = self._ledger(self._link.buckets_sync())
-        return self._lifted(ban, self._run(ledger.change(ban, LIFT, *_random())))
+        return self._lifted(ban, self._run(ledger.change(ban, LIFT, *_random())), since)
 
     async def list(self) -> tuple[Ban, ...]:
         """The bans that hold, those that end first at the beginning. Raises: StoreError."""
@@ -150,7 +151,7 @@ class Bans:
 
         While the store is away, the ban holds in this process.
         """
-        ban = self._proposed(subject, seconds, reason, by)
+        ban, since = self._proposed(subject, seconds, reason, by), self._version
         if ban is None:
             return None
         try:
@@ -161,7 +162,7 @@ class Bans:
             return ban
         if not told.changed:
             return None
-        made = self._note(ledger, ban, told, SYSTEM)
+        made = self._note(ledger, ban, told, SYSTEM, since)
         await self._roll_up(made)
         return made
 
@@ -171,13 +172,34 @@ class Bans:
         with suppress(StoreError):
             ledger, more = self._ledger(await self._link.buckets()), True
             while more:
-                self._mark, self._version, more, changed = await self._link.drive(ledger.changes(self._mark, self._version))
-                self._learn(changed)
+                self._meanwhile = set()
+                mark, version, more, changed = await self._link.drive(ledger.changes(self._mark, self._version))
+                more = self._heard(mark, version, changed) and more
 
-    def _learn(self, changed: Sequence[Ban]) -> None:
+    def _heard(self, mark: int, version: int, changed: Sequence[Ban]) -> bool:
+        """Take up what the store told; whether that is all of it. What was changed here since it was asked is newer than its
+        answer, or will be told again: next time it is asked from where it was asked this time.
+        """
+        with self._lock:
+            newer = self._meanwhile
+            if not newer:
+                self._mark, self._version = mark, version
+        self._learn(changed, newer)
+        return not newer
+
+    def _changed(self, ban: Ban, since: int) -> None:
+        """Take up a change of ours, for which the store was asked when all up to `since` was known. Another process may have
+        changed it again before its answer got here, so what came after `since` is asked for once more.
+        """
+        with self._lock:
+            self._meanwhile.add(ban.subject)
+            self._version = min(self._version, since)
+        self._learn([ban])
+
+    def _learn(self, changed: Sequence[Ban], newer: Collection[str] = ()) -> None:
         now = self._clock()
         with self._lock:
-            for ban in changed:
+            for ban in [ban for ban in changed if ban.subject not in newer]:
                 self.table.put(ban, now)
                 if ban.seconds <= 0:
                     self._mine.pop(ban.subject, None)
@@ -211,18 +233,18 @@ class Bans:
         ledger = self._ledger(await self._link.buckets())
         return ledger, await self._link.drive(ledger.change(ban, how, *_random()))
 
-    def _note(self, ledger: Ledger, ban: Ban, told: Told, kind: str) -> Ban:
+    def _note(self, ledger: Ledger, ban: Ban, told: Told, kind: str, since: int) -> Ban:
         made = replace(ban, seconds=told.seconds, times=told.times, id=ledger.id(ban.subject))
         if len(self._mine) >= self.settings.max_bans:
             self._mine.pop(next(iter(self._mine)))
         self._mine[made.subject] = None
-        self._learn([made])
+        self._changed(made, since)
         self._tell("ban.added", made, kind)
         return made
 
-    def _lifted(self, ban: Ban, told: Told) -> bool:
+    def _lifted(self, ban: Ban, told: Told, since: int) -> bool:
         self._mine.pop(ban.subject, None)
-        self._learn([ban])
+        self._changed(ban, since)
         if told.changed:
             self._tell("ban.lifted", ban, ADMIN)
         return told.changed

@@ -14,7 +14,10 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import PlainTextResponse
 
 from lockwatch import AnomalyConfig, Banned, ConfigurationError, JWTConfig, LockWatch, StoreError
+from lockwatch.anomaly.bans import Bans
+from lockwatch.client import trust
 from lockwatch.event import ADMIN, SYSTEM, Event
+from lockwatch.link import Link
 from tests.edges.asgi import http, websocket
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -358,3 +361,96 @@ async def test_blocking_code_has_the_same(redis_server: str) -> None:
     assert await asyncio.to_thread(lockwatch.bans.lift_sync, ATTACKER)
     assert await status(app) == 200
     await lockwatch.aclose()
+
+
+# ------------------------------------------------------------ news that are late
+class Late:
+    """A link to a store of which one answer may stay away for a while."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._next: asyncio.Event | None = None
+        self.asked = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._link, name)
+
+    async def drive(self, flow: Any) -> Any:
+        held, self._next = self._next, None
+        found = await self._link.drive(flow)
+        self.asked.set()
+        if held is not None:
+            await held.wait()
+        return found
+
+    async def hold(self, work: Any) -> Callable[[], Any]:
+        """Begin something, and hold back the answer to what it asks; how to let it come, and to wait for the end."""
+        self._next = arriving = asyncio.Event()
+        self.asked.clear()
+        task = asyncio.create_task(work)
+        await self.asked.wait()
+
+        async def release() -> None:
+            arriving.set()
+            await task
+
+        return release
+
+
+@pytest.fixture
+async def late() -> AsyncIterator[tuple[Late, Bans, Bans]]:
+    """A store that may answer late, and the bans of two processes that use it: one through that, the other at once."""
+    _, lockwatch = make()
+    engine = lockwatch.engine
+    link = Late(engine.link)
+    settings, trusted = AnomalyConfig(), trust(())
+    slow, quick = [Bans(engine.config, settings, each, trusted) for each in (link, engine.link)]  # type: ignore[arg-type]
+    yield link, slow, quick
+    await lockwatch.aclose()
+
+
+def banned(bans: Bans) -> bool:
+    return bans.table.get(f"ip:{ATTACKER}", time.monotonic()) is not None
+
+
+async def test_what_was_asked_before_a_ban_was_lifted_does_not_bring_it_back(late: tuple[Late, Bans, Bans]) -> None:
+    link, bans, quick = late
+    await quick.add(ATTACKER, seconds=60)
+    release = await link.hold(bans.hear())
+    bans.lift_sync(ATTACKER)
+    await release()
+    assert not banned(bans)
+    await bans.hear()
+    assert not banned(bans)
+
+
+async def test_what_was_asked_before_somebody_was_banned_does_not_let_them_in(late: tuple[Late, Bans, Bans]) -> None:
+    link, bans, quick = late
+    await quick.add(ATTACKER, seconds=60)
+    await quick.lift(ATTACKER)
+    release = await link.hold(bans.hear())
+    bans.add_sync(ATTACKER, seconds=60)
+    await release()
+    assert banned(bans)
+
+
+async def test_a_ban_that_another_process_lifted_before_its_maker_had_the_answer_is_heard_of(late: tuple[Late, Bans, Bans]) -> None:
+    link, bans, quick = late
+    release = await link.hold(bans.add(ATTACKER, seconds=60))
+    await quick.lift(ATTACKER)
+    await bans.hear()
+    await release()
+    await bans.hear()
+    assert not banned(bans)
+
+
+async def test_others_are_heard_of_while_one_is_changed_here(late: tuple[Late, Bans, Bans]) -> None:
+    link, bans, quick = late
+    await quick.add(ATTACKER, seconds=60)
+    release = await link.hold(bans.hear())
+    bans.add_sync(FRIEND, seconds=60)
+    await release()
+    assert banned(bans)
+    await bans.hear()
+    assert {ban.subject for ban in await bans.list()} == {f"ip:{ATTACKER}", f"ip:{FRIEND}"}
+    assert len(bans.table) == 2
